@@ -1,0 +1,36 @@
+/** Time as a dependency, so that tests move it. */
+
+export interface Timer {
+  /** Idempotent. */
+  cancel(): void
+}
+
+export interface Clock {
+  /** Monotonic milliseconds; the zero is arbitrary. */
+  now(): number
+  /** Milliseconds since the Unix epoch. */
+  wall(): number
+  /** Timers never keep the process alive. */
+  after(delayMs: number, run: () => void): Timer
+  every(periodMs: number, run: () => void): Timer
+}
+
+class SystemTimer implements Timer {
+  readonly #handle: NodeJS.Timeout
+
+  constructor(handle: NodeJS.Timeout) {
+    this.#handle = handle
+    handle.unref()
+  }
+
+  cancel(): void {
+    clearTimeout(this.#handle)
+  }
+}
+
+export const systemClock: Clock = {
+  now: () => performance.now(),
+  wall: () => Date.now(),
+  after: (delayMs, run) => new SystemTimer(setTimeout(run, delayMs)),
+  every: (periodMs, run) => new SystemTimer(setInterval(run, periodMs)),
+}

@@ -1,0 +1,62 @@
+/** Errors of the endpoint: one class with a stable code. The code is the log field, the metric label and what a test asserts (DESIGN section 4). */
+
+/** Why a tunnel request was refused. `docs/protocol.md` gives the status and headers of each. */
+export const REFUSAL_CODES = [
+  'auth_required',
+  'target_refused',
+  'target_unreachable',
+  'target_timeout',
+  'target_private',
+  'target_loopback',
+  'target_denied',
+  'limit_exceeded',
+  'not_available',
+] as const
+export type RefusalCode = (typeof REFUSAL_CODES)[number]
+
+/** Codes that never become an HTTP status: input that cannot be decoded, and faults of our own. */
+export const INTERNAL_CODES = [
+  'too_short',
+  'malformed',
+  'too_long',
+  'unsupported',
+  'config_invalid',
+  'internal',
+] as const
+export type InternalCode = (typeof INTERNAL_CODES)[number]
+
+export type ErrorCode = RefusalCode | InternalCode
+
+/** How much a decoding error costs the peer. */
+export type ErrorScope = 'datagram' | 'stream' | 'connection'
+
+export interface EndpointErrorOptions {
+  cause?: unknown
+  scope?: ErrorScope
+  /** Seconds for `Retry-After`, with `limit_exceeded` only. */
+  retryAfterSecs?: number
+}
+
+export class EndpointError extends Error {
+  readonly code: ErrorCode
+  readonly scope: ErrorScope | undefined
+  readonly retryAfterSecs: number | undefined
+
+  constructor(code: ErrorCode, message: string, options: EndpointErrorOptions = {}) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause })
+    this.name = 'EndpointError'
+    this.code = code
+    this.scope = options.scope
+    this.retryAfterSecs = options.retryAfterSecs
+  }
+}
+
+export function isRefusal(error: unknown): error is EndpointError & { code: RefusalCode } {
+  return error instanceof EndpointError && (REFUSAL_CODES as readonly string[]).includes(error.code)
+}
+
+/**
+ * Why a stream is ended abruptly. Each transport maps it to its own code:
+ * RFC 9113 section 7, RFC 9114 section 8.1; HTTP/1.1 and TCP send RST.
+ */
+export type StreamReset = 'no_error' | 'cancel' | 'connect_error' | 'excessive_load' | 'internal_error'

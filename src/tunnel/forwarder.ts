@@ -1,0 +1,40 @@
+/** What the tunnel room asks of `forward`: open first (all that can be refused), then run. */
+import type { Log } from '../log.ts'
+import type { ProtocolLabel, TunnelStream } from './session.ts'
+
+/** Who a tunnel belongs to, and what may be logged about it. */
+export interface TunnelContext {
+  readonly user: string
+  readonly sessionId: string
+  readonly protocol: ProtocolLabel
+  readonly log: Log
+  /** Aborted when the client gives up, the session ends or the user is cut off. */
+  readonly signal: AbortSignal
+}
+
+export type TunnelEndReason =
+  'ended' | 'idle' | 'client_reset' | 'target_reset' | 'aborted' | 'protocol_error'
+
+export interface TunnelEnd {
+  readonly reason: TunnelEndReason
+  /** Bytes of content from client to target. */
+  readonly uplinkBytes: number
+  /** Bytes of content from target to client. */
+  readonly downlinkBytes: number
+}
+
+/** An admitted tunnel whose target stands ready. */
+export interface OpenTunnel {
+  /** With true the 200 itself ends the stream and nothing runs (`_check`). */
+  readonly endsAtOnce?: boolean
+  /** Moves bytes until both directions have ended, one was reset, or the signal fires. Owns and ends `stream`. Never rejects. */
+  run(stream: TunnelStream): Promise<TunnelEnd>
+  /** Gives the target up before `run`. Idempotent. */
+  destroy(): void
+}
+
+/** One kind of tunnel. `Target` is what the authority said, parsed. */
+export interface Forwarder<Target> {
+  /** Rejects with an `EndpointError` whose code is a `RefusalCode`. */
+  open(target: Target, context: TunnelContext): Promise<OpenTunnel>
+}
