@@ -1,0 +1,74 @@
+/**
+ * `rules.toml`: who may connect and where to (reference 1.8). Both the legacy list `[[rule]]` and the tables
+ * `[inbound]` and `[outbound]`; `load-rules.ts` makes one form of them.
+ */
+import { cidr, hex, parsed, randomPrefix } from './values.ts'
+import { choice, optionalTable, tables } from './schema.ts'
+
+/** Ports from `from` to `to`, both included. */
+export interface PortRange {
+  readonly from: number
+  readonly to: number
+}
+
+const action = choice(['allow', 'deny'], { example: 'allow', doc: 'What becomes of it.' })
+const defaultAction = choice(['allow', 'deny'], { default: 'allow', doc: 'When no rule matches.' })
+
+const inboundRule = {
+  cidr: cidr({ default: null, example: '192.0.2.0/24', doc: 'Where the client connects from.' }),
+  client_random_prefix: randomPrefix({
+    default: null,
+    example: 'aabb/ff0f',
+    doc: 'How the random of its TLS ClientHello starts. Cannot be seen over QUIC: then everybody is denied there.',
+  }),
+  client_random_psk_key: hex({
+    default: null,
+    example: '00112233445566778899aabbccddeeff',
+    doc: 'The key by which its random was made; counts instead of `client_random_prefix`.',
+  }),
+  action,
+} as const
+
+const outboundRule = {
+  destination_cidr: cidr({
+    default: null,
+    example: '198.51.100.0/24',
+    doc: 'The address of the target; names match by port only.',
+  }),
+  destination_port: parsed('port or range', '"443" or "6881-6889"', parsePortRange, {
+    default: null,
+    example: '6881-6889',
+    doc: 'The port of the target.',
+  }),
+  action,
+} as const
+
+export const rulesFields = {
+  rule: tables(inboundRule, {
+    doc: 'A rule for connections of clients, the older form. The first that matches counts; both conditions must hold.',
+  }),
+  inbound: optionalTable(
+    {
+      default_action: defaultAction,
+      rule: tables(inboundRule, { doc: 'A rule, like `[[rule]]`.' }),
+    },
+    { doc: 'Rules for connections of clients.' },
+  ),
+  outbound: optionalTable(
+    {
+      default_action: defaultAction,
+      rule: tables(outboundRule, {
+        doc: 'A rule. The first that matches counts; both conditions must hold.',
+      }),
+    },
+    { doc: 'Rules for the targets of clients.' },
+  ),
+} as const
+
+function parsePortRange(text: string): PortRange | undefined {
+  const match = /^(\d{1,5})(?:-(\d{1,5}))?$/.exec(text)
+  if (match === null) return undefined
+  const from = Number(match[1])
+  const to = Number(match[2] ?? match[1])
+  return from >= 1 && to <= 65_535 && from <= to ? { from, to } : undefined
+}

@@ -1,0 +1,65 @@
+/**
+ * What the endpoint runs on, read from the official files. Plain data that survives a structured clone (it goes
+ * to the lanes). Names inside are those of the files; a key that may be absent is null then.
+ */
+import type { credentialsFields } from './credentials-fields.ts'
+import type { HostList, hostsFields } from './hosts-fields.ts'
+import type { rulesFields } from './rules-fields.ts'
+import type { TableOf, ValueOf } from './schema.ts'
+import type { vpnFields } from './vpn-fields.ts'
+
+export type VpnSettings = TableOf<typeof vpnFields>
+
+type HostEntry = ValueOf<(typeof hostsFields)['main_hosts']>[number]
+
+/** A host with its files read. Both paths are absolute. */
+export interface HostSettings extends HostEntry {
+  /** PEM, leaf first. */
+  readonly cert_chain: string
+  /** PEM. */
+  readonly private_key: string
+}
+export type HostsSettings = { readonly [K in HostList]: readonly HostSettings[] }
+
+type ClientEntry = ValueOf<(typeof credentialsFields)['client']>[number]
+
+export interface ClientSettings extends ClientEntry {
+  /** Other spellings that authenticate as this user: the reference endpoint strips quotes and outer blanks. */
+  readonly aliases: readonly { readonly username: string; readonly password: string }[]
+}
+
+type Inbound = NonNullable<ValueOf<(typeof rulesFields)['inbound']>>
+type Outbound = NonNullable<ValueOf<(typeof rulesFields)['outbound']>>
+export type Action = Inbound['default_action']
+/** Texts, checked; all conditions that are not null must hold, except that a PSK key replaces the prefix. */
+export type InboundRule = Inbound['rule'][number]
+export type OutboundRule = Outbound['rule'][number]
+
+/** First match wins, else `default_action`. */
+export interface RuleSet<Rule> {
+  readonly default_action: Action
+  readonly rules: readonly Rule[]
+}
+
+export interface RulesSettings {
+  readonly inbound: RuleSet<InboundRule>
+  readonly outbound: RuleSet<OutboundRule>
+}
+
+/** Something about one key of one file. Never contains a secret. */
+export interface ConfigIssue {
+  /** As it was named on the command line or in the file that refers to it. */
+  readonly file: string
+  /** `listen_protocols.http2.max_frame_size`, `main_hosts[0].hostname`; empty for the file as a whole. */
+  readonly path: string
+  readonly message: string
+}
+
+export interface Settings {
+  readonly vpn: VpnSettings
+  readonly hosts: HostsSettings
+  readonly clients: readonly ClientSettings[]
+  /** Null when no rules file is configured: everything is allowed. */
+  readonly rules: RulesSettings | null
+  readonly warnings: readonly ConfigIssue[]
+}
