@@ -1,0 +1,78 @@
+/**
+ * The authority of a CONNECT: a TCP target or one of the pseudo-hosts (specification 5.1, 11.3, appendix A).
+ * A host that the resolver's inet_aton would read as a number (`127.1`, `0x7f.1`, `2130706433`, `010.0.0.1`) is
+ * refused: it would name an address that no one has checked.
+ */
+import { EndpointError } from '../errors.ts'
+import { parseIpAddress } from './ip-address.ts'
+import type { Authority, Target } from './target.ts'
+
+/** RFC 1035 section 2.3.4: 255 octets on the wire are 253 characters of text. */
+const MAX_NAME_LENGTH = 253
+/** A name with its root dot, a colon and five digits. */
+const MAX_AUTHORITY_LENGTH = MAX_NAME_LENGTH + 7
+
+/** The decimal number after the last colon; no sign, at most five digits. */
+const PORT = /^[0-9]{1,5}$/
+/** Letters, digits and inner hyphens; underscores as in `_dmarc` and `_acme-challenge`. */
+const NAME = /^(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\.)*[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\.?$/i
+/** What WHATWG and inet_aton take for a number: the last label decimal, octal or hexadecimal. */
+const NUMERIC_TAIL = /(?:^|\.)(?:[0-9]+|0x[0-9a-f]*)\.?$/i
+
+const PSEUDO_HOSTS: Readonly<Record<string, Authority>> = {
+  _udp2: { kind: 'udp' },
+  _icmp: { kind: 'icmp' },
+  _check: { kind: 'check' },
+}
+
+/**
+ * Reads `:authority` or the authority-form target. Pseudo-hosts stand with or without a port; everything else
+ * needs one from 1 to 65535. Names keep the case and the root dot they came with.
+ * @throws EndpointError `target_refused` for anything else.
+ */
+export function parseAuthority(text: string): Authority {
+  if (text.length === 0 || text.length > MAX_AUTHORITY_LENGTH) throw refused('length')
+  if (text.charCodeAt(0) === 0x5b) return parseBracketed(text)
+  const colon = text.indexOf(':')
+  const host = colon < 0 ? text : text.slice(0, colon)
+  const pseudo = Object.hasOwn(PSEUDO_HOSTS, host) ? PSEUDO_HOSTS[host] : undefined
+  if (pseudo !== undefined) {
+    if (colon >= 0 && !PORT.test(text.slice(colon + 1))) throw refused('port')
+    return pseudo
+  }
+  if (colon < 0) throw refused('port missing')
+  const port = parsePort(text.slice(colon + 1))
+  return parseHost(host, port)
+}
+
+function parseBracketed(text: string): Target {
+  const close = text.indexOf(']')
+  if (close < 0 || text.charCodeAt(close + 1) !== 0x3a) throw refused('brackets')
+  const parsed = parseIpAddress(text.slice(1, close))
+  if (parsed?.family !== 6) throw refused('address')
+  return { kind: 'address', address: parsed.address, family: 6, port: parsePort(text.slice(close + 2)) }
+}
+
+function parseHost(host: string, port: number): Target {
+  const parsed = parseIpAddress(host)
+  if (parsed !== undefined) return { kind: 'address', address: parsed.address, family: parsed.family, port }
+  const length = host.endsWith('.') ? host.length - 1 : host.length
+  if (length > MAX_NAME_LENGTH || !NAME.test(host) || NUMERIC_TAIL.test(host)) throw refused('host')
+  return { kind: 'name', host, port }
+}
+
+function parsePort(text: string): number {
+  const port = PORT.test(text) ? Number(text) : 0
+  if (port < 1 || port > 65535) throw refused('port')
+  return port
+}
+
+/** The text form of a target, IPv6 in brackets. */
+export function formatAuthority(target: Target): string {
+  if (target.kind === 'name') return `${target.host}:${target.port}`
+  return target.family === 6 ? `[${target.address}]:${target.port}` : `${target.address}:${target.port}`
+}
+
+function refused(what: string): EndpointError {
+  return new EndpointError('target_refused', `bad authority: ${what}`)
+}

@@ -1,0 +1,66 @@
+/** Big-endian reading of a byte range (specification 1.3, 11.1). The only error is "too short". */
+import { EndpointError } from '../errors.ts'
+
+export class Cursor {
+  readonly #bytes: Uint8Array
+  readonly #end: number
+  #offset: number
+
+  /** Reads `bytes` from `start` to `end`; nothing is copied. */
+  constructor(bytes: Uint8Array, start = 0, end = bytes.length) {
+    this.#bytes = bytes
+    this.#offset = start
+    this.#end = end
+  }
+
+  /** Position in the underlying bytes. */
+  get offset(): number {
+    return this.#offset
+  }
+
+  get remaining(): number {
+    return this.#end - this.#offset
+  }
+
+  /** @throws EndpointError `too_short`, as every read here does. */
+  u8(): number {
+    return this.#bytes[this.#take(1)] ?? 0
+  }
+
+  u16(): number {
+    return (this.u8() << 8) | this.u8()
+  }
+
+  u24(): number {
+    return (this.u16() << 8) | this.u8()
+  }
+
+  u32(): number {
+    return this.u16() * 0x1_0000 + this.u16()
+  }
+
+  /** A view of the next `length` bytes, owned by whoever owns the underlying bytes. */
+  bytes(length: number): Uint8Array {
+    const start = this.#take(length)
+    return this.#bytes.subarray(start, start + length)
+  }
+
+  skip(length: number): void {
+    this.#take(length)
+  }
+
+  /** A cursor over the next `length` bytes, which this one passes over. */
+  slice(length: number): Cursor {
+    const start = this.#take(length)
+    return new Cursor(this.#bytes, start, start + length)
+  }
+
+  #take(length: number): number {
+    const start = this.#offset
+    if (length > this.#end - start) {
+      throw new EndpointError('too_short', `${length} bytes wanted, ${this.#end - start} left`)
+    }
+    this.#offset = start + length
+    return start
+  }
+}
