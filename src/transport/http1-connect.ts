@@ -1,0 +1,124 @@
+/** A CONNECT over HTTP/1.1 as a `TunnelRequest` (RFC 9110 section 9.3.6, reference 1.5). */
+import type { IncomingMessage } from 'node:http'
+import { STATUS_CODES } from 'node:http'
+import { Readable } from 'node:stream'
+import type { Duplex, Writable } from 'node:stream'
+import type { StreamReset } from '../errors.ts'
+import type { RequestHeaders, ResponseHeaders, TunnelRequest, TunnelStream } from '../tunnel/session.ts'
+import type { Http1ClientSession } from './http1.ts'
+import { encodeHead, joinHeaders } from './http1-head.ts'
+import type { TransportConnection } from './tls-terminator.ts'
+
+/** How long a client may take to close after an answer that ends the connection. */
+const LINGER_MS = 2000
+
+export class Http1ConnectRequest implements TunnelRequest, TunnelStream {
+  readonly session: Http1ClientSession
+  readonly method = 'CONNECT'
+  readonly authority: string
+  readonly path = undefined
+  readonly body = Readable.from([])
+  readonly #connection: TransportConnection
+  readonly #message: IncomingMessage
+  readonly #head: Buffer
+  #headers: RequestHeaders | undefined
+  #abort: AbortController | undefined
+  #answered = false
+  #finished = false
+
+  constructor(
+    session: Http1ClientSession,
+    connection: TransportConnection,
+    message: IncomingMessage,
+    head: Buffer,
+  ) {
+    this.session = session
+    session.tunnelling = true
+    this.#connection = connection
+    this.#message = message
+    this.#head = head
+    this.authority = parseTarget(message.url ?? '', message.headers.host)
+  }
+
+  get headers(): RequestHeaders {
+    this.#headers ??= joinHeaders(this.#message.headers)
+    return this.#headers
+  }
+
+  get signal(): AbortSignal {
+    if (this.#abort === undefined) {
+      const controller = new AbortController()
+      this.#abort = controller
+      const { socket } = this.#connection
+      if (socket.destroyed) controller.abort()
+      else socket.once('close', () => this.#finished || controller.abort())
+    }
+    return this.#abort.signal
+  }
+
+  get io(): Duplex {
+    return this.#connection.socket
+  }
+
+  accept(headers: ResponseHeaders = {}, { endStream = false } = {}): TunnelStream {
+    if (endStream) this.#finish(200, headers)
+    else {
+      this.#writeHead(200, headers)
+      if (this.#head.length > 0) this.#connection.socket.unshift(this.#head)
+    }
+    return this
+  }
+
+  refuse(status: number, headers: ResponseHeaders = {}): void {
+    this.#finish(status, headers)
+  }
+
+  respond(status: number, headers: ResponseHeaders, { endStream = false } = {}): Writable {
+    this.#writeHead(status, headers)
+    if (endStream) this.#connection.socket.end()
+    this.#discardRest()
+    return this.#connection.socket
+  }
+
+  reset(reason: StreamReset): void {
+    this.#finished = true
+    if (reason === 'no_error') this.#connection.socket.destroy()
+    else this.session.resetConnection()
+  }
+
+  #writeHead(status: number, headers: ResponseHeaders): void {
+    if (this.#answered) return
+    this.#answered = true
+    const reason = status === 200 ? 'Connection established' : (STATUS_CODES[status] ?? '')
+    this.#connection.socket.write(
+      encodeHead(this.#message.httpVersionMinor, status, reason, { connection: 'close', ...headers }),
+      'latin1',
+    )
+  }
+
+  #finish(status: number, headers: ResponseHeaders): void {
+    if (this.#answered) return
+    // 2xx answers to CONNECT carry no content-length (RFC 9110 section 9.3.6); the close ends them.
+    this.#writeHead(status, status === 200 ? headers : { 'content-length': '0', ...headers })
+    this.#finished = true
+    this.#connection.socket.end()
+    this.#discardRest()
+  }
+
+  #discardRest(): void {
+    const { socket } = this.#connection
+    socket.resume()
+    socket.once('end', () => socket.destroySoon())
+    setTimeout(() => socket.destroy(), LINGER_MS).unref()
+  }
+}
+
+/** Authority-form, absolute-form (`https://host:443/`) or origin-form with Host (https assumed). */
+function parseTarget(url: string, host: string | undefined): string {
+  if (url.startsWith('/')) return host ?? ''
+  const scheme = url.indexOf('://')
+  if (scheme < 0) return url
+  const rest = url.slice(scheme + 3)
+  const end = rest.search(/[/?#]/)
+  return end < 0 ? rest : rest.slice(0, end)
+}

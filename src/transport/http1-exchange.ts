@@ -1,0 +1,124 @@
+/** An ordinary HTTP/1.1 request and its response as a `TunnelRequest`. */
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import { STATUS_CODES } from 'node:http'
+import type { Duplex, Readable, Writable } from 'node:stream'
+import type { StreamReset } from '../errors.ts'
+import type { RequestHeaders, ResponseHeaders, TunnelRequest, TunnelStream } from '../tunnel/session.ts'
+import type { Http1ClientSession } from './http1.ts'
+import { encodeHead, joinHeaders } from './http1-head.ts'
+import type { TransportConnection } from './tls-terminator.ts'
+
+/** Present when the client asked for `Upgrade`: the bytes that followed the head, and where they came from. */
+export interface UpgradeOffer {
+  readonly head: Buffer
+  readonly connection: TransportConnection
+}
+
+export class Http1Exchange implements TunnelRequest {
+  readonly session: Http1ClientSession
+  readonly method: string
+  readonly authority: string
+  readonly path: string
+  readonly #message: IncomingMessage
+  readonly #response: ServerResponse
+  readonly #offer: UpgradeOffer | undefined
+  #headers: RequestHeaders | undefined
+  #abort: AbortController | undefined
+  #done = false
+
+  constructor(
+    session: Http1ClientSession,
+    message: IncomingMessage,
+    response: ServerResponse,
+    offer: UpgradeOffer | undefined,
+  ) {
+    this.session = session
+    this.method = message.method ?? ''
+    const { authority, path } = splitTarget(message.url ?? '/', message.headers.host)
+    this.authority = authority
+    this.path = path
+    this.#message = message
+    this.#response = response
+    this.#offer = offer
+    response.on('error', ignoreError)
+    message.on('error', ignoreError)
+    response.once('close', () => this.#onClose())
+  }
+
+  get headers(): RequestHeaders {
+    this.#headers ??= joinHeaders(this.#message.headers)
+    return this.#headers
+  }
+
+  get signal(): AbortSignal {
+    this.#abort ??= new AbortController()
+    if (this.#response.destroyed && !this.#response.writableFinished) this.#abort.abort()
+    return this.#abort.signal
+  }
+
+  get body(): Readable {
+    return this.#message
+  }
+
+  /** True when the client asked to leave HTTP on this connection and {@link upgrade} may be called. */
+  get upgradable(): boolean {
+    return this.#offer !== undefined && !this.#done
+  }
+
+  accept(): TunnelStream {
+    throw new Error('only CONNECT can be accepted')
+  }
+
+  refuse(status: number, headers: ResponseHeaders = {}): void {
+    this.respond(status, { 'content-length': '0', ...headers }, { endStream: true })
+  }
+
+  respond(status: number, headers: ResponseHeaders, { endStream = false } = {}): Writable {
+    const response = this.#response
+    if (response.headersSent || response.destroyed) return response
+    if (this.session.state === 'draining' || this.#offer) response.shouldKeepAlive = false
+    response.writeHead(status, STATUS_CODES[status] ?? '', headers as Record<string, string | string[]>)
+    if (endStream) response.end()
+    if (this.#offer) response.once('finish', () => this.#offer?.connection.socket.end())
+    return response
+  }
+
+  /** Answers 101 with `headers` and hands the connection over, both directions. */
+  upgrade(headers: ResponseHeaders): TunnelStream {
+    const { head, connection } = this.#offer ?? raise()
+    this.#response.detachSocket(connection.socket)
+    connection.socket.write(
+      encodeHead(1, 101, 'Switching Protocols', { connection: 'upgrade', ...headers }),
+      'latin1',
+    )
+    if (head.length > 0) connection.socket.unshift(head)
+    const io: Duplex = connection.socket
+    return { io, reset: (reason) => this.reset(reason) }
+  }
+
+  reset(reason: StreamReset): void {
+    if (reason === 'no_error') this.session.connection.socket.destroy()
+    else this.session.resetConnection()
+  }
+
+  #onClose(): void {
+    if (this.#done) return
+    this.#done = true
+    if (!this.#response.writableFinished) this.#abort?.abort()
+    this.session.onRequestDone()
+  }
+}
+
+function ignoreError(): void {}
+
+function raise(): never {
+  throw new Error('the client did not ask for an upgrade')
+}
+
+/** Origin-form with Host, or absolute-form, whose authority then wins over Host (RFC 9112 section 3.2.2). */
+function splitTarget(target: string, host: string | undefined): { authority: string; path: string } {
+  const absolute = /^[a-z][a-z0-9+.-]*:\/\/([^/?#]*)(.*)$/i.exec(target)
+  if (!absolute) return { authority: host ?? '', path: target }
+  const path = absolute[2] ?? ''
+  return { authority: absolute[1] ?? '', path: path.startsWith('/') ? path : `/${path}` }
+}

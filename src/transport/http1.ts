@@ -1,0 +1,192 @@
+/**
+ * HTTP/1.1 (RFC 9112, reference 1.5) as sessions and requests: one CONNECT turns the connection into a tunnel,
+ * other requests may follow one another. Node parses; this file only translates.
+ */
+import http from 'node:http'
+import type { IncomingMessage, Server, ServerResponse } from 'node:http'
+import type { Socket } from 'node:net'
+import type { Duplex } from 'node:stream'
+import type { Clock } from '../clock.ts'
+import type { Counters } from '../counters.ts'
+import type { AcceptSession, ClientSession, SessionListener } from '../tunnel/session.ts'
+import { Http1ConnectRequest } from './http1-connect.ts'
+import { Http1Exchange } from './http1-exchange.ts'
+import type { TransportConnection } from './tls-terminator.ts'
+
+export interface Http1Options {
+  /** From the end of the handshake, or of the last answer, to the end of the next request's head. */
+  headTimeoutMs: number
+  maxHeadBytes: number
+}
+
+export interface Http1Dependencies {
+  clock: Clock
+  counters: Counters
+  acceptSession: AcceptSession
+}
+
+export class Http1Transport {
+  readonly #deps: Http1Dependencies
+  readonly #server: Server
+  readonly #sessions = new WeakMap<Duplex, Http1ClientSession>()
+
+  constructor(options: Http1Options, deps: Http1Dependencies) {
+    this.#deps = deps
+    this.#server = http.createServer({
+      headersTimeout: options.headTimeoutMs,
+      keepAliveTimeout: options.headTimeoutMs,
+      requestTimeout: 0,
+      maxHeaderSize: options.maxHeadBytes,
+      // A decoy must look like the web server it imitates, which sends no such header on its own.
+      keepAlive: false,
+    })
+    this.#server.on('connect', (message, socket, head) => this.#onConnect(message, socket, head))
+    this.#server.on('request', (message, response) => this.#onExchange(message, response))
+    this.#server.on('upgrade', (message, socket, head) => this.#onUpgrade(message, socket, head))
+    this.#server.on('checkContinue', (message, response) => {
+      response.writeContinue()
+      this.#onExchange(message, response)
+    })
+    this.#server.on('clientError', (error, socket) => this.#onClientError(error, socket))
+  }
+
+  /** Takes the socket over. */
+  accept(connection: TransportConnection): void {
+    const session = new Http1ClientSession(connection, this.#deps)
+    this.#sessions.set(connection.socket, session)
+    session.listen()
+    this.#server.emit('connection', connection.socket)
+  }
+
+  /** Stops Node's own connection checks. Sessions are ended by their owner. */
+  destroy(): void {
+    this.#server.close()
+  }
+
+  #onConnect(message: IncomingMessage, socket: Duplex, head: Buffer): void {
+    const session = this.#sessions.get(socket)
+    session?.onRequest(new Http1ConnectRequest(session, session.connection, message, head))
+  }
+
+  #onExchange(message: IncomingMessage, response: ServerResponse): void {
+    const session = this.#sessions.get(message.socket)
+    session?.onRequest(new Http1Exchange(session, message, response, undefined))
+  }
+
+  #onUpgrade(message: IncomingMessage, socket: Duplex, head: Buffer): void {
+    const session = this.#sessions.get(socket)
+    if (!session) return
+    // Node hands over the bare socket; the response object writes on it all the same.
+    const response = new http.ServerResponse(message)
+    response.assignSocket(session.connection.socket)
+    session.onRequest(new Http1Exchange(session, message, response, { head, connection: session.connection }))
+  }
+
+  #onClientError(error: NodeJS.ErrnoException, socket: Duplex): void {
+    const session = this.#sessions.get(socket)
+    if (!session || !socket.writable || session.tunnelling) return void socket.destroy()
+    this.#deps.counters.count('http1_malformed_requests', error.code ?? 'unknown')
+    session.onMalformed(error)
+  }
+}
+
+export class Http1ClientSession implements ClientSession {
+  readonly id
+  readonly protocol = 'HTTP1'
+  readonly channel
+  readonly remoteAddress
+  readonly remotePort
+  readonly serverName
+  readonly connection: TransportConnection
+  readonly #deps: Http1Dependencies
+  readonly #closed = Promise.withResolvers<void>()
+  #listener: SessionListener | undefined
+  #openStreams = 0
+  #state: ClientSession['state'] = 'open'
+  #error: Error | undefined
+  /** The connection has become a tunnel: nothing on it is HTTP any more. */
+  tunnelling = false
+
+  constructor(connection: TransportConnection, deps: Http1Dependencies) {
+    this.connection = connection
+    this.id = connection.id
+    this.channel = connection.channel
+    this.remoteAddress = connection.remoteAddress
+    this.remotePort = connection.remotePort
+    this.serverName = connection.serverName
+    this.#deps = deps
+  }
+
+  get state(): ClientSession['state'] {
+    return this.#state
+  }
+
+  get openStreams(): number {
+    return this.#openStreams
+  }
+
+  listen(): void {
+    this.#listener = this.#deps.acceptSession(this)
+    this.connection.socket.once('close', () => {
+      this.#state = 'closed'
+      this.#openStreams = 0
+      this.#closed.resolve()
+      this.#listener?.onClose(this.#error)
+    })
+  }
+
+  onRequest(request: Http1ConnectRequest | Http1Exchange): void {
+    this.#openStreams++
+    this.#listener?.onRequest(request)
+  }
+
+  /** An exchange is over; the connection may carry another unless it is draining. */
+  onRequestDone(): void {
+    if (this.#state === 'closed') return
+    this.#openStreams--
+    if (this.#state === 'draining') this.connection.socket.end()
+  }
+
+  /** What a web server says to a head that it cannot read. */
+  onMalformed(error: NodeJS.ErrnoException): void {
+    this.#error = error
+    const status = MALFORMED_STATUS[error.code ?? ''] ?? '400 Bad Request'
+    const body = `<html>\r\n<head><title>${status}</title></head>\r\n<body>\r\n<center><h1>${status}</h1></center>\r\n<hr><center>nginx</center>\r\n</body>\r\n</html>\r\n`
+    this.connection.socket.end(
+      `HTTP/1.1 ${status}\r\nServer: nginx\r\nDate: ${new Date(this.#deps.clock.wall()).toUTCString()}\r\n` +
+        `Content-Type: text/html\r\nContent-Length: ${body.length}\r\nConnection: close\r\n\r\n${body}`,
+    )
+    // Unread input would turn the close into a reset that eats the answer.
+    this.connection.socket.resume()
+    this.#deps.clock.after(MALFORMED_LINGER_MS, () => this.connection.socket.destroy())
+  }
+
+  close({ graceMs }: { graceMs: number }): Promise<void> {
+    if (this.#state === 'open') {
+      this.#state = 'draining'
+      if (this.#openStreams === 0) this.connection.socket.end()
+      const deadline = this.#deps.clock.after(graceMs, () => this.destroy(new Error('grace has ended')))
+      void this.#closed.promise.then(() => deadline.cancel())
+    }
+    return this.#closed.promise
+  }
+
+  destroy(reason: Error): void {
+    if (this.#state === 'closed') return
+    this.#error ??= reason
+    this.connection.socket.destroy()
+  }
+
+  /** TCP RST: the only reset that HTTP/1.1 has. */
+  resetConnection(): void {
+    const raw: Socket = this.connection.rawSocket
+    raw.resetAndDestroy()
+    this.connection.socket.destroy()
+  }
+}
+
+const MALFORMED_LINGER_MS = 1000
+const MALFORMED_STATUS: Record<string, string> = {
+  HPE_HEADER_OVERFLOW: '400 Request Header Or Cookie Too Large',
+  ERR_HTTP_REQUEST_TIMEOUT: '408 Request Time-out',
+}

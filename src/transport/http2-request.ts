@@ -1,0 +1,143 @@
+/** One HTTP/2 stream as a `TunnelRequest` (RFC 9113 sections 8.3 and 8.5). */
+import { constants } from 'node:http2'
+import type { IncomingHttpHeaders, OutgoingHttpHeaders, ServerHttp2Stream } from 'node:http2'
+import type { Duplex, Readable, Writable } from 'node:stream'
+import type { StreamReset } from '../errors.ts'
+import type {
+  ClientSession,
+  RequestHeaders,
+  ResponseHeaders,
+  TunnelRequest,
+  TunnelStream,
+} from '../tunnel/session.ts'
+import type { LingerQueue, Lingering } from './linger-queue.ts'
+
+const RESET_CODES: Record<StreamReset, number> = {
+  no_error: constants.NGHTTP2_NO_ERROR,
+  cancel: constants.NGHTTP2_CANCEL,
+  connect_error: constants.NGHTTP2_CONNECT_ERROR,
+  excessive_load: constants.NGHTTP2_ENHANCE_YOUR_CALM,
+  internal_error: constants.NGHTTP2_INTERNAL_ERROR,
+}
+
+/** Answers to CONNECT carry no `date`: they are not cached, and the reference endpoint sends none. */
+const CONNECT_ANSWER = { sendDate: false } as const
+const CONNECT_ANSWER_AND_END = { sendDate: false, endStream: true } as const
+
+export class Http2Request implements TunnelRequest, TunnelStream, Lingering {
+  readonly session: ClientSession
+  readonly #stream: ServerHttp2Stream
+  readonly #raw: IncomingHttpHeaders
+  readonly #linger: LingerQueue
+  #headers: RequestHeaders | undefined
+  #abort: AbortController | undefined
+  #finished = false
+
+  constructor(
+    session: ClientSession,
+    stream: ServerHttp2Stream,
+    headers: IncomingHttpHeaders,
+    linger: LingerQueue,
+  ) {
+    this.session = session
+    this.#stream = stream
+    this.#raw = headers
+    this.#linger = linger
+    // The code of a peer's reset is not an error of ours; `close` without `end` tells it to whoever reads.
+    stream.on('error', ignoreError)
+  }
+
+  get method(): string {
+    return this.#raw[':method'] ?? ''
+  }
+
+  get authority(): string {
+    return this.#raw[':authority'] ?? this.#raw.host ?? ''
+  }
+
+  get path(): string | undefined {
+    return this.#raw[':path']
+  }
+
+  get headers(): RequestHeaders {
+    this.#headers ??= flattenHeaders(this.#raw)
+    return this.#headers
+  }
+
+  get signal(): AbortSignal {
+    if (this.#abort === undefined) {
+      const controller = new AbortController()
+      this.#abort = controller
+      if (this.#stream.destroyed) controller.abort()
+      else this.#stream.once('close', () => this.#finished || controller.abort())
+    }
+    return this.#abort.signal
+  }
+
+  get io(): Duplex {
+    return this.#stream
+  }
+
+  get body(): Readable {
+    return this.#stream
+  }
+
+  get closed(): boolean {
+    return this.#stream.closed || this.#stream.destroyed
+  }
+
+  accept(headers: ResponseHeaders = {}, { endStream = false } = {}): TunnelStream {
+    this.#answer(200, headers, endStream ? CONNECT_ANSWER_AND_END : CONNECT_ANSWER)
+    return this
+  }
+
+  refuse(status: number, headers: ResponseHeaders = {}): void {
+    this.#answer(status, headers, CONNECT_ANSWER_AND_END)
+  }
+
+  respond(status: number, headers: ResponseHeaders, { endStream = false } = {}): Writable {
+    this.#answer(status, headers, { endStream })
+    return this.#stream
+  }
+
+  reset(reason: StreamReset): void {
+    this.#finished = true
+    if (this.#stream.destroyed) return
+    if (reason === 'no_error') this.#stream.close(RESET_CODES.no_error)
+    else if (!this.#stream.closed) this.#stream.close(RESET_CODES[reason])
+  }
+
+  /** {@link LingerQueue} */
+  release(): void {
+    this.#stream.close(constants.NGHTTP2_NO_ERROR)
+  }
+
+  #answer(
+    status: number,
+    headers: ResponseHeaders,
+    options: { sendDate?: false; endStream?: boolean },
+  ): void {
+    if (this.closed || this.#stream.headersSent) return
+    this.#stream.respond({ ...(headers as OutgoingHttpHeaders), ':status': status }, options)
+    if (options.endStream) this.#discardRest()
+  }
+
+  #discardRest(): void {
+    this.#finished = true
+    if (this.#stream.readableEnded) return
+    this.#stream.resume()
+    this.#linger.add(this)
+  }
+}
+
+function ignoreError(): void {}
+
+/** Drops pseudo-header fields and joins what Node left as lists. */
+function flattenHeaders(raw: IncomingHttpHeaders): RequestHeaders {
+  const headers: Record<string, string> = {}
+  for (const [name, value] of Object.entries(raw)) {
+    if (value === undefined || name.startsWith(':')) continue
+    headers[name] = Array.isArray(value) ? value.join(', ') : value
+  }
+  return headers
+}

@@ -1,0 +1,60 @@
+/** From error to answer: the table of DESIGN section 4, once. Bodies are empty (reference 11.2). */
+import { EndpointError, isRefusal } from '../errors.ts'
+import type { RefusalCode } from '../errors.ts'
+import type { ResponseHeaders } from './session.ts'
+
+/** Settled statuses of failed authentication (`auth_failure_status_code`). */
+export type AuthFailureStatus = 407 | 405 | 404 | 403
+
+export interface Refusal {
+  readonly code: RefusalCode
+  readonly status: number
+  readonly headers: ResponseHeaders
+}
+
+/** The reference endpoint leaves the realm unquoted; RFC 9110 section 11.5 wants the quotes. */
+const CHALLENGE = { 'proxy-authenticate': 'Basic realm="Authorization Required"' }
+const DEFAULT_RETRY_AFTER_SECS = 30
+
+const WARNINGS = {
+  target_refused: '300 - Connection failed for some reason',
+  target_unreachable: '301 - Remote host is unreachable',
+  target_timeout: '302 - Connection timed out',
+  target_private: '310 - DNS: resolved address in non-routable network',
+  target_loopback: '311 - DNS: resolved address in loopback',
+  target_denied: '320 - Destination denied by filtering rules',
+} as const
+
+/** The answer to credentials that do not let in, whatever is wrong with them. */
+export function authRefusal(status: AuthFailureStatus): Refusal {
+  return { code: 'auth_required', status, headers: status === 407 ? CHALLENGE : {} }
+}
+
+/** The answer to a failure after authentication. `authority` is the one received. */
+export function refusalOf(error: unknown, authority: string): Refusal {
+  const code = isRefusal(error) ? error.code : 'target_refused'
+  switch (code) {
+    case 'auth_required':
+      return authRefusal(407)
+    case 'limit_exceeded':
+      return { code, status: 429, headers: { 'retry-after': String(retryAfter(error)) } }
+    case 'not_available':
+      return { code, status: 501, headers: {} }
+    case 'target_private':
+    case 'target_loopback':
+      return {
+        code,
+        status: 502,
+        headers: { 'x-adguard-vpn-error': authority, 'x-warning': WARNINGS[code] },
+      }
+    case 'target_refused':
+    case 'target_unreachable':
+    case 'target_timeout':
+    case 'target_denied':
+      return { code, status: 502, headers: { 'x-warning': WARNINGS[code] } }
+  }
+}
+
+function retryAfter(error: unknown): number {
+  return (error instanceof EndpointError ? error.retryAfterSecs : undefined) ?? DEFAULT_RETRY_AFTER_SECS
+}

@@ -1,0 +1,249 @@
+/**
+ * The only place that decides about a request: authenticate, admit, dispatch by authority, reply
+ * (DESIGN sections 2 to 4). Nothing is allocated or dialled for a request before its credentials hold.
+ */
+import type { Clock } from '../clock.ts'
+import type { Counters } from '../counters.ts'
+import { clientFields, targetFields } from '../log.ts'
+import type { Log, Privacy } from '../log.ts'
+import type { Authority, Target } from '../wire/target.ts'
+import { parseAuthority } from '../wire/authority.ts'
+import type { Forwarder, OpenTunnel, TunnelEnd } from './forwarder.ts'
+import { authRefusal, refusalOf } from './refusal.ts'
+import type { AuthFailureStatus, Refusal } from './refusal.ts'
+import { SessionLimits } from './session-limits.ts'
+import type { LimitedUser } from './session-limits.ts'
+import type { SessionRegistry } from './session-registry.ts'
+import type { ClientSession, SessionListener, TunnelRequest } from './session.ts'
+
+/** The snapshot of users in force (`users/directory.ts`). */
+export interface UserDirectory {
+  authenticate(header: string | undefined): LimitedUser | undefined
+}
+
+/** Everything that is not a tunnel (`service/`). */
+export interface WebSite {
+  /** Answers any request but an admitted CONNECT. */
+  handle(request: TunnelRequest): void
+  /** Answers as the site does for this status: what a stranger gets instead of a challenge. */
+  handleStatus(request: TunnelRequest, status: number): void
+}
+
+export interface Forwarders {
+  readonly tcp: Forwarder<Target>
+  readonly udp: Forwarder<undefined>
+  readonly icmp: Forwarder<undefined>
+  readonly check: Forwarder<undefined>
+}
+
+export interface TunnelOptions {
+  readonly authFailureStatus: AuthFailureStatus
+  readonly privacy: Privacy
+}
+
+export interface TunnelDependencies {
+  readonly clock: Clock
+  readonly counters: Counters
+  readonly log: Log
+  readonly registry: SessionRegistry
+  readonly directory: UserDirectory
+  readonly forwarders: Forwarders
+  readonly site: WebSite
+}
+
+export class Tunnel {
+  readonly #options: TunnelOptions
+  readonly #deps: TunnelDependencies
+  readonly #limits = new SessionLimits()
+  #directory: UserDirectory
+
+  constructor(options: TunnelOptions, deps: TunnelDependencies) {
+    this.#options = options
+    this.#deps = deps
+    this.#directory = deps.directory
+  }
+
+  replaceDirectory(directory: UserDirectory): void {
+    this.#directory = directory
+  }
+
+  /** To be given to every transport. */
+  readonly acceptSession = (session: ClientSession): SessionListener => {
+    const { registry, counters } = this.#deps
+    const record = new SessionRecord(this.#deps.clock.now())
+    registry.add(session)
+    counters.count('sessions_total', session.protocol)
+    return {
+      onRequest: (request) => this.#onRequest(request, record),
+      onClose: (error) => this.#onSessionClose(session, record, error),
+    }
+  }
+
+  #onRequest(request: TunnelRequest, record: SessionRecord): void {
+    this.#deps.registry.touch(request.session)
+    record.requests++
+    if (request.method !== 'CONNECT' || request.session.channel !== 'main') {
+      this.#deps.counters.count('requests', 'site')
+      return this.#deps.site.handle(request)
+    }
+    const user = this.#directory.authenticate(request.headers['proxy-authorization'])
+    if (user === undefined) return this.#refuseStranger(request)
+    this.#openTunnel(request, record, user).catch((error: unknown) => {
+      this.#deps.log.error({ err: error }, 'a tunnel failed in a way that should not happen')
+      request.reset('internal_error')
+    })
+  }
+
+  #refuseStranger(request: TunnelRequest): void {
+    const refusal = authRefusal(this.#options.authFailureStatus)
+    if (refusal.status === 407) this.#refuse(request, refusal)
+    else {
+      this.#report(request, refusal)
+      this.#deps.site.handleStatus(request, refusal.status)
+    }
+  }
+
+  async #openTunnel(request: TunnelRequest, record: SessionRecord, user: LimitedUser): Promise<void> {
+    const opened = await this.#open(request, record, user)
+    if (opened === undefined) return
+    if (request.signal.aborted) return opened.destroy()
+    const { counters, registry } = this.#deps
+    const stream = request.accept({}, { endStream: opened.endsAtOnce === true })
+    if (opened.endsAtOnce) return
+    record.onTunnelStart()
+    const end = await opened.run(stream)
+    registry.touch(request.session)
+    counters.count('tunnels_ended', end.reason)
+    counters.count('inbound_traffic_bytes', request.session.protocol, end.uplinkBytes)
+    counters.count('outbound_traffic_bytes', request.session.protocol, end.downlinkBytes)
+    record.onTunnelEnd(end)
+  }
+
+  async #open(
+    request: TunnelRequest,
+    record: SessionRecord,
+    user: LimitedUser,
+  ): Promise<OpenTunnel | undefined> {
+    try {
+      record.admit(user, request.session, this.#limits)
+      const authority = parseAuthority(request.authority)
+      this.#deps.counters.count('requests', authority.kind)
+      return await this.#dispatch(authority, request, user)
+    } catch (error) {
+      this.#refuse(request, refusalOf(error, request.authority), user, error)
+      return undefined
+    }
+  }
+
+  #dispatch(authority: Authority, request: TunnelRequest, user: LimitedUser): Promise<OpenTunnel> {
+    const { forwarders, log } = this.#deps
+    const { session, signal } = request
+    const context = { user: user.name, sessionId: session.id, protocol: session.protocol, log, signal }
+    switch (authority.kind) {
+      case 'udp':
+        return forwarders.udp.open(undefined, context)
+      case 'icmp':
+        return forwarders.icmp.open(undefined, context)
+      case 'check':
+        return forwarders.check.open(undefined, context)
+      case 'address':
+      case 'name':
+        return forwarders.tcp.open(authority, context)
+    }
+  }
+
+  #refuse(request: TunnelRequest, refusal: Refusal, user?: LimitedUser, error?: unknown): void {
+    // A client that has gone needs no answer, and what failed because of that is no refusal.
+    if (request.signal.aborted) return
+    request.refuse(refusal.status, refusal.headers)
+    this.#report(request, refusal, user, error)
+  }
+
+  #report(request: TunnelRequest, { code, status }: Refusal, user?: LimitedUser, error?: unknown): void {
+    const { log, counters } = this.#deps
+    const { privacy } = this.#options
+    counters.count('refused_requests', code)
+    log.info(
+      {
+        code,
+        status,
+        session: request.session.id,
+        protocol: request.session.protocol,
+        ...(user && { user: user.name }),
+        ...clientFields(privacy, request.session.remoteAddress),
+        ...targetFields(privacy, request.authority),
+        ...(error instanceof Error && privacy === 'full' && { reason: error.message }),
+      },
+      'request refused',
+    )
+  }
+
+  #onSessionClose(session: ClientSession, record: SessionRecord, error: Error | undefined): void {
+    this.#deps.registry.remove(session)
+    const { startedAt, userName } = record
+    const durationMs = Math.round(this.#deps.clock.now() - startedAt)
+    record.close(() => {
+      this.#deps.log.info(
+        {
+          session: session.id,
+          user: userName,
+          protocol: session.protocol,
+          ...clientFields(this.#options.privacy, session.remoteAddress),
+          durationMs,
+          requests: record.requests,
+          streams: record.tunnels,
+          uplinkBytes: record.uplinkBytes,
+          downlinkBytes: record.downlinkBytes,
+          ...(error && { error: error.message }),
+        },
+        'session ended',
+      )
+    })
+  }
+}
+
+/** What is remembered of a session from its first request to its log line. */
+class SessionRecord {
+  readonly startedAt: number
+  requests = 0
+  tunnels = 0
+  uplinkBytes = 0
+  downlinkBytes = 0
+  /** A place per user that has authenticated on this session; nearly always one. */
+  readonly #places = new Map<string, () => void>()
+  #running = 0
+  #onSettled: (() => void) | undefined
+
+  constructor(startedAt: number) {
+    this.startedAt = startedAt
+  }
+
+  /** The first user that authenticated. */
+  get userName(): string | undefined {
+    return this.#places.keys().next().value
+  }
+
+  admit(user: LimitedUser, session: ClientSession, limits: SessionLimits): void {
+    if (!this.#places.has(user.name)) this.#places.set(user.name, limits.acquire(user, session.protocol))
+  }
+
+  onTunnelStart(): void {
+    this.tunnels++
+    this.#running++
+  }
+
+  onTunnelEnd({ uplinkBytes, downlinkBytes }: TunnelEnd): void {
+    this.uplinkBytes += uplinkBytes
+    this.downlinkBytes += downlinkBytes
+    this.#running--
+    if (this.#running === 0) this.#onSettled?.()
+  }
+
+  /** Gives the places back; `onSettled` runs once the last tunnel has told its bytes. */
+  close(onSettled: () => void): void {
+    for (const release of this.#places.values()) release()
+    this.#places.clear()
+    this.#onSettled = onSettled
+    if (this.#running === 0) onSettled()
+  }
+}
