@@ -1,0 +1,70 @@
+/** Reading the files themselves: where a relative path leads, and TOML errors that never quote the file. */
+import { accessSync, readFileSync } from 'node:fs'
+import { dirname, resolve } from 'node:path'
+import { parse, TomlError } from 'smol-toml'
+import type { Findings } from './read.ts'
+
+/**
+ * The reference endpoint takes relative paths from the working directory. When nothing is there but the file lies
+ * next to the one that names it, that one is meant.
+ */
+export function resolveBeside(path: string, namedIn: string): string {
+  const usual = resolve(path)
+  const beside = resolve(dirname(namedIn), path)
+  return !exists(usual) && exists(beside) ? beside : usual
+}
+
+function exists(path: string): boolean {
+  try {
+    accessSync(path)
+    return true
+  } catch (error) {
+    // What may not be read still exists: the error belongs to this path, not to its neighbour.
+    return !(error instanceof Error && 'code' in error && error.code === 'ENOENT')
+  }
+}
+
+/** The text of a file; undefined after noting the problem. */
+export function readText(
+  path: string,
+  shown: string,
+  prefix: string,
+  findings: Findings,
+): string | undefined {
+  try {
+    return readFileSync(path, 'utf8')
+  } catch (error) {
+    findings.problem(shown, '', `${prefix}: ${reasonOf(error)}`)
+    return undefined
+  }
+}
+
+/** The tables of a file, integers as bigint; undefined after noting the problem. */
+export function readToml(
+  path: string,
+  shown: string,
+  prefix: string,
+  findings: Findings,
+): Readonly<Record<string, unknown>> | undefined {
+  const content = readText(path, shown, prefix, findings)
+  if (content === undefined) return undefined
+  try {
+    return parse(content, { integersAsBigInt: true })
+  } catch (error) {
+    if (!(error instanceof TomlError)) throw error
+    // Only the first line: the rest quotes the file, which may hold a password.
+    const reason = error.message.split('\n', 1)[0]?.replace('Invalid TOML document: ', '')
+    findings.problem(shown, '', `${prefix}: line ${error.line}, column ${error.column}: ${reason}`)
+    return undefined
+  }
+}
+
+/** "no such file", in words for an operator. */
+export function reasonOf(error: unknown): string {
+  if (!(error instanceof Error)) return String(error)
+  const code = 'code' in error ? error.code : undefined
+  if (code === 'ENOENT') return 'no such file'
+  if (code === 'EACCES') return 'permission denied'
+  if (code === 'EISDIR') return 'it is a directory'
+  return error.message
+}

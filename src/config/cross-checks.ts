@@ -1,0 +1,181 @@
+/**
+ * What no single key shows: checks over several keys and files (reference 10.2, whose wording is kept so that
+ * operators and scripts recognise it).
+ */
+import { statSync } from 'node:fs'
+import { BlockList, isIP } from 'node:net'
+import { reasonOf } from './config-file.ts'
+import { HOST_LISTS } from './hosts-fields.ts'
+import { HOST_LIST_NAMES } from './load-hosts.ts'
+import type { Findings } from './read.ts'
+import type { HostsSettings, RulesSettings, VpnSettings } from './settings.ts'
+import type { AddressPort } from './values.ts'
+import { AUTH_FAILURE_STATUSES } from './vpn-fields.ts'
+
+export interface VpnChecks {
+  readonly vpn: VpnSettings
+  readonly file: string
+  readonly credentials: 'some' | 'none' | 'unreadable'
+  readonly rules: RulesSettings | null
+  readonly findings: Findings
+}
+
+export function checkVpn(checks: VpnChecks): void {
+  const { vpn, file, rules, findings } = checks
+  const problem = (path: string, message: string) => findings.problem(file, path, message)
+  if (isUnset(vpn.listen_address)) problem('listen_address', 'Listen address is not set')
+  checkCredentials(checks)
+  checkProtocols(checks)
+  checkRequestPaths(vpn, problem)
+  checkStatuses(vpn, problem)
+  checkReverseProxy(vpn, problem)
+  if (vpn.forward_protocol.direct !== null && vpn.forward_protocol.socks5 !== null)
+    problem('forward_protocol', 'Invalid forward protocol settings: direct and socks5 exclude each other')
+  checkCulvert(vpn, problem)
+  const needsRandom = rules?.inbound.rules.some(
+    (rule) => rule.client_random_prefix !== null || rule.client_random_psk_key !== null,
+  )
+  if (needsRandom === true && vpn.listen_protocols.quic !== null)
+    findings.warn(
+      file,
+      'rules_file',
+      'a rule asks for the TLS client random, which cannot be seen over QUIC: every QUIC connection is denied',
+    )
+}
+
+function checkCredentials({ vpn, file, credentials, findings }: VpnChecks): void {
+  if (credentials !== 'none') return
+  if (isLoopback(vpn.listen_address.address))
+    findings.warn(
+      file,
+      'credentials_file',
+      'No credentials configured: everybody on this machine may connect',
+    )
+  else
+    findings.problem(
+      file,
+      'credentials_file',
+      'No credentials configured (credentials_file is missing) while listening on a public address. ' +
+        'This is a security risk. ' +
+        'Either configure credentials or use a loopback address (127.0.0.1 or ::1)',
+    )
+}
+
+function checkProtocols({ vpn, file, findings }: VpnChecks): void {
+  const { http1, http2, quic } = vpn.listen_protocols
+  if (http1 === null && http2 === null && quic === null)
+    findings.problem(
+      file,
+      'listen_protocols',
+      'Invalid listen protocols settings: Not set; at least one of http1, http2 and quic is needed',
+    )
+}
+
+type Problem = (path: string, message: string) => void
+
+function checkRequestPaths(vpn: VpnSettings, problem: Problem): void {
+  const paths = [
+    { key: 'ping_path', enabled: vpn.ping_enable, path: vpn.ping_path },
+    { key: 'speedtest_path', enabled: vpn.speedtest_enable, path: vpn.speedtest_path },
+  ].filter((each) => each.enabled)
+  for (const { key, path } of paths) {
+    if (path === '') problem(key, `Invalid request path: ${key}: it is empty`)
+    else if (!path.startsWith('/'))
+      problem(key, `Invalid request path: ${key}: ${JSON.stringify(path)} does not start with "/"`)
+  }
+  const [ping, speedtest] = paths
+  if (ping === undefined || speedtest === undefined) return
+  if (ping.path.startsWith(speedtest.path) || speedtest.path.startsWith(ping.path))
+    problem(
+      'ping_path',
+      `Invalid request path: ping_path ${JSON.stringify(ping.path)} and speedtest_path ${JSON.stringify(speedtest.path)} overlap`,
+    )
+}
+
+function checkStatuses(vpn: VpnSettings, problem: Problem): void {
+  for (const key of ['auth_failure_status_code', 'non_connect_auth_failure_status_code'] as const) {
+    const status = vpn[key]
+    if (status === null || (AUTH_FAILURE_STATUSES as readonly number[]).includes(status)) continue
+    problem(key, `Invalid ${key}: ${status}. Supported values: ${AUTH_FAILURE_STATUSES.join(', ')}`)
+  }
+}
+
+function checkReverseProxy(vpn: VpnSettings, problem: Problem): void {
+  if (vpn.reverse_proxy === null) return
+  const { server_address: address, path_mask: mask } = vpn.reverse_proxy
+  if (isUnset(address))
+    problem('reverse_proxy.server_address', 'Invalid reverse proxy settings: Server address is not set')
+  if (!mask.startsWith('/'))
+    problem(
+      'reverse_proxy.path_mask',
+      `Invalid reverse proxy settings: Invalid path mask: ${JSON.stringify(mask)} does not start with "/"`,
+    )
+}
+
+function checkCulvert(vpn: VpnSettings, problem: Problem): void {
+  const { decoy, edge, http3 } = vpn.culvert
+  if (decoy.root !== null && decoy.origin !== null)
+    problem('culvert.decoy', 'root and origin exclude each other')
+  checkDirectory('culvert.decoy.root', decoy.root, problem)
+  if (vpn.listen_protocols.quic !== null)
+    checkDirectory('culvert.http3.spill_directory', http3.spill_directory, problem)
+  const catchAll = edge.pass.filter((each) => each.names.length === 0).length
+  if (edge.unknown_sni === 'pass' && catchAll !== 1)
+    problem('culvert.edge.unknown_sni', '"pass" needs exactly one [[culvert.edge.pass]] with names = []')
+  if (edge.unknown_sni !== 'pass' && catchAll > 0)
+    problem('culvert.edge.pass', 'names = [] is for unknown_sni = "pass" only')
+}
+
+function checkDirectory(key: string, path: string | null, problem: Problem): void {
+  if (path === null) return
+  try {
+    if (!statSync(path).isDirectory()) problem(key, `${path} is not a directory`)
+  } catch (error) {
+    problem(key, `${path}: ${reasonOf(error)}`)
+  }
+}
+
+export interface HostsChecks {
+  readonly vpn: VpnSettings
+  readonly hosts: HostsSettings
+  readonly file: string
+  readonly findings: Findings
+}
+
+export function checkHosts({ vpn, hosts, file, findings }: HostsChecks): void {
+  const wrong = findings.problems.some((each) => each.file === file && each.path.startsWith('main_hosts'))
+  if (hosts.main_hosts.length === 0 && !wrong)
+    findings.problem(file, 'main_hosts', 'Invalid main TLS hosts: Not set')
+  const seen = new Set<string>()
+  for (const list of HOST_LISTS) {
+    hosts[list].forEach(({ hostname }, index) => {
+      const name = hostname.toLowerCase()
+      if (seen.has(name))
+        findings.problem(
+          file,
+          `${list}[${index}].hostname`,
+          `Invalid ${HOST_LIST_NAMES[list]} TLS hosts: Hostname must be unique: ${hostname}`,
+        )
+      seen.add(name)
+    })
+  }
+  if (hosts.reverse_proxy_hosts.length > 0 && vpn.reverse_proxy === null)
+    findings.warn(file, 'reverse_proxy_hosts', 'without [reverse_proxy] these hosts are not served')
+  for (const [index, { names }] of vpn.culvert.edge.pass.entries())
+    for (const name of names)
+      if (seen.has(name.toLowerCase()))
+        findings.warn(file, `culvert.edge.pass[${index}]`, `${name} is a host here and is never passed on`)
+}
+
+/** What the reference takes for "no address": unspecified and without a port. */
+function isUnset({ address, port }: AddressPort): boolean {
+  return port === 0 && /^[0:.]+$/.test(address)
+}
+
+const loopback = new BlockList()
+loopback.addSubnet('127.0.0.0', 8, 'ipv4')
+loopback.addAddress('::1', 'ipv6')
+
+export function isLoopback(address: string): boolean {
+  return loopback.check(address, isIP(address) === 6 ? 'ipv6' : 'ipv4')
+}

@@ -1,0 +1,106 @@
+/** `hosts.toml` with its certificates and keys (reference 10.3). */
+import { createPrivateKey, X509Certificate } from 'node:crypto'
+import { readFileSync } from 'node:fs'
+import { readToml, reasonOf, resolveBeside } from './config-file.ts'
+import { HOST_LISTS, hostsFields, type HostList } from './hosts-fields.ts'
+import { readFields, type Findings } from './read.ts'
+import type { HostSettings, HostsSettings } from './settings.ts'
+
+/** The reference's names of the lists in its error texts. */
+export const HOST_LIST_NAMES: Readonly<Record<HostList, string>> = {
+  main_hosts: 'main',
+  ping_hosts: 'ping',
+  speedtest_hosts: 'speedtest',
+  reverse_proxy_hosts: 'reverse proxy',
+}
+
+/** Undefined after noting problems that leave nothing to check. */
+export function loadHosts(file: string, shown: string, findings: Findings): HostsSettings | undefined {
+  const raw = readToml(file, shown, 'Invalid hosts file', findings)
+  if (raw === undefined) return undefined
+  const fields = readFields(hostsFields, raw, shown, findings)
+  if (fields === undefined) return undefined
+  const lists = HOST_LISTS.map((list) => [
+    list,
+    fields[list].map((entry, index): HostSettings => {
+      const path = `${list}[${index}]`
+      const prefix = `Invalid ${HOST_LIST_NAMES[list]} TLS hosts`
+      const cert_chain_path = resolveBeside(entry.cert_chain_path, file)
+      const private_key_path = resolveBeside(entry.private_key_path, file)
+      const pair = loadKeyPair(cert_chain_path, private_key_path, (message) =>
+        findings.problem(shown, path, `${prefix}: ${message}`),
+      )
+      if (pair !== undefined) warnOfCertificate(pair.certificate, entry.hostname, shown, path, findings)
+      return {
+        ...entry,
+        cert_chain_path,
+        private_key_path,
+        cert_chain: pair?.chain ?? '',
+        private_key: pair?.key ?? '',
+      }
+    }),
+  ])
+  return Object.fromEntries(lists) as HostsSettings
+}
+
+interface KeyPair {
+  readonly chain: string
+  readonly key: string
+  readonly certificate: X509Certificate
+}
+
+/** Reads and matches both files; each fault goes to `problem`. */
+function loadKeyPair(
+  chainPath: string,
+  keyPath: string,
+  problem: (message: string) => void,
+): KeyPair | undefined {
+  const chain = attempt(`Invalid cert chain: path='${chainPath}'`, problem, () => {
+    const pem = readFileSync(chainPath, 'utf8')
+    return { pem, certificate: new X509Certificate(pem) }
+  })
+  const key = attempt(`Invalid key: path='${keyPath}'`, problem, () => {
+    const pem = readFileSync(keyPath, 'utf8')
+    return { pem, object: createPrivateKey(pem) }
+  })
+  if (chain === undefined || key === undefined) return undefined
+  if (!chain.certificate.checkPrivateKey(key.object)) {
+    problem(`Invalid key: path='${keyPath}', error='it does not belong to the certificate ${chainPath}'`)
+    return undefined
+  }
+  return { chain: chain.pem, key: key.pem, certificate: chain.certificate }
+}
+
+function attempt<T>(what: string, problem: (message: string) => void, run: () => T): T | undefined {
+  try {
+    return run()
+  } catch (error) {
+    problem(`${what}, error='${reasonOf(error)}'`)
+    return undefined
+  }
+}
+
+function warnOfCertificate(
+  certificate: X509Certificate,
+  hostname: string,
+  shown: string,
+  path: string,
+  findings: Findings,
+): void {
+  const now = Date.now()
+  if (certificate.validToDate.getTime() < now)
+    findings.warn(shown, path, `the certificate expired on ${certificate.validToDate.toISOString()}`)
+  if (certificate.validFromDate.getTime() > now)
+    findings.warn(
+      shown,
+      path,
+      `the certificate is not valid before ${certificate.validFromDate.toISOString()}`,
+    )
+  const example = hostname.replace(/^\*/, 'any')
+  if (certificate.checkHost(example) === undefined)
+    findings.warn(
+      shown,
+      path,
+      `the certificate does not name ${hostname}; clients that verify it will refuse`,
+    )
+}

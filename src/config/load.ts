@@ -1,0 +1,71 @@
+/** From the paths of `vpn.toml` and `hosts.toml` to checked settings, or to everything that is wrong with them. */
+import { resolve } from 'node:path'
+import { ConfigError } from './config-error.ts'
+import { checkHosts, checkVpn } from './cross-checks.ts'
+import { loadClients } from './load-clients.ts'
+import { loadHosts } from './load-hosts.ts'
+import { loadRules } from './load-rules.ts'
+import { readToml, resolveBeside } from './config-file.ts'
+import { Findings, readFields } from './read.ts'
+import type { Settings, VpnSettings } from './settings.ts'
+import { vpnFields } from './vpn-fields.ts'
+
+/**
+ * Reads all four official files. Paths in them are relative to the working directory; where nothing is there,
+ * to the file that names them.
+ *
+ * @throws {ConfigError} with every problem of every file.
+ */
+export function loadSettings(vpnPath: string, hostsPath: string): Settings {
+  const findings = new Findings()
+  const vpn = loadVpn(vpnPath, findings)
+  const hosts = loadHosts(resolve(hostsPath), hostsPath, findings)
+  const clients = loadClients(vpn?.credentials_file ?? null, findings)
+  const rules = loadRules(vpn?.rules_file ?? null, findings)
+  if (vpn !== undefined) {
+    const credentials = clients === undefined ? 'unreadable' : clients.length > 0 ? 'some' : 'none'
+    checkVpn({ vpn, file: vpnPath, credentials, rules: rules ?? null, findings })
+    if (hosts !== undefined) checkHosts({ vpn, hosts, file: hostsPath, findings })
+  }
+  noteWithoutEffect(vpnPath, findings)
+  const { problems, warnings } = findings
+  if (
+    problems.length > 0 ||
+    vpn === undefined ||
+    hosts === undefined ||
+    clients === undefined ||
+    rules === undefined
+  )
+    throw new ConfigError(problems, warnings)
+  return { vpn, hosts, clients, rules, warnings }
+}
+
+/** Absolute paths from here on, so that a later change of directory does not matter. */
+function loadVpn(vpnPath: string, findings: Findings): VpnSettings | undefined {
+  const file = resolve(vpnPath)
+  const raw = readToml(file, vpnPath, 'Invalid settings file', findings)
+  if (raw === undefined) return undefined
+  const vpn = readFields(vpnFields, raw, vpnPath, findings)
+  if (vpn === undefined) return undefined
+  const beside = (path: string | null) => (path === null ? null : resolveBeside(path, file))
+  const { decoy, http3 } = vpn.culvert
+  return {
+    ...vpn,
+    credentials_file: beside(vpn.credentials_file),
+    rules_file: beside(vpn.rules_file),
+    culvert: {
+      ...vpn.culvert,
+      decoy: { ...decoy, root: beside(decoy.root) },
+      http3: { ...http3, spill_directory: beside(http3.spill_directory) },
+    },
+  }
+}
+
+/** One warning for all keys that are set and change nothing. */
+function noteWithoutEffect(file: string, findings: Findings): void {
+  const parts = [
+    findings.later.size > 0 ? `not built yet: ${[...findings.later].join(', ')}` : '',
+    findings.ignored.size > 0 ? `accepted for compatibility: ${[...findings.ignored].join(', ')}` : '',
+  ].filter((part) => part !== '')
+  if (parts.length > 0) findings.warn(file, '', `keys without effect (${parts.join('; ')})`)
+}
