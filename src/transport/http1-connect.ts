@@ -9,9 +9,6 @@ import type { Http1ClientSession } from './http1.ts'
 import { encodeHead, joinHeaders } from './http1-head.ts'
 import type { TransportConnection } from './tls-terminator.ts'
 
-/** How long a client may take to close after an answer that ends the connection. */
-const LINGER_MS = 2000
-
 export class Http1ConnectRequest implements TunnelRequest, TunnelStream {
   readonly session: Http1ClientSession
   readonly method = 'CONNECT'
@@ -109,7 +106,7 @@ export class Http1ConnectRequest implements TunnelRequest, TunnelStream {
     const { socket } = this.#connection
     socket.resume()
     socket.once('end', () => socket.destroySoon())
-    setTimeout(() => socket.destroy(), LINGER_MS).unref()
+    this.session.destroyLater()
   }
 }
 

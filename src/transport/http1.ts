@@ -158,7 +158,7 @@ export class Http1ClientSession implements ClientSession {
     )
     // Unread input would turn the close into a reset that eats the answer.
     this.connection.socket.resume()
-    this.#deps.clock.after(MALFORMED_LINGER_MS, () => this.connection.socket.destroy())
+    this.destroyLater()
   }
 
   close({ graceMs }: { graceMs: number }): Promise<void> {
@@ -177,6 +177,12 @@ export class Http1ClientSession implements ClientSession {
     this.connection.socket.destroy()
   }
 
+  /** After an answer that ends the connection the client has a moment to close its side. */
+  destroyLater(): void {
+    const deadline = this.#deps.clock.after(LINGER_MS, () => this.connection.socket.destroy())
+    void this.#closed.promise.then(() => deadline.cancel())
+  }
+
   /** TCP RST: the only reset that HTTP/1.1 has. */
   resetConnection(): void {
     const raw: Socket = this.connection.rawSocket
@@ -185,7 +191,7 @@ export class Http1ClientSession implements ClientSession {
   }
 }
 
-const MALFORMED_LINGER_MS = 1000
+const LINGER_MS = 2000
 const MALFORMED_STATUS: Record<string, string> = {
   HPE_HEADER_OVERFLOW: '400 Request Header Or Cookie Too Large',
   ERR_HTTP_REQUEST_TIMEOUT: '408 Request Time-out',

@@ -9,6 +9,7 @@ import type { Log, Privacy } from '../log.ts'
 import type { Authority, Target } from '../wire/target.ts'
 import { parseAuthority } from '../wire/authority.ts'
 import type { Forwarder, OpenTunnel, TunnelEnd } from './forwarder.ts'
+import type { AuthThrottle } from './auth-throttle.ts'
 import { authRefusal, refusalOf } from './refusal.ts'
 import type { AuthFailureStatus, Refusal } from './refusal.ts'
 import { SessionLimits } from './session-limits.ts'
@@ -46,6 +47,7 @@ export interface TunnelDependencies {
   readonly counters: Counters
   readonly log: Log
   readonly registry: SessionRegistry
+  readonly throttle: AuthThrottle
   readonly directory: UserDirectory
   readonly forwarders: Forwarders
   readonly site: WebSite
@@ -95,6 +97,14 @@ export class Tunnel {
   }
 
   #refuseStranger(request: TunnelRequest): void {
+    const { throttle, clock, counters } = this.#deps
+    const delayMs = throttle.onFailure(request.session.remoteAddress)
+    if (delayMs === 0) return this.#answerStranger(request)
+    counters.count('auth_delayed')
+    clock.after(delayMs, () => request.signal.aborted || this.#answerStranger(request))
+  }
+
+  #answerStranger(request: TunnelRequest): void {
     const refusal = authRefusal(this.#options.authFailureStatus)
     if (refusal.status === 407) this.#refuse(request, refusal)
     else {

@@ -1,0 +1,69 @@
+/**
+ * Repeated failures of authentication cost their source address time (DESIGN section 5). Only the answer to a
+ * failure waits: a valid user behind the same address is never held up, and the session stays open.
+ */
+import type { Clock } from '../clock.ts'
+
+export interface AuthThrottleOptions {
+  /** Failures that one address has before it must wait; 0 turns the limit off. */
+  readonly maxFailures: number
+  /** An address gains one more failure after this time. */
+  readonly refillMs: number
+}
+
+/** No answer waits longer; a client that is still there by then is told. */
+const MAX_DELAY_MS = 30_000
+/** Addresses remembered; the longest known goes first. */
+const MAX_ADDRESSES = 16_384
+
+interface Bucket {
+  tokens: number
+  refilledAt: number
+}
+
+export class AuthThrottle {
+  readonly #options: AuthThrottleOptions
+  readonly #clock: Clock
+  readonly #buckets = new Map<string, Bucket>()
+
+  constructor(options: AuthThrottleOptions, clock: Clock) {
+    this.#options = options
+    this.#clock = clock
+  }
+
+  /** Counts a failure of `address` and tells how many milliseconds its answer waits. */
+  onFailure(address: string): number {
+    const { maxFailures, refillMs } = this.#options
+    // On loopback stand local proxies and tests: one address for everybody.
+    if (maxFailures === 0 || isLoopback(address)) return 0
+    const bucket = this.#bucketOf(sourceOf(address))
+    bucket.tokens -= 1
+    return bucket.tokens >= 0 ? 0 : Math.min(-bucket.tokens * refillMs, MAX_DELAY_MS)
+  }
+
+  #bucketOf(source: string): Bucket {
+    const { maxFailures, refillMs } = this.#options
+    const now = this.#clock.now()
+    const known = this.#buckets.get(source)
+    const gained = known === undefined ? maxFailures : (now - known.refilledAt) / refillMs
+    const bucket = { tokens: Math.min(maxFailures, (known?.tokens ?? 0) + gained), refilledAt: now }
+    this.#buckets.delete(source)
+    this.#buckets.set(source, bucket)
+    if (this.#buckets.size > MAX_ADDRESSES) this.#forgetOldest()
+    return bucket
+  }
+
+  #forgetOldest(): void {
+    const oldest = this.#buckets.keys().next().value
+    if (oldest !== undefined) this.#buckets.delete(oldest)
+  }
+}
+
+function isLoopback(address: string): boolean {
+  return address === '::1' || address.startsWith('127.')
+}
+
+/** One subscriber: an IPv4 address or an IPv6 /64. */
+function sourceOf(address: string): string {
+  return address.includes(':') ? address.split(':', 4).join(':') : address
+}
