@@ -13,8 +13,8 @@ import type { Log } from './log.ts'
 
 export interface SupervisorOptions {
   readonly settings: Settings
-  /** Reads the files anew; rejects with all that is wrong with them. Without it nothing can be reloaded. */
-  readonly load?: () => Promise<Settings>
+  /** Reads the files anew; fails with all that is wrong with them. Without it nothing can be reloaded. */
+  readonly load?: () => Settings | Promise<Settings>
   readonly log: Log
   readonly logLevel: string
   /** Takes a complete line, with its line end, from a lane. */
@@ -146,7 +146,9 @@ class LaneHandle {
       if (message.type === 'log') writeLog(message.line)
       else this.#settle(message)
     })
-    this.#worker.on('error', (error) => this.#onEnd(error))
+    this.#worker.on('error', (error: unknown) =>
+      this.#onEnd(error instanceof Error ? error : new Error(String(error))),
+    )
     this.#worker.on('exit', (code) =>
       this.#onEnd(this.#terminating ? undefined : new Error(`lane exited with ${code}`)),
     )

@@ -1,0 +1,122 @@
+/** A whole endpoint for tests: official files in a private directory, the real supervisor, a real lane thread. */
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { pino } from 'pino'
+import { loadSettings } from '../../src/config/load.ts'
+import { Supervisor } from '../../src/supervisor.ts'
+import { makeCertificate } from './certificate.ts'
+
+export const USER = { username: 'premium', password: 'p:w"x' }
+
+export interface EndpointOptions {
+  /** Added in front of the generated `vpn.toml`: top-level keys. */
+  readonly keys?: string
+  /** Added behind it: tables. */
+  readonly tables?: string
+  readonly protocols?: readonly ('http1' | 'http2' | 'quic')[]
+  /** `credentials.toml`; the default has {@link USER}. */
+  readonly credentials?: string
+  readonly rules?: string
+  /** `hosts.toml` text; paths `cert.pem` and `key.pem` exist. The default has main host vpn.endpoint. */
+  readonly hosts?: string
+  readonly logLevel?: string
+  /** Whether loopback and private targets are open; tests have no others. Default true. */
+  readonly allowPrivate?: boolean
+}
+
+export interface TestEndpoint extends AsyncDisposable {
+  readonly port: number
+  readonly directory: string
+  readonly supervisor: Supervisor
+  readonly files: { readonly vpn: string; readonly hosts: string }
+  /** Parsed log lines so far. */
+  readonly logs: Record<string, unknown>[]
+  /** Waits for counters to satisfy `holds`; rejects with the last ones after 10 s. */
+  waitForStats(holds: (stats: Record<string, number>) => boolean): Promise<Record<string, number>>
+  waitForLog(holds: (line: Record<string, unknown>) => boolean): Promise<Record<string, unknown>>
+}
+
+const DEFAULT_HOSTS = `[[main_hosts]]
+hostname = "vpn.endpoint"
+cert_chain_path = "cert.pem"
+private_key_path = "key.pem"
+`
+const DEFAULT_CREDENTIALS = `[[client]]
+username = "premium"
+password = 'p:w"x'
+`
+const POLL_MS = 20
+const PATIENCE_MS = 10_000
+
+/** Writes the official files for `options` and gives their paths. */
+export async function writeEndpointFiles(
+  directory: string,
+  options: EndpointOptions = {},
+  listen = '127.0.0.1:0',
+): Promise<{ vpn: string; hosts: string }> {
+  const { protocols = ['http1', 'http2'], allowPrivate = true } = options
+  const { cert, key } = await makeCertificate()
+  const vpn = join(directory, 'vpn.toml')
+  const hosts = join(directory, 'hosts.toml')
+  const lines = [
+    `listen_address = "${listen}"`,
+    `allow_private_network_connections = ${allowPrivate}`,
+    'credentials_file = "credentials.toml"',
+    ...(options.rules === undefined ? [] : ['rules_file = "rules.toml"']),
+    options.keys ?? '',
+    ...protocols.map((protocol) => `[listen_protocols.${protocol}]`),
+    options.tables ?? '',
+  ]
+  await Promise.all([
+    writeFile(join(directory, 'cert.pem'), cert),
+    writeFile(join(directory, 'key.pem'), key, { mode: 0o600 }),
+    writeFile(vpn, lines.join('\n')),
+    writeFile(hosts, options.hosts ?? DEFAULT_HOSTS),
+    writeFile(join(directory, 'credentials.toml'), options.credentials ?? DEFAULT_CREDENTIALS, { mode: 0o600 }),
+    options.rules === undefined ? undefined : writeFile(join(directory, 'rules.toml'), options.rules),
+  ])
+  return { vpn, hosts }
+}
+
+export async function startEndpoint(options: EndpointOptions = {}): Promise<TestEndpoint> {
+  const directory = await mkdtemp(join(tmpdir(), 'culvert-test-'))
+  const files = await writeEndpointFiles(directory, options)
+  const logs: Record<string, unknown>[] = []
+  const writeLog = (line: string): void => void logs.push(JSON.parse(line) as Record<string, unknown>)
+  const logLevel = options.logLevel ?? 'info'
+  const supervisor = new Supervisor({
+    settings: await loadSettings(files.vpn, files.hosts),
+    load: () => loadSettings(files.vpn, files.hosts),
+    log: pino({ level: logLevel }, { write: writeLog }),
+    logLevel,
+    writeLog,
+  })
+  const { port } = await supervisor.start()
+  return {
+    port,
+    directory,
+    supervisor,
+    files,
+    logs,
+    waitForStats: (holds) => poll(() => supervisor.stats(), holds),
+    waitForLog: async (holds) => {
+      const line = await poll(async () => logs.find(holds), (found) => found !== undefined)
+      return line ?? {}
+    },
+    [Symbol.asyncDispose]: async () => {
+      await supervisor.close({ graceMs: 0 })
+      await rm(directory, { recursive: true })
+    },
+  }
+}
+
+async function poll<T>(read: () => Promise<T>, holds: (value: T) => boolean): Promise<T> {
+  const deadline = performance.now() + PATIENCE_MS
+  for (;;) {
+    const value = await read()
+    if (holds(value)) return value
+    if (performance.now() > deadline) throw new Error(`never came true: ${JSON.stringify(value)}`)
+    await new Promise((resolve) => setTimeout(resolve, POLL_MS))
+  }
+}
