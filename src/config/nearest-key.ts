@@ -1,11 +1,11 @@
 /** The known key that a misspelt one most likely stands for. */
 
-/** By the smallest number of letters to insert, delete or replace; undefined when nothing is known. */
+/** By the smallest share of letters to insert, delete or replace; undefined when nothing is known. */
 export function nearest(key: string, known: Iterable<string>): string | undefined {
   let best: string | undefined
   let bestDistance = Infinity
   for (const candidate of known) {
-    const distance = editDistance(key, candidate)
+    const distance = editDistance(key, candidate) / Math.max(key.length, candidate.length)
     if (distance >= bestDistance) continue
     best = candidate
     bestDistance = distance

@@ -162,6 +162,11 @@ const LONGEST_SHOWN = 80
 function show(value: unknown): string {
   if (isTable(value)) return 'a table'
   if (Array.isArray(value)) return 'a list'
-  const text = typeof value === 'string' ? JSON.stringify(value) : String(value)
+  const text = typeof value === 'string' ? JSON.stringify(value) : showScalar(value)
   return text.length > LONGEST_SHOWN ? `${text.slice(0, LONGEST_SHOWN)}…` : text
+}
+
+/** Integers come as bigint, so that a number is a float even when it is whole. */
+function showScalar(value: unknown): string {
+  return typeof value === 'number' && Number.isInteger(value) ? value.toFixed(1) : String(value)
 }
