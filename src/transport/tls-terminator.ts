@@ -106,6 +106,11 @@ export class TlsTerminator {
   accept(connection: GatedConnection): void {
     const { socket: rawSocket, remoteAddress, remotePort, serverName, channel } = connection
     const protocol = this.#chooseProtocol(connection)
+    if (protocol === undefined) {
+      this.#deps.counters.count('tls_handshakes_failed', 'no_protocol')
+      connection.handshakeDone()
+      return void rawSocket.destroy()
+    }
     const socket = new TLSSocket(rawSocket, {
       isServer: true,
       secureContext: this.#contexts[connection.certificateIndex] ?? this.#contexts[0],
@@ -137,11 +142,14 @@ export class TlsTerminator {
     })
   }
 
-  /** The best protocol of the channel that the client offers; without an offer HTTP/1.1 (reference 1.4). */
-  #chooseProtocol({ alpn, channel }: GatedConnection): TcpProtocol {
+  /**
+   * The best protocol of the channel that the client offers (reference 1.4). Without an offer HTTP/1.1, or nothing
+   * where that is off; without overlap any: the handshake then ends with the alert no_application_protocol.
+   */
+  #chooseProtocol({ alpn, channel }: GatedConnection): TcpProtocol | undefined {
     const protocols = this.#options.protocolsOf(channel)
-    // Without overlap the handshake ends with the alert no_application_protocol, as on any web server.
-    return protocols.find((protocol) => alpn.includes(protocol)) ?? protocols.at(-1) ?? 'http/1.1'
+    if (alpn.length === 0) return protocols.find((protocol) => protocol === 'http/1.1')
+    return protocols.find((protocol) => alpn.includes(protocol)) ?? protocols[0]
   }
 }
 

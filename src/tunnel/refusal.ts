@@ -12,8 +12,7 @@ export interface Refusal {
   readonly headers: ResponseHeaders
 }
 
-/** The reference endpoint leaves the realm unquoted; RFC 9110 section 11.5 wants the quotes. */
-const CHALLENGE = { 'proxy-authenticate': 'Basic realm="Authorization Required"' }
+const DEFAULT_REALM = 'Authorization Required'
 const DEFAULT_RETRY_AFTER_SECS = 30
 
 const WARNINGS = {
@@ -25,9 +24,18 @@ const WARNINGS = {
   target_denied: '320 - Destination denied by filtering rules',
 } as const
 
-/** The answer to credentials that do not let in, whatever is wrong with them. */
-export function authRefusal(status: AuthFailureStatus): Refusal {
-  return { code: 'auth_required', status, headers: status === 407 ? CHALLENGE : {} }
+/**
+ * The answer to credentials that do not let in, whatever is wrong with them. The reference endpoint leaves the realm
+ * unquoted; RFC 9110 section 11.5 wants the quotes.
+ */
+export function authRefusal(status: AuthFailureStatus, realm: string = DEFAULT_REALM): Refusal {
+  const headers = status === 407 ? { 'proxy-authenticate': `Basic realm=${quote(realm)}` } : {}
+  return { code: 'auth_required', status, headers }
+}
+
+/** RFC 9110 section 5.6.4. */
+function quote(text: string): string {
+  return `"${text.replaceAll(/["\\]/g, '\\$&')}"`
 }
 
 /** The answer to a failure after authentication. `authority` is the one received. */

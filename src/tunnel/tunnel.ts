@@ -39,6 +39,8 @@ export interface Forwarders {
 
 export interface TunnelOptions {
   readonly authFailureStatus: AuthFailureStatus
+  /** Named in the challenge of a 407. */
+  readonly realm: string
   readonly privacy: Privacy
 }
 
@@ -57,11 +59,13 @@ export class Tunnel {
   readonly #options: TunnelOptions
   readonly #deps: TunnelDependencies
   readonly #limits = new SessionLimits()
+  readonly #strangerRefusal: Refusal
   #directory: UserDirectory
 
   constructor(options: TunnelOptions, deps: TunnelDependencies) {
     this.#options = options
     this.#deps = deps
+    this.#strangerRefusal = authRefusal(options.authFailureStatus, options.realm)
     this.#directory = deps.directory
   }
 
@@ -105,7 +109,7 @@ export class Tunnel {
   }
 
   #answerStranger(request: TunnelRequest): void {
-    const refusal = authRefusal(this.#options.authFailureStatus)
+    const refusal = this.#strangerRefusal
     if (refusal.status === 407) this.#refuse(request, refusal)
     else {
       this.#report(request, refusal)
