@@ -1,0 +1,280 @@
+/**
+ * Echo requests on behalf of clients, through one raw socket per address family for the whole process
+ * (specification 7; reference 5.2). Id, sequence and TTL go out as the client chose them; the payload is drawn at
+ * random and tells two clients apart who chose the same.
+ *
+ * One request has one answer: the first reply or error settles it and duplicates are dropped. The reference
+ * forwards duplicates for as long as it waits; but once a request is settled the next equal one may go out, and
+ * a duplicate would then be taken for the answer to that.
+ */
+import type { Clock, Timer } from '../clock.ts'
+import type { Counters } from '../counters.ts'
+import { isRefusal } from '../errors.ts'
+import type { Log } from '../log.ts'
+import type { IcmpReply, IcmpRequest } from '../wire/icmp-frame.ts'
+import { formatIpv4, formatIpv6, ipBytes, normalizePeerAddress } from '../wire/ip-address.ts'
+import {
+  createEchoRequest,
+  echoPayload,
+  HEAD_BYTES,
+  MAX_ECHO_PAYLOAD_BYTES,
+  parseIcmpPacket,
+  parseIcmpv6Message,
+  sealEchoRequest,
+  type EchoAnswer,
+} from './icmp-packet.ts'
+import { echoKey, PendingEchoes, type EchoMark, type EchoOwner, type PendingEcho } from './icmp-pending.ts'
+import type { RawSocket } from './raw-socket.ts'
+
+/** Draws of a payload before a request is held back. With 4 bytes or more the second succeeds. */
+const MAX_DRAWS = 16
+/** Requests with equal destination, id and sequence at one time. */
+const MAX_GROUP = 64
+/** Replies that the kernel keeps while the lane is busy: about 300 small ones. */
+const RECEIVE_BUFFER_BYTES = 256 * 1024
+
+/** What the address policy and the outbound rules say; port 0 stands for "no port". */
+export interface IcmpPolicy {
+  /** @throws EndpointError with a refusal code. */
+  check(address: string, port: number): void
+}
+
+export interface IcmpOptions {
+  /** Use this interface only. */
+  readonly interfaceName?: string | undefined
+  readonly ipv6Available: boolean
+  /** How long an answer is waited for. Default 3000. */
+  readonly requestTimeoutMs?: number
+  /** Unanswered requests of all users together. Default 16384. */
+  readonly maxPending?: number
+  /** Unanswered requests of one user. Default 1024. */
+  readonly maxPendingPerUser?: number
+  readonly policy: IcmpPolicy
+  /** Fills its argument with bytes that nobody can foresee (`crypto.randomFillSync`). */
+  readonly fillRandom: (bytes: Buffer) => void
+  readonly clock: Clock
+  readonly counters: Counters
+  readonly log: Log
+}
+
+/** One client's use of the sockets. */
+export interface EchoChannel {
+  /** Sends or drops; what is dropped is counted by reason. */
+  send(request: IcmpRequest): void
+  /** No reply is delivered any more. Idempotent. */
+  close(): void
+}
+
+/**
+ * Opens the sockets. Without IPv6 in the kernel it warns and serves IPv4.
+ * @throws EndpointError `config_invalid` that names what is missing: CAP_NET_RAW, the interface, Linux.
+ */
+export async function openIcmp(options: IcmpOptions): Promise<IcmpEgress> {
+  // Not loaded before it is needed: koffi is native code.
+  const { openRawSocket, isFamilyMissing } = await import('./raw-socket.ts')
+  const egress = new IcmpEgress(options)
+  const open = (family: 4 | 6): void => {
+    const socket = openRawSocket({
+      family,
+      interfaceName: options.interfaceName,
+      receiveBufferBytes: RECEIVE_BUFFER_BYTES,
+      onPacket: (packet, source) => egress.receive(family, packet, source),
+      onError: (error) => {
+        options.counters.count('icmp_errors', `ipv${family}`)
+        options.log.warn({ err: error }, 'ICMP socket error')
+      },
+    })
+    egress.use(family, socket)
+  }
+  try {
+    open(4)
+    if (options.ipv6Available) open(6)
+  } catch (error) {
+    if (!isFamilyMissing(error)) {
+      egress.close()
+      throw error
+    }
+    options.log.warn({ err: error }, 'ICMP without one address family')
+  }
+  return egress
+}
+
+/** Made by {@link openIcmp}. */
+export class IcmpEgress {
+  readonly #options: IcmpOptions
+  readonly #requestTimeoutMs: number
+  readonly #maxPending: number
+  readonly #maxPendingPerUser: number
+  readonly #sockets = new Map<4 | 6, RawSocket>()
+  readonly #pending = new PendingEchoes()
+  readonly #perUser = new Map<string, number>()
+  /** Runs only while something is pending. */
+  #tick: Timer | undefined
+
+  constructor(options: IcmpOptions) {
+    this.#options = options
+    this.#requestTimeoutMs = options.requestTimeoutMs ?? 3000
+    this.#maxPending = options.maxPending ?? 16_384
+    this.#maxPendingPerUser = options.maxPendingPerUser ?? 1024
+    options.counters.gauge('icmp_pending', () => this.#pending.size)
+  }
+
+  /** Gives a family its socket; the egress closes it. */
+  use(family: 4 | 6, socket: RawSocket): void {
+    this.#sockets.set(family, socket)
+  }
+
+  /** @param user whose limit the requests count against. */
+  open(user: string, onReply: (reply: IcmpReply) => void): EchoChannel {
+    const owner: EchoOwner = { user, closed: false, onReply }
+    return {
+      send: (request) => {
+        if (!owner.closed) this.#submit(owner, request)
+      },
+      close: () => {
+        owner.closed = true
+      },
+    }
+  }
+
+  /** Ends everything; nothing is answered any more. Idempotent. */
+  close(): void {
+    for (const socket of this.#sockets.values()) socket.close()
+    this.#sockets.clear()
+    this.#tick?.cancel()
+    this.#tick = undefined
+  }
+
+  /** Takes a packet from the socket of `family`. */
+  receive(family: 4 | 6, packet: Buffer, source: string): void {
+    const answer = family === 4 ? parseIcmpPacket(packet) : parseIcmpv6Message(packet)
+    const from = answer && normalizePeerAddress(source)
+    if (!answer || !from) return
+    const asked = answer.quotedDestination === undefined ? from.address : format(answer.quotedDestination)
+    const echo = this.#pending.find(echoKey(asked, answer.id, answer.sequence), answer)
+    // Most often another program's ping, or a duplicate.
+    if (echo === undefined) return
+    this.#forget(echo)
+    this.#release(echo.key)
+    if (!echo.owner.closed) echo.owner.onReply(replyTo(echo.request, answer, from))
+  }
+
+  #submit(owner: EchoOwner, request: IcmpRequest): void {
+    // What is judged is the address that is really asked: an IPv4-mapped one is asked over IPv4.
+    const target = normalizePeerAddress(request.destination)
+    if (target === undefined) return
+    const key = echoKey(target.address, request.id, request.sequence)
+    const reason = this.#refusal(owner, request, target.family, key) ?? this.#judge(target.address)
+    if (reason !== undefined) {
+      this.#drop(reason)
+      return
+    }
+    const deadlineMs = this.#options.clock.now() + this.#requestTimeoutMs
+    const echo: PendingEcho = { owner, request, key, deadlineMs, mark: undefined }
+    this.#pending.add(echo)
+    this.#perUser.set(owner.user, (this.#perUser.get(owner.user) ?? 0) + 1)
+    this.#tick ??= this.#options.clock.every(Math.max(50, this.#requestTimeoutMs / 8), () => this.#expire())
+    this.#launch(echo, target.address, target.family)
+  }
+
+  #refusal(owner: EchoOwner, request: IcmpRequest, family: 4 | 6, key: string): string | undefined {
+    if (!this.#sockets.has(family)) return 'no_socket'
+    if (request.ttl === 0) return 'ttl'
+    if (request.dataSize > MAX_ECHO_PAYLOAD_BYTES[family]) return 'too_long'
+    if (this.#pending.size >= this.#maxPending) return 'limit'
+    if ((this.#perUser.get(owner.user) ?? 0) >= this.#maxPendingPerUser) return 'user_limit'
+    return this.#pending.groupSize(key) >= MAX_GROUP ? 'ambiguous' : undefined
+  }
+
+  #judge(address: string): string | undefined {
+    try {
+      this.#options.policy.check(address, 0)
+      return undefined
+    } catch (error) {
+      return isRefusal(error) ? error.code : 'internal'
+    }
+  }
+
+  #drop(reason: string): void {
+    this.#options.counters.count('icmp_drops', reason)
+  }
+
+  /** Sends, or leaves the request held back behind an equal one. */
+  #launch(echo: PendingEcho, address: string, family: 4 | 6): void {
+    const { id, sequence, dataSize, ttl } = echo.request
+    const message = createEchoRequest(family, id, sequence, dataSize)
+    const mark = this.#draw(echo.key, family, message)
+    if (mark === undefined) return
+    echo.mark = mark
+    const failure = this.#sockets.get(family)?.send(message, ipBytes(address) ?? message, ttl)
+    if (failure === undefined) {
+      this.#options.counters.count('icmp_requests')
+    } else {
+      this.#drop(failure)
+      this.#forget(echo)
+      this.#release(echo.key)
+    }
+  }
+
+  /** Fills the payload so that no answer can be confused; undefined when that cannot be had. */
+  #draw(key: string, family: 4 | 6, message: Buffer): EchoMark | undefined {
+    const payload = echoPayload(message)
+    for (let draw = 0; draw < MAX_DRAWS; draw += 1) {
+      if (payload.length > 0) this.#options.fillRandom(payload)
+      const sum = sealEchoRequest(family, message)
+      const mark = { sum, payloadBytes: payload.length, head: Buffer.from(payload.subarray(0, HEAD_BYTES)) }
+      if (!this.#pending.collides(key, mark)) return mark
+      if (payload.length === 0) return undefined
+    }
+    return undefined
+  }
+
+  #forget(echo: PendingEcho): void {
+    this.#pending.remove(echo)
+    const { user } = echo.owner
+    const left = (this.#perUser.get(user) ?? 1) - 1
+    if (left > 0) this.#perUser.set(user, left)
+    else this.#perUser.delete(user)
+    if (this.#pending.size > 0) return
+    this.#tick?.cancel()
+    this.#tick = undefined
+  }
+
+  /** Sends the next request of a group that was held back, if there is one. */
+  #release(key: string): void {
+    const held = this.#pending.nextHeld(key)
+    const target = held && normalizePeerAddress(held.request.destination)
+    if (held && target) this.#launch(held, target.address, target.family)
+  }
+
+  #expire(): void {
+    const expired = this.#pending.expired(this.#options.clock.now())
+    // All of them first, so that none is sent whose own time is over.
+    for (const echo of expired) {
+      this.#drop(echo.mark === undefined ? 'held' : 'unanswered')
+      this.#forget(echo)
+    }
+    for (const echo of expired) this.#release(echo.key)
+  }
+}
+
+function format(address: Uint8Array): string {
+  return address.length === 4 ? formatIpv4(address) : formatIpv6(address)
+}
+
+/** A reply names the target as the client wrote it, an error names the router that sent it. */
+function replyTo(
+  request: IcmpRequest,
+  answer: EchoAnswer,
+  from: { readonly address: string; readonly family: 4 | 6 },
+): IcmpReply {
+  const fromTarget = answer.quotedDestination === undefined
+  return {
+    id: request.id,
+    source: fromTarget ? request.destination : from.address,
+    family: fromTarget ? request.family : from.family,
+    type: answer.type,
+    code: answer.code,
+    sequence: request.sequence,
+  }
+}

@@ -1,0 +1,181 @@
+/**
+ * UDP towards targets: one connected socket per flow, so that only the exact destination can answer
+ * (specification 6.5; reference 4.3). The address that is really used passes the policy first.
+ */
+import { createSocket, type Socket, type SocketOptions } from 'node:dgram'
+import type { Counters } from '../counters.ts'
+import { EndpointError } from '../errors.ts'
+import { normalizePeerAddress } from '../wire/ip-address.ts'
+
+/** What a socket may hold until it stands: datagrams and bytes. The newest beyond that are dropped. */
+const MAX_EARLY_DATAGRAMS = 64
+const MAX_EARLY_BYTES = 64 * 1024
+/** Sends in flight before the length of the kernel's backlog is asked for. */
+const UNSENT_BEFORE_CHECK = 64
+
+/** What the address policy and the outbound rules say about an address that would be used. */
+export interface UdpPolicy {
+  /** @throws EndpointError with a refusal code. */
+  check(address: string, port: number): void
+}
+
+export interface UdpEgressOptions {
+  readonly policy: UdpPolicy
+  readonly ipv6Available: boolean
+  /** Bytes that may wait in one socket when the kernel does not take them. Default 256 KiB. */
+  readonly maxSendQueueBytes?: number
+  readonly counters: Counters
+}
+
+export interface UdpHandlers {
+  /** `payload` belongs to the receiver. */
+  readonly onMessage: (payload: Buffer) => void
+  /** The socket failed and is closed. Never called from within `open` or `send`, nor after `close`. */
+  readonly onError: (error: Error) => void
+}
+
+/** Why a datagram was not sent. */
+export type UdpSendDrop = 'early_queue' | 'send_queue'
+
+export interface UdpSocket {
+  /** Sends or drops. `payload` must not change afterwards. */
+  send(payload: Buffer): UdpSendDrop | undefined
+  /** Idempotent. */
+  close(): void
+}
+
+/** Addresses are literals: answering at once makes bind and connect happen within the call. */
+const lookupLiteral: NonNullable<SocketOptions['lookup']> = (hostname, _options, callback) => {
+  callback(null, hostname, hostname.includes(':') ? 6 : 4)
+}
+
+/** Opens UDP sockets and knows how many there are. */
+export class UdpEgress {
+  readonly #options: UdpEgressOptions
+  readonly #maxSendQueueBytes: number
+  #open = 0
+
+  constructor(options: UdpEgressOptions) {
+    this.#options = options
+    this.#maxSendQueueBytes = options.maxSendQueueBytes ?? 256 * 1024
+    options.counters.gauge('outbound_udp_sockets', () => this.#open)
+  }
+
+  /**
+   * A socket connected to `destination`; an IPv4-mapped address is reached over IPv4.
+   * @throws EndpointError a refusal code: forbidden by the policy, IPv6 not available (`target_unreachable`),
+   *   no descriptor left (`limit_exceeded`), or the system's refusal (`target_refused`).
+   */
+  open(destination: { readonly address: string; readonly port: number }, handlers: UdpHandlers): UdpSocket {
+    const target = normalizePeerAddress(destination.address)
+    if (target === undefined || destination.port === 0) {
+      throw new EndpointError('target_refused', 'no address to send to')
+    }
+    if (target.family === 6 && !this.#options.ipv6Available) {
+      throw new EndpointError('target_unreachable', 'IPv6 is not available')
+    }
+    this.#options.policy.check(target.address, destination.port)
+    this.#open += 1
+    return new ConnectedSocket(target, destination.port, this.#maxSendQueueBytes, handlers, () => {
+      this.#open -= 1
+    })
+  }
+}
+
+/** The refusal that an error of the system amounts to. */
+function refusalOf(error: Error): EndpointError {
+  const exhausted = 'code' in error && (error.code === 'EMFILE' || error.code === 'ENFILE')
+  return new EndpointError(exhausted ? 'limit_exceeded' : 'target_refused', 'cannot open a UDP socket', {
+    cause: error,
+  })
+}
+
+class ConnectedSocket implements UdpSocket {
+  readonly #socket: Socket
+  readonly #handlers: UdpHandlers
+  readonly #maxSendQueueBytes: number
+  readonly #onClosed: () => void
+  #state: 'opening' | 'connecting' | 'open' | 'closed' = 'opening'
+  /** What came before the socket was connected. */
+  #early: Buffer[] = []
+  #earlyBytes = 0
+  #unsent = 0
+
+  constructor(
+    target: { readonly address: string; readonly family: 4 | 6 },
+    port: number,
+    maxSendQueueBytes: number,
+    handlers: UdpHandlers,
+    onClosed: () => void,
+  ) {
+    this.#handlers = handlers
+    this.#maxSendQueueBytes = maxSendQueueBytes
+    this.#onClosed = onClosed
+    this.#socket = createSocket({ type: target.family === 4 ? 'udp4' : 'udp6', lookup: lookupLiteral })
+    let failure: Error | undefined
+    this.#socket.on('error', (error) => {
+      if (this.#state === 'opening') failure = error
+      else this.#fail(error)
+    })
+    this.#socket.on('message', handlers.onMessage)
+    this.#socket.once('connect', () => this.#onConnect())
+    try {
+      this.#socket.connect(port, target.address)
+    } catch (error) {
+      failure ??= error instanceof Error ? error : new Error(String(error))
+    }
+    if (failure !== undefined) {
+      this.close()
+      throw refusalOf(failure)
+    }
+    this.#state = 'connecting'
+  }
+
+  send(payload: Buffer): UdpSendDrop | undefined {
+    if (this.#state === 'connecting') return this.#keep(payload)
+    if (this.#state !== 'open') return undefined
+    if (this.#unsent >= UNSENT_BEFORE_CHECK && this.#socket.getSendQueueSize() > this.#maxSendQueueBytes) {
+      return 'send_queue'
+    }
+    this.#unsent += 1
+    this.#socket.send(payload, this.#onSent)
+    return undefined
+  }
+
+  close(): void {
+    if (this.#state === 'closed') return
+    this.#state = 'closed'
+    this.#early = []
+    this.#socket.close()
+    this.#onClosed()
+  }
+
+  /** One function for all datagrams: a closure each would cost more than the rest of the send. */
+  readonly #onSent = (error: Error | null): void => {
+    this.#unsent -= 1
+    if (error !== null) this.#fail(error)
+  }
+
+  #keep(payload: Buffer): UdpSendDrop | undefined {
+    const full =
+      this.#early.length >= MAX_EARLY_DATAGRAMS || this.#earlyBytes + payload.length > MAX_EARLY_BYTES
+    if (full) return 'early_queue'
+    this.#early.push(payload)
+    this.#earlyBytes += payload.length
+    return undefined
+  }
+
+  #onConnect(): void {
+    if (this.#state !== 'connecting') return
+    this.#state = 'open'
+    const early = this.#early
+    this.#early = []
+    for (const payload of early) this.send(payload)
+  }
+
+  #fail(error: Error): void {
+    if (this.#state === 'closed') return
+    this.close()
+    this.#handlers.onError(error)
+  }
+}

@@ -1,0 +1,125 @@
+/**
+ * `_icmp`: echo requests of a client over one stream (specification 7; reference 5). What cannot be sent or is not
+ * answered leaves no trace towards the client; the format has no words for it.
+ */
+import type { Counters } from '../counters.ts'
+import { EndpointError } from '../errors.ts'
+import { DatagramQueue, type QueuedDatagram } from '../relay/datagram-queue.ts'
+import type { Forwarder, OpenTunnel, TunnelContext, TunnelEnd } from '../tunnel/forwarder.ts'
+import type { TunnelStream } from '../tunnel/session.ts'
+import {
+  encodeIcmpReply,
+  ICMP_REPLY_BYTES,
+  ICMP_REQUEST_BYTES,
+  IcmpRequestDecoder,
+  type IcmpReply,
+  type IcmpRequest,
+} from '../wire/icmp-frame.ts'
+import { StreamLifetime, type StreamHandlers } from './stream-lifetime.ts'
+
+/** One client's use of the raw sockets. */
+export interface EchoChannel {
+  send(request: IcmpRequest): void
+  /** No reply comes any more. Idempotent. */
+  close(): void
+}
+
+/** Who sends echo requests; `egress/icmp.ts` does. */
+export interface EchoSender {
+  open(user: string, onReply: (reply: IcmpReply) => void): EchoChannel
+}
+
+export interface IcmpForwarderOptions {
+  /** Undefined when ICMP is not enabled. */
+  readonly sender: EchoSender | undefined
+  readonly counters: Counters
+  /** Replies that wait for one slow client. Default 256. */
+  readonly queueCapacity?: number
+}
+
+export class IcmpForwarder implements Forwarder<undefined> {
+  readonly #options: IcmpForwarderOptions
+
+  constructor(options: IcmpForwarderOptions) {
+    this.#options = options
+  }
+
+  /** @throws EndpointError `not_available` without raw sockets. */
+  open(_target: undefined, context: TunnelContext): Promise<OpenTunnel> {
+    const { sender } = this.#options
+    if (sender === undefined) {
+      return Promise.reject(new EndpointError('not_available', 'ICMP is not enabled'))
+    }
+    return Promise.resolve({
+      run: (stream) => new IcmpStream(stream, context, sender, this.#options).run(),
+      destroy: () => {},
+    })
+  }
+}
+
+class EncodedReply implements QueuedDatagram {
+  readonly size = ICMP_REPLY_BYTES
+  readonly #reply: IcmpReply
+
+  constructor(reply: IcmpReply) {
+    this.#reply = reply
+  }
+
+  writeTo(target: Buffer, offset: number): void {
+    target.set(encodeIcmpReply(this.#reply), offset)
+  }
+}
+
+/** One `_icmp` stream while it runs. */
+class IcmpStream implements StreamHandlers {
+  readonly #stream: TunnelStream
+  readonly #context: TunnelContext
+  readonly #decoder = new IcmpRequestDecoder()
+  readonly #channel: EchoChannel
+  readonly #queue: DatagramQueue
+  #uplinkBytes = 0
+  #downlinkBytes = 0
+
+  constructor(
+    stream: TunnelStream,
+    context: TunnelContext,
+    sender: EchoSender,
+    options: IcmpForwarderOptions,
+  ) {
+    this.#stream = stream
+    this.#context = context
+    const capacity = options.queueCapacity ?? 256
+    this.#queue = new DatagramQueue(stream.io, {
+      maxBytes: capacity * ICMP_REPLY_BYTES,
+      maxDatagrams: capacity,
+      onDrop: () => options.counters.count('icmp_drops', 'queue'),
+    })
+    this.#channel = sender.open(context.user, (reply) => {
+      if (this.#queue.push(new EncodedReply(reply))) this.#downlinkBytes += ICMP_REPLY_BYTES
+    })
+  }
+
+  /** Runs until the client ends the stream, it is reset, or the context's signal fires. Never rejects. */
+  async run(): Promise<TunnelEnd> {
+    const reason = await new StreamLifetime(this.#stream, this.#context, this).run()
+    return { reason, uplinkBytes: this.#uplinkBytes, downlinkBytes: this.#downlinkBytes }
+  }
+
+  onData(chunk: Buffer): void {
+    for (const request of this.#decoder.push(chunk)) {
+      this.#uplinkBytes += ICMP_REQUEST_BYTES
+      this.#channel.send(request)
+    }
+  }
+
+  /** Nobody waits for answers any more: the client itself has ended its side. */
+  onClientEnd(): void {
+    this.#channel.close()
+    this.#queue.end()
+  }
+
+  onEnd(): void {
+    this.#channel.close()
+    this.#queue.close()
+  }
+}

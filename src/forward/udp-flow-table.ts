@@ -1,0 +1,111 @@
+/**
+ * The flows of one `_udp2` stream (specification 6.5; reference 4.3), and the destinations that were refused.
+ * When a limit is met the stream's own longest idle flow makes room: a client with many flows (peer to peer)
+ * hurts itself only, and can still resolve names.
+ */
+import type { EndpointError } from '../errors.ts'
+import type { UdpBudget } from './udp-budget.ts'
+import type { FlowEnd, UdpFlow } from './udp-flow.ts'
+
+/** Refused destinations that are remembered; the oldest is forgotten first. */
+const MAX_REFUSED = 256
+/** How long a refusal is remembered: a changed policy takes effect after this. */
+const REFUSED_MS = 10_000
+/** The same where the reason passes by itself (no descriptor left). */
+const REFUSED_BRIEFLY_MS = 250
+
+interface Refusal {
+  readonly code: string
+  readonly untilMs: number
+}
+
+export interface UdpFlowTableOptions {
+  readonly user: string
+  readonly maxFlows: number
+  readonly idleTimeoutMs: number
+  readonly budget: UdpBudget
+  /** Called once for each flow that was added, when it is gone. */
+  readonly onEnd: (end: FlowEnd) => void
+}
+
+export class UdpFlowTable {
+  readonly #options: UdpFlowTableOptions
+  readonly #flows = new Map<string, UdpFlow>()
+  readonly #refused = new Map<string, Refusal>()
+
+  constructor(options: UdpFlowTableOptions) {
+    this.#options = options
+  }
+
+  get size(): number {
+    return this.#flows.size
+  }
+
+  find(key: string): UdpFlow | undefined {
+    return this.#flows.get(key)
+  }
+
+  /** Why this flow was refused a short while ago. */
+  refusal(key: string, nowMs: number): string | undefined {
+    const refusal = this.#refused.get(key)
+    if (refusal === undefined) return undefined
+    if (refusal.untilMs > nowMs) return refusal.code
+    this.#refused.delete(key)
+    return undefined
+  }
+
+  refuse(key: string, error: EndpointError, nowMs: number): void {
+    const oldest = this.#refused.keys().next().value
+    if (this.#refused.size >= MAX_REFUSED && oldest !== undefined) this.#refused.delete(oldest)
+    const rememberMs = error.code === 'limit_exceeded' ? REFUSED_BRIEFLY_MS : REFUSED_MS
+    this.#refused.set(key, { code: error.code, untilMs: nowMs + rememberMs })
+  }
+
+  /** Reserves a place, if need be that of the longest idle flow. False when there is none to give up. */
+  makeRoom(): boolean {
+    const { budget, user, maxFlows } = this.#options
+    if (this.size < maxFlows && budget.take(user)) return true
+    const oldest = this.#longestIdle()
+    if (oldest === undefined) return false
+    this.end(oldest, 'evicted')
+    return budget.take(user)
+  }
+
+  /** Gives a reserved place back unused. */
+  cancelRoom(): void {
+    this.#options.budget.release(this.#options.user)
+  }
+
+  /** Puts a flow into the place that was reserved for it. */
+  add(flow: UdpFlow): void {
+    this.#flows.set(flow.key, flow)
+  }
+
+  /** Closes a flow and frees its place; nothing happens to one that has gone. */
+  end(flow: UdpFlow, end: FlowEnd): void {
+    if (this.#flows.get(flow.key) !== flow) return
+    this.#flows.delete(flow.key)
+    flow.close()
+    this.#options.budget.release(this.#options.user)
+    this.#options.onEnd(end)
+  }
+
+  /** Ends what was idle for too long. */
+  sweep(nowMs: number): void {
+    const idleSinceMs = nowMs - this.#options.idleTimeoutMs
+    for (const flow of this.#flows.values()) if (flow.lastUsedMs <= idleSinceMs) this.end(flow, 'idle')
+  }
+
+  endAll(): void {
+    for (const flow of this.#flows.values()) this.end(flow, 'stream_ended')
+    this.#refused.clear()
+  }
+
+  #longestIdle(): UdpFlow | undefined {
+    let oldest: UdpFlow | undefined
+    for (const flow of this.#flows.values()) {
+      if (oldest === undefined || flow.lastUsedMs < oldest.lastUsedMs) oldest = flow
+    }
+    return oldest
+  }
+}

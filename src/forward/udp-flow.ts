@@ -1,0 +1,114 @@
+/**
+ * One UDP flow: what a client sends from one source to one destination within its stream, and the answers
+ * (specification 6.5; reference 4.3). Owns the flow's socket.
+ */
+import type { QueuedDatagram } from '../relay/datagram-queue.ts'
+import { udpReplySize, writeUdpReply } from '../wire/udp-frame.ts'
+
+const DNS_PORT = 53
+
+/** A connected socket; `egress/udp.ts` makes it. */
+export interface UdpSocket {
+  /** Sends or drops, and says why it dropped. */
+  send(payload: Buffer): string | undefined
+  /** Idempotent. */
+  close(): void
+}
+
+export interface UdpHandlers {
+  readonly onMessage: (payload: Buffer) => void
+  /** The socket failed and is closed. */
+  readonly onError: (error: Error) => void
+}
+
+/** Where flows get their sockets; the policy is on the other side. */
+export interface UdpDialer {
+  /** @throws EndpointError with a refusal code. */
+  open(destination: { readonly address: string; readonly port: number }, handlers: UdpHandlers): UdpSocket
+}
+
+/** Why a flow ended; a label of the counter `udp_flows_ended`. */
+export type FlowEnd = 'idle' | 'answered' | 'error' | 'evicted' | 'stream_ended'
+
+/** What a flow tells the stream that it belongs to. */
+export interface FlowListener {
+  onReply(reply: QueuedDatagram, payloadBytes: number): void
+  /** Called for ends that the flow itself notices; it is closed by then. */
+  onFlowEnd(flow: UdpFlow, end: 'answered' | 'error'): void
+  now(): number
+}
+
+/** An answer on its way to the client. */
+class UdpReply implements QueuedDatagram {
+  readonly size: number
+  readonly #addressing: Buffer
+  readonly #payload: Buffer
+
+  constructor(addressing: Buffer, payload: Buffer) {
+    this.size = udpReplySize(payload.length)
+    this.#addressing = addressing
+    this.#payload = payload
+  }
+
+  writeTo(target: Buffer, offset: number): void {
+    writeUdpReply(target, offset, this.#addressing, this.#payload)
+  }
+}
+
+export interface UdpFlowOptions {
+  /** Identifies the flow within its stream. */
+  readonly key: string
+  readonly destination: { readonly address: string; readonly port: number }
+  /** Source and destination of every answer: those of the client's frames, exchanged, byte for byte. */
+  readonly replyAddressing: Buffer
+  readonly dialer: UdpDialer
+  readonly listener: FlowListener
+}
+
+export class UdpFlow {
+  readonly key: string
+  /** When a datagram last passed, either way; by the clock of the listener. */
+  lastUsedMs: number
+  readonly #addressing: Buffer
+  readonly #listener: FlowListener
+  readonly #socket: UdpSocket
+  readonly #isDns: boolean
+  #unanswered = 0
+
+  /** @throws EndpointError with a refusal code, from the dialer. */
+  constructor(options: UdpFlowOptions) {
+    this.key = options.key
+    this.#addressing = options.replyAddressing
+    this.#listener = options.listener
+    this.#isDns = options.destination.port === DNS_PORT
+    this.lastUsedMs = options.listener.now()
+    this.#socket = options.dialer.open(options.destination, {
+      onMessage: this.#onMessage,
+      onError: () => this.#listener.onFlowEnd(this, 'error'),
+    })
+  }
+
+  /** Sends or drops; gives the reason of a drop. */
+  send(payload: Buffer, nowMs: number): string | undefined {
+    this.lastUsedMs = nowMs
+    const dropped = this.#socket.send(payload)
+    if (this.#isDns && dropped === undefined) this.#unanswered += 1
+    return dropped
+  }
+
+  /** Frees the socket. Idempotent. */
+  close(): void {
+    this.#socket.close()
+  }
+
+  readonly #onMessage = (payload: Buffer): void => {
+    this.lastUsedMs = this.#listener.now()
+    this.#listener.onReply(new UdpReply(this.#addressing, payload), payload.length)
+    if (!this.#isDns) return
+    this.#unanswered -= 1
+    if (this.#unanswered > 0) return
+    // Resolvers ask from a new port each time: the flow of the last answer is never used again.
+    this.close()
+    this.#listener.onFlowEnd(this, 'answered')
+  }
+}

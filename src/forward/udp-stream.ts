@@ -1,0 +1,167 @@
+/**
+ * One `_udp2` stream while it runs (specification 6; reference 4): frames from the client become datagrams of
+ * flows, answers become frames. Whatever goes wrong with a datagram or a flow costs that one only.
+ */
+import { EndpointError, isRefusal } from '../errors.ts'
+import { targetFields, type Privacy } from '../log.ts'
+import { DatagramQueue, type QueuedDatagram } from '../relay/datagram-queue.ts'
+import type { TunnelContext, TunnelEnd } from '../tunnel/forwarder.ts'
+import type { TunnelStream } from '../tunnel/session.ts'
+import { UdpUplinkDecoder, type SkipReason, type UplinkDatagram, type UplinkSink } from '../wire/udp-frame.ts'
+import { StreamLifetime, type StreamHandlers } from './stream-lifetime.ts'
+import type { UdpBudget } from './udp-budget.ts'
+import { UdpFlowTable } from './udp-flow-table.ts'
+import { UdpFlow, type FlowEnd, type FlowListener, type UdpDialer } from './udp-flow.ts'
+
+/** Counts of the forwarder; a call per datagram must cost next to nothing. */
+export interface UdpTally {
+  onUplink(bytes: number): void
+  onDownlink(bytes: number): void
+  onDrop(reason: string): void
+  onFlowStart(): void
+  onFlowEnd(end: FlowEnd): void
+}
+
+export interface UdpStreamOptions {
+  readonly dialer: UdpDialer
+  readonly budget: UdpBudget
+  readonly tally: UdpTally
+  readonly maxFlowsPerStream: number
+  readonly idleTimeoutMs: number
+  readonly queueBytes: number
+  readonly queueDatagrams: number
+  readonly privacy: Privacy
+  readonly now: () => number
+}
+
+export class UdpStream implements StreamHandlers, UplinkSink, FlowListener {
+  readonly #stream: TunnelStream
+  readonly #context: TunnelContext
+  readonly #options: UdpStreamOptions
+  readonly #decoder = new UdpUplinkDecoder(this)
+  readonly #flows: UdpFlowTable
+  readonly #queue: DatagramQueue
+  readonly #traces: boolean
+  /** Read once per chunk: all datagrams of a chunk came at the same time. */
+  #nowMs: number
+  #uplinkBytes = 0
+  #downlinkBytes = 0
+
+  constructor(stream: TunnelStream, context: TunnelContext, options: UdpStreamOptions) {
+    this.#stream = stream
+    this.#context = context
+    this.#options = options
+    this.#nowMs = options.now()
+    this.#traces = context.log.isLevelEnabled('trace')
+    this.#flows = new UdpFlowTable({
+      user: context.user,
+      maxFlows: options.maxFlowsPerStream,
+      idleTimeoutMs: options.idleTimeoutMs,
+      budget: options.budget,
+      onEnd: (end) => options.tally.onFlowEnd(end),
+    })
+    this.#queue = new DatagramQueue(stream.io, {
+      maxBytes: options.queueBytes,
+      maxDatagrams: options.queueDatagrams,
+      onDrop: (reason) => options.tally.onDrop(reason),
+    })
+  }
+
+  /** Runs until the client ends the stream, it is reset, or the context's signal fires. Never rejects. */
+  async run(): Promise<TunnelEnd> {
+    const reason = await new StreamLifetime(this.#stream, this.#context, this).run()
+    return { reason, uplinkBytes: this.#uplinkBytes, downlinkBytes: this.#downlinkBytes }
+  }
+
+  /** @throws EndpointError `too_long` when the client's frames cannot be told apart any more. */
+  onData(chunk: Buffer): void {
+    this.#nowMs = this.#options.now()
+    this.#decoder.push(chunk)
+  }
+
+  onClientEnd(): void {
+    this.#flows.endAll()
+    this.#queue.end()
+  }
+
+  onEnd(): void {
+    this.#flows.endAll()
+    this.#queue.close()
+  }
+
+  /** Ends flows that were idle for too long. */
+  sweep(nowMs: number): void {
+    this.#flows.sweep(nowMs)
+  }
+
+  now(): number {
+    return this.#options.now()
+  }
+
+  onDatagram(datagram: UplinkDatagram): void {
+    const flow = this.#flows.find(datagram.key) ?? this.#openFlow(datagram)
+    if (flow === undefined) return
+    const { length } = datagram.payload
+    const dropped = flow.send(datagram.payload, this.#nowMs)
+    if (dropped !== undefined) {
+      this.#options.tally.onDrop(dropped)
+      return
+    }
+    this.#uplinkBytes += length
+    this.#options.tally.onUplink(length)
+  }
+
+  onSkipped(reason: SkipReason): void {
+    this.#options.tally.onDrop(reason)
+  }
+
+  onReply(reply: QueuedDatagram, payloadBytes: number): void {
+    if (!this.#queue.push(reply)) return
+    this.#downlinkBytes += payloadBytes
+    this.#options.tally.onDownlink(payloadBytes)
+  }
+
+  onFlowEnd(flow: UdpFlow, end: 'answered' | 'error'): void {
+    this.#flows.end(flow, end)
+  }
+
+  /** A new flow for this datagram, or undefined: it is dropped and counted. */
+  #openFlow(datagram: UplinkDatagram): UdpFlow | undefined {
+    const { key } = datagram
+    const { tally, dialer } = this.#options
+    const remembered = this.#flows.refusal(key, this.#nowMs)
+    if (remembered !== undefined || !this.#flows.makeRoom()) {
+      tally.onDrop(remembered ?? 'flow_limit')
+      return undefined
+    }
+    const { destination } = datagram
+    try {
+      const replyAddressing = datagram.replyAddressing()
+      const flow = new UdpFlow({ key, destination, replyAddressing, dialer, listener: this })
+      this.#flows.add(flow)
+      tally.onFlowStart()
+      if (this.#traces) this.#trace(datagram)
+      return flow
+    } catch (error) {
+      this.#flows.cancelRoom()
+      this.#refuse(key, destination.address, error)
+      return undefined
+    }
+  }
+
+  #refuse(key: string, address: string, cause: unknown): void {
+    const error = isRefusal(cause) ? cause : new EndpointError('internal', 'UDP flow', { cause })
+    this.#flows.refuse(key, error, this.#nowMs)
+    this.#options.tally.onDrop(error.code)
+    const target = targetFields(this.#options.privacy, address)
+    const fields = { code: error.code, user: this.#context.user, ...target }
+    if (error.code === 'internal') this.#context.log.error({ ...fields, err: error }, 'UDP flow failed')
+    else this.#context.log.debug(fields, 'UDP flow refused')
+  }
+
+  #trace(datagram: UplinkDatagram): void {
+    const { address, port } = datagram.destination
+    const target = targetFields(this.#options.privacy, `${address} ${port}`)
+    this.#context.log.trace({ app: datagram.appName, ...target }, 'UDP flow')
+  }
+}
