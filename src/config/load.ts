@@ -14,9 +14,9 @@ import { vpnFields } from './vpn-fields.ts'
  * Reads all four official files. Paths in them are relative to the working directory; where nothing is there,
  * to the file that names them.
  *
- * @throws {ConfigError} with every problem of every file.
+ * Rejects with a `ConfigError` that has every problem of every file.
  */
-export function loadSettings(vpnPath: string, hostsPath: string): Settings {
+export async function loadSettings(vpnPath: string, hostsPath: string): Promise<Settings> {
   const findings = new Findings()
   const vpn = loadVpn(vpnPath, findings)
   const hosts = loadHosts(resolve(hostsPath), hostsPath, findings)
