@@ -24,19 +24,23 @@ export class Cursor {
 
   /** @throws EndpointError `too_short`, as every read here does. */
   u8(): number {
-    return this.#bytes[this.#take(1)] ?? 0
+    return this.#byte(this.#take(1))
   }
 
   u16(): number {
-    return (this.u8() << 8) | this.u8()
+    const at = this.#take(2)
+    return this.#byte(at) * 0x100 + this.#byte(at + 1)
   }
 
   u24(): number {
-    return (this.u16() << 8) | this.u8()
+    const at = this.#take(3)
+    return this.#byte(at) * 0x1_0000 + this.#byte(at + 1) * 0x100 + this.#byte(at + 2)
   }
 
   u32(): number {
-    return this.u16() * 0x1_0000 + this.u16()
+    const at = this.#take(4)
+    const high = this.#byte(at) * 0x100 + this.#byte(at + 1)
+    return high * 0x1_0000 + this.#byte(at + 2) * 0x100 + this.#byte(at + 3)
   }
 
   /** A view of the next `length` bytes, owned by whoever owns the underlying bytes. */
@@ -55,6 +59,11 @@ export class Cursor {
     return new Cursor(this.#bytes, start, start + length)
   }
 
+  #byte(at: number): number {
+    return this.#bytes[at] ?? 0
+  }
+
+  /** Passes over `length` bytes, or none at all, and returns where they begin. */
   #take(length: number): number {
     const start = this.#offset
     if (length > this.#end - start) {
