@@ -1,0 +1,62 @@
+/**
+ * Where the log goes: JSON lines to standard output or a file, or text to a terminal. The lines of the lanes arrive
+ * complete (`write`), those of the control thread through `log`.
+ */
+import { closeSync, openSync } from 'node:fs'
+import { destination, pino, type Logger } from 'pino'
+import { formatLine } from './log-format.ts'
+import type { LogLevel } from './arguments.ts'
+
+export interface LogOutputOptions {
+  readonly level: LogLevel
+  readonly format: 'auto' | 'json' | 'pretty'
+  /** Standard output when undefined. */
+  readonly file: string | undefined
+  readonly terminal: boolean
+}
+
+const STDOUT = 1
+/** Read by its owner and group only: it names users. */
+const FILE_MODE = 0o640
+
+export class LogOutput {
+  readonly log: Logger
+  readonly level: LogLevel
+  readonly #sink: ReturnType<typeof destination>
+  readonly #pretty: boolean
+  readonly #colors: boolean
+  readonly #file: string | undefined
+
+  /** @throws when the file cannot be opened. */
+  constructor({ level, format, file, terminal }: LogOutputOptions) {
+    const toTerminal = terminal && file === undefined
+    this.level = level
+    this.#file = file
+    this.#pretty = format === 'pretty' || (format === 'auto' && toTerminal)
+    this.#colors = toTerminal
+    if (file !== undefined) closeSync(openSync(file, 'a', FILE_MODE))
+    this.#sink = destination({ dest: file ?? STDOUT, sync: false, mode: FILE_MODE })
+    // Whoever read the log has gone (EPIPE) or the disk is full: the endpoint goes on without a log.
+    this.#sink.on('error', () => {})
+    this.log = pino({ level, base: null }, { write: (line: string) => this.write(line) })
+  }
+
+  /** Takes one line as pino writes it, with its line end. */
+  write(line: string): void {
+    this.#sink.write(this.#pretty ? formatLine(line, this.#colors) : line)
+  }
+
+  /** After the file was moved away (logrotate): goes on in a new one. */
+  reopen(): void {
+    if (this.#file !== undefined) this.#sink.reopen()
+  }
+
+  /** Resolves when everything is written. */
+  close(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#sink.once('close', resolve)
+      this.#sink.once('error', () => resolve())
+      this.#sink.end()
+    })
+  }
+}

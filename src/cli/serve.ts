@@ -1,0 +1,97 @@
+/** `culvert serve`: runs the endpoint until a signal ends it. Signals are handled here and nowhere else. */
+import { ConfigError, formatIssue } from '../config/config-error.ts'
+import { loadSettings } from '../config/load.ts'
+import type { Settings } from '../config/settings.ts'
+import { formatAddressPort } from '../config/values.ts'
+import type { Log } from '../log.ts'
+import { Supervisor } from '../supervisor.ts'
+import type { ServeCommand } from './arguments.ts'
+import { readVersion } from './help.ts'
+import { LogOutput } from './log-output.ts'
+import type { ExitCode } from './terminal.ts'
+
+/** Rejects with a `ConfigError` when the files are wrong; nothing has been opened then. */
+export async function runServe(command: ServeCommand): Promise<ExitCode> {
+  const settings = await loadSettings(command.vpn, command.hosts)
+  const output = openLog(command, settings)
+  try {
+    for (const warning of command.warnings) output.log.warn(warning)
+    warnAll(output.log, settings)
+    const supervisor = new Supervisor({
+      settings,
+      load: () => loadSettings(command.vpn, command.hosts),
+      log: output.log,
+      logLevel: output.level,
+      writeLog: (line) => output.write(line),
+    })
+    return await runUntilSignal(supervisor, output, settings.vpn.culvert.shutdown_grace_secs * 1000)
+  } finally {
+    await output.close()
+  }
+}
+
+function openLog(command: ServeCommand, settings: Settings): LogOutput {
+  try {
+    return new LogOutput({
+      level: command.level,
+      format: settings.vpn.culvert.log.format,
+      file: command.logfile,
+      terminal: process.stdout.isTTY,
+    })
+  } catch (error) {
+    const message = error instanceof Error ? error.message : String(error)
+    throw new ConfigError([{ file: command.logfile ?? 'log', path: '', message }], settings.warnings)
+  }
+}
+
+export function warnAll(log: Log, settings: Settings): void {
+  for (const { file, path, message } of settings.warnings)
+    log.warn(path === '' ? { file } : { file, path }, message)
+}
+
+/**
+ * Starts, waits, ends. The first SIGTERM or SIGINT drains, a second one does not wait; SIGHUP opens the log file
+ * anew and reads the configuration again.
+ */
+export async function runUntilSignal(
+  supervisor: Supervisor,
+  output: LogOutput,
+  graceMs: number,
+  onStart: (address: { address: string; port: number }) => void = () => {},
+): Promise<ExitCode> {
+  const { log } = output
+  let ending = false
+  const end = (signal: NodeJS.Signals) => {
+    if (ending) return supervisor.destroy(new Error(`second ${signal}`))
+    ending = true
+    log.info({ signal, graceMs }, 'ending')
+    supervisor.close({ graceMs }).catch((error: unknown) => log.error({ err: error }, 'cannot end in order'))
+  }
+  const reload = () => {
+    output.reopen()
+    supervisor.reload().catch((error: unknown) => logRefusal(log, error))
+  }
+  process.on('SIGTERM', end).on('SIGINT', end).on('SIGHUP', reload)
+  try {
+    const address = await supervisor.start()
+    log.info({ address: formatAddressPort(address), version: readVersion() }, 'listening')
+    onStart(address)
+    await supervisor.closed
+    log.info('ended')
+    return 0
+  } catch (error) {
+    if (ending) return 0
+    log.fatal({ err: error }, 'failed')
+    return 1
+  } finally {
+    process.off('SIGTERM', end).off('SIGINT', end).off('SIGHUP', reload)
+  }
+}
+
+function logRefusal(log: Log, error: unknown): void {
+  if (!(error instanceof ConfigError)) return log.error({ err: error }, 'reload failed; all stays as it was')
+  log.error(
+    { code: error.code, problems: error.problems.map(formatIssue) },
+    'configuration refused; all stays as it was',
+  )
+}

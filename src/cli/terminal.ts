@@ -1,0 +1,8 @@
+/** What commands write for people, apart from the log. */
+export interface Terminal {
+  readonly out: (text: string) => void
+  readonly error: (text: string) => void
+}
+
+/** 0 ended in order, 1 failed while running, 2 wrong command line or configuration. */
+export type ExitCode = 0 | 1 | 2

@@ -1,0 +1,57 @@
+/** From the command line to a command and its exit code. Nothing else reads `process.argv` or sets the code. */
+import { parseCommand, LEGACY_PROGRAM, type Command } from './cli/arguments.ts'
+import { runConfig } from './cli/config.ts'
+import { runExport } from './cli/export.ts'
+import { HELP, LEGACY_HELP, readVersion } from './cli/help.ts'
+import { runServe } from './cli/serve.ts'
+import type { ExitCode, Terminal } from './cli/terminal.ts'
+import { runTry } from './cli/try.ts'
+import { UsageError } from './cli/usage-error.ts'
+import { ConfigError, formatIssue } from './config/config-error.ts'
+
+const terminal: Terminal = {
+  out: (text) => void process.stdout.write(text),
+  error: (text) => void process.stderr.write(text),
+}
+// A reader that has seen enough (`culvert config | head`) is no fault.
+process.stdout.on('error', () => {})
+process.stderr.on('error', () => {})
+
+async function run(command: Command): Promise<ExitCode> {
+  switch (command.kind) {
+    case 'serve':
+      return runServe(command)
+    case 'export':
+      return runExport(command, terminal)
+    case 'try':
+      return runTry(command, terminal)
+    case 'config':
+      return runConfig(command, terminal)
+    case 'help':
+      terminal.out(command.program === LEGACY_PROGRAM ? LEGACY_HELP : HELP)
+      return 0
+    case 'version':
+      terminal.out(`${command.program} ${readVersion()}\n`)
+      return 0
+  }
+}
+
+function explain(error: unknown): ExitCode {
+  if (error instanceof UsageError) {
+    terminal.error(`${error.message}\nculvert --help explains the command line\n`)
+    return 2
+  }
+  if (error instanceof ConfigError) {
+    for (const warning of error.warnings) terminal.error(`warning: ${formatIssue(warning)}\n`)
+    for (const problem of error.problems) terminal.error(`error: ${formatIssue(problem)}\n`)
+    return 2
+  }
+  terminal.error(`${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`)
+  return 1
+}
+
+try {
+  process.exitCode = await run(parseCommand(process.argv.slice(2)))
+} catch (error) {
+  process.exitCode = explain(error)
+}
