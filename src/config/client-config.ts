@@ -1,4 +1,5 @@
 /** What a user puts into a client: the TOML file or the deep link (reference 10.5 to 10.7). */
+import { isIP } from 'node:net'
 import { EndpointError } from '../errors.ts'
 import { encodeDeepLink } from '../wire/deep-link.ts'
 import { isTrusted, parseChain, type TrustOptions } from './certificate-trust.ts'
@@ -6,7 +7,6 @@ import { formatToml } from './official-files.ts'
 import { matchPrefix, matchPskKey } from './random-rule.ts'
 import type { ClientSettings, HostSettings, Settings } from './settings.ts'
 import { formatAddressPort, isHex, isHostname, isRandomPrefix, parseAddressPort } from './values.ts'
-import { isIP } from 'node:net'
 
 export interface ClientConfigOptions {
   readonly username: string
@@ -91,10 +91,15 @@ function matchesName(pattern: string, name: string): boolean {
 }
 
 /** Adds the port that the endpoint listens on, and brackets. */
-function completeAddress(address: string, defaultPort: number): string {
+function completeAddress(address: string, listenPort: number): string {
   const bare = address.replace(/^\[(.*)\]$/, '$1')
-  if (isIP(bare) !== 0) return formatAddressPort({ address: bare, port: defaultPort })
-  if (isHostname(address)) return `${address}:${defaultPort}`
+  if (isIP(bare) !== 0 || isHostname(address)) {
+    if (listenPort === 0)
+      throw invalid(`address ${address} needs a port: the endpoint listens on any free one`)
+    return isIP(bare) === 0
+      ? `${address}:${listenPort}`
+      : formatAddressPort({ address: bare, port: listenPort })
+  }
   const literal = parseAddressPort(address)
   if (literal !== undefined && literal.port > 0) return formatAddressPort(literal)
   const [, host = '', port = ''] = /^([^:]+):(\d{1,5})$/.exec(address) ?? []
