@@ -1,0 +1,71 @@
+/**
+ * Connections to one web server of the operator's. They do not pass the address policy: what clients may reach
+ * through a tunnel says nothing about where the operator keeps a site (failure F12).
+ */
+import http from 'node:http'
+import type { Agent, ClientRequest, OutgoingHttpHeaders } from 'node:http'
+import https from 'node:https'
+
+export interface OriginAddress {
+  /** `https:` verifies the certificate against the system's roots. */
+  readonly protocol: 'http:' | 'https:'
+  /** A name or an address without brackets. */
+  readonly host: string
+  readonly port: number
+}
+
+export interface OutgoingHead {
+  readonly method: string
+  readonly path: string
+  readonly headers: OutgoingHttpHeaders
+}
+
+/** Idle connections are given up before common servers do so, most of which wait 5 s or longer. */
+const IDLE_MS = 4000
+const MAX_IDLE = 32
+
+export class OriginPool {
+  readonly address: OriginAddress
+  readonly #reused: Agent
+  readonly #single: Agent
+
+  /** Requests beyond `maxConnections` wait for a connection. */
+  constructor(address: OriginAddress, maxConnections: number) {
+    this.address = address
+    const AgentClass = address.protocol === 'https:' ? https.Agent : http.Agent
+    this.#reused = new AgentClass({
+      keepAlive: true,
+      timeout: IDLE_MS,
+      maxFreeSockets: MAX_IDLE,
+      maxSockets: maxConnections,
+      scheduling: 'lifo',
+    })
+    this.#single = new AgentClass({ keepAlive: false, maxSockets: maxConnections })
+  }
+
+  /** The origin's name for `Host` when the client named none. */
+  get authority(): string {
+    const { host, port } = this.address
+    return `${host.includes(':') ? `[${host}]` : host}:${port}`
+  }
+
+  /**
+   * Begins a request. With `reuse` it may go over a kept connection, which the origin may close at the same
+   * moment; so only for what can be sent again. Throws when the head cannot be sent as HTTP.
+   */
+  open(head: OutgoingHead, { reuse }: { reuse: boolean }): ClientRequest {
+    const module = this.address.protocol === 'https:' ? https : http
+    return module.request({
+      ...head,
+      host: this.address.host,
+      port: this.address.port,
+      agent: reuse ? this.#reused : this.#single,
+      setHost: false,
+    })
+  }
+
+  destroy(): void {
+    this.#reused.destroy()
+    this.#single.destroy()
+  }
+}

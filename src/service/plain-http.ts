@@ -1,0 +1,84 @@
+/**
+ * The answer to bytes on the TLS port that are not TLS: what nginx says there to a plain HTTP request,
+ * and to anything else.
+ */
+import type { Duplex } from 'node:stream'
+import type { Clock } from '../clock.ts'
+import type { Counters } from '../counters.ts'
+import { HeadReader } from './http-head.ts'
+import type { HeadVerdict } from './http-head.ts'
+import { errorPage, reasonPhrase, SERVER_NAME } from './web-pages.ts'
+
+/** nginx's `lingering_timeout`. */
+const LINGER_MS = 5000
+
+export interface PlainHttpOptions {
+  /** From the first byte to the end of the head; nginx's `client_header_timeout` is 60 s. It ends without an answer. */
+  headTimeoutMs: number
+}
+
+export interface PlainHttpDependencies {
+  clock: Clock
+  counters: Counters
+}
+
+/** Takes over a connection whose first bytes, still to be read from `socket`, are not TLS. */
+export function answerPlainHttp(
+  socket: Duplex,
+  options: PlainHttpOptions,
+  deps: PlainHttpDependencies,
+): void {
+  const { clock, counters } = deps
+  const reader = new HeadReader()
+  let timer = clock.after(options.headTimeoutMs, () => socket.destroy())
+  const onData = (chunk: Buffer): void => {
+    const verdict = reader.push(chunk)
+    if (verdict === undefined) return
+    socket.off('data', onData)
+    timer.cancel()
+    counters.count('plain_http_requests', verdict.kind)
+    timer = clock.after(LINGER_MS, () => socket.destroy())
+    finish(socket, encodeAnswer(verdict, clock.wall()), unreadContent(verdict))
+  }
+  socket.on('data', onData)
+  socket.on('error', ignoreError)
+  socket.once('end', () => socket.end())
+  socket.once('close', () => timer.cancel())
+}
+
+/** A whole HTTP/1.1 answer with an error page, which announces the end of the connection. */
+export function encodeAnswer(verdict: HeadVerdict, wallMs: number): Buffer {
+  const sound = verdict.kind === 'sound'
+  const status = sound ? 400 : verdict.status
+  const special = sound ? 'plain_http' : verdict.special
+  const page = errorPage(status, sound ? verdict.userAgent : '', special) ?? Buffer.alloc(0)
+  if (sound && verdict.bare) return page
+  const head =
+    `HTTP/1.1 ${status} ${reasonPhrase(status)}\r\nServer: ${SERVER_NAME}\r\n` +
+    `Date: ${new Date(wallMs).toUTCString()}\r\nContent-Type: text/html\r\n` +
+    `Content-Length: ${page.length}\r\nConnection: close\r\n\r\n`
+  const withoutPage = sound && verdict.method === 'HEAD'
+  return Buffer.concat([Buffer.from(head, 'latin1'), withoutPage ? Buffer.alloc(0) : page])
+}
+
+/** Bytes of content that the client said it will send and has not. */
+function unreadContent(verdict: HeadVerdict): number {
+  return verdict.kind === 'sound' ? Math.max(0, verdict.contentBytes - verdict.restBytes) : 0
+}
+
+/** Closes at once, or after the content that is still to come. */
+function finish(socket: Duplex, answer: Buffer, unreadBytes: number): void {
+  let left = unreadBytes
+  if (left === 0) {
+    socket.end(answer)
+    socket.resume()
+    return
+  }
+  socket.write(answer)
+  socket.on('data', (chunk: Buffer) => {
+    left -= chunk.length
+    if (left <= 0 && !socket.writableEnded) socket.end()
+  })
+}
+
+function ignoreError(): void {}

@@ -1,0 +1,59 @@
+/** Which header fields pass a proxy (RFC 9110 section 7.6.1), and which are its own business. */
+import type { IncomingHttpHeaders } from 'node:http'
+import type { RequestHeaders, ResponseHeaders } from '../tunnel/session.ts'
+
+const HOP_BY_HOP: ReadonlySet<string> = new Set([
+  'connection',
+  'keep-alive',
+  'proxy-connection',
+  'te',
+  'trailer',
+  'transfer-encoding',
+  'upgrade',
+])
+
+/** Meant for us, or stated anew for the next connection. Credentials for the tunnel must not reach an origin. */
+const OWN_REQUEST_FIELDS: ReadonlySet<string> = new Set([
+  'content-length',
+  'expect',
+  'host',
+  'proxy-authorization',
+  'x-original-protocol',
+])
+
+/** The fields of a client's request that an origin gets. */
+export function forwardedRequestHeaders(headers: RequestHeaders): Record<string, string> {
+  const named = connectionOptions(headers.connection)
+  const result: Record<string, string> = {}
+  for (const [name, value] of Object.entries(headers)) {
+    if (HOP_BY_HOP.has(name) || OWN_REQUEST_FIELDS.has(name) || named.has(name)) continue
+    result[name] = value
+  }
+  return result
+}
+
+/**
+ * The fields of an origin's response that a client gets, behind `opening`, whose fields win over the origin's:
+ * like nginx we show one server, whatever stands behind it.
+ */
+export function forwardedResponseHeaders(
+  headers: IncomingHttpHeaders,
+  opening: ResponseHeaders,
+): ResponseHeaders {
+  const named = connectionOptions(headers.connection)
+  const result: Record<string, string | readonly string[]> = { ...opening }
+  for (const [name, value] of Object.entries(headers)) {
+    if (value === undefined || HOP_BY_HOP.has(name) || named.has(name) || name in opening) continue
+    result[name] = value
+  }
+  return result
+}
+
+/** Field names that `Connection` declares to be for this hop only. Those that frame or address a message stay. */
+function connectionOptions(value: string | undefined): ReadonlySet<string> {
+  if (value === undefined) return NONE
+  const names = value.split(',').map((name) => name.trim().toLowerCase())
+  return new Set(names.filter((name) => name !== 'content-length' && name !== 'host'))
+}
+
+const NONE: ReadonlySet<string> = new Set()
