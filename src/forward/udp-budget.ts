@@ -14,13 +14,16 @@ export class UdpBudget {
     this.#options = options
   }
 
-  /** Counts one flow in, unless a limit is met. */
-  take(user: string): boolean {
-    const used = this.#perUser.get(user) ?? 0
-    if (this.#total >= this.#options.maxFlows || used >= this.#options.maxFlowsPerUser) return false
+  /** Whether this user may have no further flow. */
+  isFull(user: string): boolean {
+    const { maxFlows, maxFlowsPerUser } = this.#options
+    return this.#total >= maxFlows || (this.#perUser.get(user) ?? 0) >= maxFlowsPerUser
+  }
+
+  /** Counts one flow in. */
+  take(user: string): void {
     this.#total += 1
-    this.#perUser.set(user, used + 1)
-    return true
+    this.#perUser.set(user, (this.#perUser.get(user) ?? 0) + 1)
   }
 
   /** Counts one flow out. */

@@ -61,23 +61,17 @@ export class UdpFlowTable {
     this.#refused.set(key, { code: error.code, untilMs: nowMs + rememberMs })
   }
 
-  /** Reserves a place, if need be that of the longest idle flow. False when there is none to give up. */
-  makeRoom(): boolean {
-    const { budget, user, maxFlows } = this.#options
-    if (this.size < maxFlows && budget.take(user)) return true
-    const oldest = this.#longestIdle()
-    if (oldest === undefined) return false
-    this.end(oldest, 'evicted')
-    return budget.take(user)
+  /** Whether a flow can be added; there is always room in place of one that the stream has. */
+  get hasRoom(): boolean {
+    return this.size > 0 || !this.#options.budget.isFull(this.#options.user)
   }
 
-  /** Gives a reserved place back unused. */
-  cancelRoom(): void {
-    this.#options.budget.release(this.#options.user)
-  }
-
-  /** Puts a flow into the place that was reserved for it. */
+  /** Adds a flow when there is room, if need be in place of the one that was idle longest. */
   add(flow: UdpFlow): void {
+    const { budget, user, maxFlows } = this.#options
+    const oldest = this.size >= maxFlows || budget.isFull(user) ? this.#longestIdle() : undefined
+    if (oldest !== undefined) this.end(oldest, 'evicted')
+    budget.take(user)
     this.#flows.set(flow.key, flow)
   }
 

@@ -130,7 +130,7 @@ export class UdpStream implements StreamHandlers, UplinkSink, FlowListener {
     const { key } = datagram
     const { tally, dialer } = this.#options
     const remembered = this.#flows.refusal(key, this.#nowMs)
-    if (remembered !== undefined || !this.#flows.makeRoom()) {
+    if (remembered !== undefined || !this.#flows.hasRoom) {
       tally.onDrop(remembered ?? 'flow_limit')
       return undefined
     }
@@ -143,7 +143,6 @@ export class UdpStream implements StreamHandlers, UplinkSink, FlowListener {
       if (this.#traces) this.#trace(datagram)
       return flow
     } catch (error) {
-      this.#flows.cancelRoom()
       this.#refuse(key, destination.address, error)
       return undefined
     }

@@ -13,10 +13,10 @@ export function icmpMessage(
   type: number,
   code: number,
   rest: Buffer,
-  pseudoHeader = Buffer.alloc(0),
+  pseudo: Buffer = Buffer.alloc(0),
 ): Buffer {
   const message = Buffer.concat([Buffer.from([type, code, 0, 0]), rest])
-  message.writeUInt16BE(checksum(Buffer.concat([pseudoHeader, message])), 2)
+  message.writeUInt16BE(checksum(Buffer.concat([pseudo, message])), 2)
   return message
 }
 
@@ -31,7 +31,7 @@ export function ipv4Packet(
   source: Buffer,
   destination: Buffer,
   body: Buffer,
-  options = Buffer.alloc(0),
+  options: Buffer = Buffer.alloc(0),
 ): Buffer {
   const header = Buffer.alloc(20 + options.length)
   header[0] = 0x40 | (header.length / 4)

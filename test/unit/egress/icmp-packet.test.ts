@@ -1,5 +1,5 @@
 /** Echo packets outside the tunnel: what we send, and what of the answers we understand. */
-import fc from 'fast-check'
+import * as fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import {
   createEchoRequest,
@@ -138,10 +138,11 @@ function sumOf(request: Buffer): number {
   return ~request.readUInt16BE(2) & 0xffff
 }
 
+const error6 = (type: number, code: number, quoted: Buffer): Buffer =>
+  icmpMessage(type, code, Buffer.concat([Buffer.alloc(4), quoted]))
+
 describe('IPv6 answers', () => {
   const request = request6(PAYLOAD)
-  const error = (type: number, code: number, quoted: Buffer): Buffer =>
-    icmpMessage(type, code, Buffer.concat([Buffer.alloc(4), quoted]))
   /** What {@link sealEchoRequest} gave when this request was sent. */
   const sum = ((): number => {
     const message = createEchoRequest(6, 0x1234, 7, PAYLOAD.length)
@@ -161,7 +162,7 @@ describe('IPv6 answers', () => {
     [3, 0],
     [4, 1],
   ])('finds the request inside error %i code %i', (type, code) => {
-    const answer = parseIcmpv6Message(error(type, code, ipv6Packet(HERE6, THERE6, request)))
+    const answer = parseIcmpv6Message(error6(type, code, ipv6Packet(HERE6, THERE6, request)))
     expect(answer).toMatchObject({ type, code, id: 0x1234, sequence: 7 })
     expect(Buffer.from(answer?.quotedDestination ?? []).equals(THERE6)).toBe(true)
     expect(answer?.hasSum(sum, PAYLOAD.length)).toBe(true)
@@ -176,7 +177,7 @@ describe('IPv6 answers', () => {
       { type: 51, bytes: Buffer.concat([Buffer.from([0, 4]), Buffer.alloc(22)]) },
       { type: 60, bytes: Buffer.alloc(8) },
     ]
-    const answer = parseIcmpv6Message(error(3, 0, ipv6Packet(HERE6, THERE6, request, extensions)))
+    const answer = parseIcmpv6Message(error6(3, 0, ipv6Packet(HERE6, THERE6, request, extensions)))
     expect(answer).toMatchObject({ type: 3, id: 0x1234, sequence: 7 })
     expect(answer?.hasSum(sum, PAYLOAD.length)).toBe(true)
   })
@@ -185,11 +186,11 @@ describe('IPv6 answers', () => {
     const later = { type: 44, bytes: Buffer.from([0, 0, 0, 0x10, 0, 0, 0, 0]) }
     const unknown = { type: 253, bytes: Buffer.alloc(8) }
     for (const packet of [
-      error(3, 0, ipv6Packet(HERE6, THERE6, request, [later])),
-      error(3, 0, ipv6Packet(HERE6, THERE6, request, [unknown])),
-      error(3, 0, ipv6Packet(HERE6, THERE6, icmpMessage(129, 0, echoRest(1, 2, PAYLOAD)))),
-      error(137, 0, ipv6Packet(HERE6, THERE6, request)),
-      error(3, 0, ipv6Packet(HERE6, THERE6, request).subarray(0, 47)),
+      error6(3, 0, ipv6Packet(HERE6, THERE6, request, [later])),
+      error6(3, 0, ipv6Packet(HERE6, THERE6, request, [unknown])),
+      error6(3, 0, ipv6Packet(HERE6, THERE6, icmpMessage(129, 0, echoRest(1, 2, PAYLOAD)))),
+      error6(137, 0, ipv6Packet(HERE6, THERE6, request)),
+      error6(3, 0, ipv6Packet(HERE6, THERE6, request).subarray(0, 47)),
       request,
       Buffer.alloc(0),
     ]) {

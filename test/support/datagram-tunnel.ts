@@ -1,0 +1,50 @@
+/** A forwarder's stream without a transport: two connected duplex streams, and a context to run it in. */
+import { duplexPair, type Duplex } from 'node:stream'
+import { pino } from 'pino'
+import type { StreamReset } from '../../src/errors.ts'
+import type { Forwarder, TunnelContext, TunnelEnd } from '../../src/tunnel/forwarder.ts'
+import type { TunnelStream } from '../../src/tunnel/session.ts'
+
+export interface DatagramTunnel {
+  /** The client's side. */
+  readonly client: Duplex
+  /** The endpoint's side, whose writes a test may want to watch. */
+  readonly endpoint: Duplex
+  readonly resets: readonly StreamReset[]
+  readonly abort: AbortController
+  readonly ended: Promise<TunnelEnd>
+}
+
+export interface DatagramTunnelOptions {
+  readonly user?: string
+  /** Bytes that each direction of the pair buffers before it asks to wait. */
+  readonly highWaterMark?: number
+  readonly log?: TunnelContext['log']
+}
+
+export async function openDatagramTunnel(
+  forwarder: Forwarder<undefined>,
+  options: DatagramTunnelOptions = {},
+): Promise<DatagramTunnel> {
+  const abort = new AbortController()
+  const [endpoint, client] = duplexPair(
+    options.highWaterMark === undefined ? {} : { highWaterMark: options.highWaterMark },
+  )
+  const resets: StreamReset[] = []
+  const stream: TunnelStream = {
+    io: endpoint,
+    reset: (reason) => {
+      resets.push(reason)
+      endpoint.destroy()
+    },
+  }
+  const tunnel = await forwarder.open(undefined, {
+    user: options.user ?? 'alice',
+    sessionId: 'session-1',
+    protocol: 'HTTP2',
+    log: options.log ?? pino({ level: 'silent' }),
+    signal: abort.signal,
+  })
+  client.on('error', () => {})
+  return { client, endpoint, resets, abort, ended: tunnel.run(stream) }
+}
