@@ -1,0 +1,160 @@
+/**
+ * How many connections and handshakes there may be, in all and from one address (failure F18). IPv4 addresses count
+ * singly, IPv6 by their /64. New connections of an address also spend tokens: a burst lets everybody behind one NAT
+ * come back at once, the rate bounds what a scanner can do for long. Over a limit the newest is refused.
+ */
+import type { Clock } from '../clock.ts'
+import { ipBytes } from '../wire/ip-address.ts'
+
+export interface ConnectionLimitsOptions {
+  readonly handshakesPerAddress: number
+  readonly handshakesTotal: number
+  readonly connectionsPerAddress: number
+  readonly connectionsTotal: number
+  /** New connections of one address at once. */
+  readonly connectionBurst: number
+  /** New connections of one address per second, for long. */
+  readonly connectionRate: number
+}
+
+export type LimitReason =
+  | 'handshakes_total'
+  | 'handshakes_per_address'
+  | 'connections_total'
+  | 'connections_per_address'
+  | 'connection_rate'
+
+/** Addresses without a connection that are remembered for their tokens; beyond it the longest idle is forgotten. */
+const MAX_IDLE_ADDRESSES = 8192
+/** Bytes of an IPv6 address that name a customer. */
+const IPV6_KEY_BYTES = 8
+
+/** What one address holds. */
+interface Holding {
+  readonly key: string
+  connections: number
+  handshakes: number
+  tokens: number
+  /** When `tokens` was right, in milliseconds of the clock. */
+  countedAtMs: number
+}
+
+/** The place of one connection. Every method is idempotent. */
+export interface Admission {
+  /** Counts the connection for its address as well; a reason means that it must go. At most once. */
+  identify(address: string): LimitReason | undefined
+  handshakeDone(): void
+  /** The connection is closed. */
+  release(): void
+}
+
+export class ConnectionLimits {
+  readonly #options: ConnectionLimitsOptions
+  readonly #clock: Clock
+  #connections = 0
+  #handshakes = 0
+  readonly #active = new Map<string, Holding>()
+  /** In the order in which they fell idle. */
+  readonly #idle = new Map<string, Holding>()
+
+  constructor(options: ConnectionLimitsOptions, clock: Clock) {
+    this.#options = options
+    this.#clock = clock
+  }
+
+  get connections(): number {
+    return this.#connections
+  }
+
+  get handshakes(): number {
+    return this.#handshakes
+  }
+
+  /** Addresses that something is remembered of; for tests and gauges. */
+  get addresses(): number {
+    return this.#active.size + this.#idle.size
+  }
+
+  /** A place for a new connection, which is taken to be in its handshake; or the limit that has no room. */
+  admit(): Admission | LimitReason {
+    if (this.#connections >= this.#options.connectionsTotal) return 'connections_total'
+    if (this.#handshakes >= this.#options.handshakesTotal) return 'handshakes_total'
+    this.#connections += 1
+    this.#handshakes += 1
+    let holding: Holding | undefined
+    let state: 'handshake' | 'open' | 'released' = 'handshake'
+    const handshakeDone = (): void => {
+      if (state !== 'handshake') return
+      state = 'open'
+      this.#handshakes -= 1
+      if (holding !== undefined) holding.handshakes -= 1
+    }
+    return {
+      identify: (address) => {
+        const found = this.#take(address)
+        if (typeof found === 'string') return found
+        holding = found
+        return undefined
+      },
+      handshakeDone,
+      release: () => {
+        handshakeDone()
+        if (state === 'released') return
+        state = 'released'
+        this.#connections -= 1
+        if (holding !== undefined) this.#giveBack(holding)
+      },
+    }
+  }
+
+  #take(address: string): Holding | LimitReason {
+    const { connectionsPerAddress, handshakesPerAddress } = this.#options
+    this.#forgetRested()
+    const holding = this.#holdingOf(addressKey(address))
+    this.#refill(holding)
+    if (holding.connections >= connectionsPerAddress) return 'connections_per_address'
+    if (holding.handshakes >= handshakesPerAddress) return 'handshakes_per_address'
+    if (holding.tokens < 1) return 'connection_rate'
+    holding.tokens -= 1
+    holding.connections += 1
+    holding.handshakes += 1
+    this.#idle.delete(holding.key)
+    this.#active.set(holding.key, holding)
+    return holding
+  }
+
+  #giveBack(holding: Holding): void {
+    holding.connections -= 1
+    if (holding.connections > 0) return
+    this.#active.delete(holding.key)
+    this.#idle.set(holding.key, holding)
+  }
+
+  #holdingOf(key: string): Holding {
+    const known = this.#active.get(key) ?? this.#idle.get(key)
+    if (known !== undefined) return known
+    const tokens = this.#options.connectionBurst
+    return { key, connections: 0, handshakes: 0, tokens, countedAtMs: this.#clock.now() }
+  }
+
+  #refill(holding: Holding): void {
+    const now = this.#clock.now()
+    const earned = ((now - holding.countedAtMs) / 1000) * this.#options.connectionRate
+    holding.tokens = Math.min(this.#options.connectionBurst, holding.tokens + earned)
+    holding.countedAtMs = now
+  }
+
+  /** Drops the longest idle addresses whose tokens are complete again, and any above the ceiling: a few each time. */
+  #forgetRested(): void {
+    for (const holding of this.#idle.values()) {
+      this.#refill(holding)
+      if (holding.tokens < this.#options.connectionBurst && this.#idle.size <= MAX_IDLE_ADDRESSES) return
+      this.#idle.delete(holding.key)
+    }
+  }
+}
+
+function addressKey(address: string): string {
+  const bytes = ipBytes(address)
+  return bytes?.length === 16 ? Buffer.from(bytes).toString('latin1', 0, IPV6_KEY_BYTES) : address
+}

@@ -1,0 +1,294 @@
+/**
+ * The gate: what happens to a TCP connection before TLS (DESIGN section 2, reference 1.1 to 1.4). Limits, the PROXY
+ * header of a trusted balancer, the ClientHello, inbound rules, the host its server name is for; then the socket goes
+ * on with every byte still in it. Everything here happens before anything is answered, so that a stranger learns
+ * nothing; what he gets afterwards is the decoy's business.
+ */
+import type { Socket } from 'node:net'
+import type { Clock, Timer } from '../clock.ts'
+import type { Counters } from '../counters.ts'
+import type { Log } from '../log.ts'
+import type { Channel } from '../tunnel/session.ts'
+import type { ClientHello } from '../wire/client-hello.ts'
+import { ipBytes, normalizePeerAddress } from '../wire/ip-address.ts'
+import { parseIpPrefix } from '../wire/ip-prefix.ts'
+import { EndpointError } from '../errors.ts'
+import { ConnectionLimits } from './connection-limits.ts'
+import type { Admission, ConnectionLimitsOptions, LimitReason } from './connection-limits.ts'
+import { readClientHello, readProxyHeader } from './hello-reader.ts'
+import type { HelloOutcome, ProxyHeaderOutcome } from './hello-reader.ts'
+import type { HostMap, Route } from './host-map.ts'
+import type { InboundRules } from './inbound-rules.ts'
+import { passThrough } from './passthrough.ts'
+import type { Splice } from './passthrough.ts'
+
+/** What becomes of a connection that is not for a host of ours: answered as a web server would, ended, or passed on. */
+export type StrangerTreatment = 'decoy' | 'drop' | 'pass'
+
+export interface GateOptions {
+  /** For the PROXY header and the ClientHello together, and again for connecting to a server behind us. */
+  readonly helloTimeoutMs: number
+  /** Of connections whose server name is unknown or missing. `pass` without a server to pass to means `decoy`. */
+  readonly unknownSni: StrangerTreatment
+  /** Of connections that an inbound rule denies. */
+  readonly denied: StrangerTreatment
+  /** Balancers, CIDR. Their connections must begin with a PROXY header; nobody else's may. */
+  readonly proxyProtocolFrom: readonly string[]
+  readonly limits: ConnectionLimitsOptions
+}
+
+/** A TCP connection whose ClientHello was read and put back. */
+export interface GateConnection {
+  readonly socket: Socket
+  /** Canonical; IPv4-mapped as IPv4; what the balancer says when there is one. */
+  readonly remoteAddress: string
+  readonly remotePort: number
+  /** SNI in lower case. */
+  readonly serverName: string | undefined
+  /** ALPN offer in the client's order; empty when there is none. */
+  readonly alpn: readonly string[]
+  readonly channel: Channel
+  /** The host's place in the list that the {@link HostMap} was made of. */
+  readonly certificateIndex: number
+  /** To be called when the TLS handshake has succeeded or failed; idempotent. Closing the socket does it too. */
+  handshakeDone(): void
+}
+
+/** A peer that began with something that is not TLS; all it sent is still in the socket. */
+export interface PlainConnection {
+  readonly socket: Socket
+  readonly remoteAddress: string
+  readonly remotePort: number
+}
+
+export interface GateDependencies {
+  readonly clock: Clock
+  readonly counters: Counters
+  readonly log: Log
+  /** Takes the socket over. Whoever does bounds the handshake in time. */
+  onConnection(connection: GateConnection): void
+  /** Takes the socket over; without it such connections are closed. */
+  readonly onNotTls?: (connection: PlainConnection) => void
+  readonly splice: Splice
+}
+
+export type DropReason =
+  | LimitReason
+  | 'hello_timeout'
+  | 'ended_early'
+  | 'denied'
+  | 'unknown_name'
+  | 'not_tls'
+  | 'proxy_header'
+  | 'pass_failed'
+  | 'closing'
+
+const KEEP_ALIVE_DELAY_MS = 60_000
+
+export class Gate {
+  readonly #options: GateOptions
+  readonly #deps: GateDependencies
+  readonly #limits: ConnectionLimits
+  readonly #balancers: readonly NonNullable<ReturnType<typeof parseIpPrefix>>[]
+  /** Sockets that nobody but the gate holds: hello not complete, or passed on. */
+  readonly #own = new Set<Socket>()
+  #rules: InboundRules
+  #hosts: HostMap
+  #closed = false
+
+  /** @throws EndpointError `config_invalid` for a balancer that is no CIDR. */
+  constructor(options: GateOptions, rules: InboundRules, hosts: HostMap, deps: GateDependencies) {
+    this.#options = options
+    this.#deps = deps
+    this.#limits = new ConnectionLimits(options.limits, deps.clock)
+    this.#rules = rules
+    this.#hosts = hosts
+    this.#balancers = options.proxyProtocolFrom.map((text) => {
+      const prefix = parseIpPrefix(text)
+      if (prefix === undefined) throw new EndpointError('config_invalid', `proxy_protocol_from: ${text}`)
+      return prefix
+    })
+    deps.counters.gauge('gate_connections', () => this.#limits.connections)
+    deps.counters.gauge('gate_handshakes', () => this.#limits.handshakes)
+  }
+
+  /** Applies to connections whose hello is not complete yet, and to new ones. */
+  update({ rules, hosts }: { rules?: InboundRules; hosts?: HostMap }): void {
+    this.#rules = rules ?? this.#rules
+    this.#hosts = hosts ?? this.#hosts
+  }
+
+  /** Takes a socket straight from `net.Server`. */
+  accept(socket: Socket): void {
+    // From here to the end of the socket, whoever has it: an unhandled error would end the process.
+    socket.on('error', ignoreError)
+    if (this.#closed) return this.#drop(socket, 'closing')
+    const peer = normalizePeerAddress(socket.remoteAddress ?? '')
+    // It was reset between the kernel's accept and ours.
+    if (peer === undefined) return this.#drop(socket, 'ended_early')
+    const admission = this.#limits.admit()
+    if (typeof admission === 'string') return this.#drop(socket, admission)
+    socket.once('close', () => admission.release())
+    socket.setNoDelay(true)
+    socket.setKeepAlive(true, KEEP_ALIVE_DELAY_MS)
+    this.#own.add(socket)
+    const arrival = new Arrival(socket, admission, peer.address, socket.remotePort ?? 0)
+    socket.once('close', () => {
+      this.#own.delete(socket)
+      arrival.settle()
+    })
+    arrival.deadline = this.#deps.clock.after(this.#options.helloTimeoutMs, () =>
+      this.#end(arrival, 'hello_timeout'),
+    )
+    if (this.#isBalancer(peer.address)) {
+      arrival.stop = readProxyHeader(socket, (outcome) => this.#onProxyHeader(arrival, outcome))
+    } else {
+      this.#readHello(arrival)
+    }
+  }
+
+  /** Refuses new connections and ends those that are not handed over: the others belong to their transports. Idempotent. */
+  close(): void {
+    this.#closed = true
+    for (const socket of this.#own) socket.destroy()
+  }
+
+  #isBalancer(address: string): boolean {
+    if (this.#balancers.length === 0) return false
+    const bytes = ipBytes(address)
+    return bytes !== undefined && this.#balancers.some((prefix) => prefix.contains(bytes))
+  }
+
+  #onProxyHeader(arrival: Arrival, outcome: ProxyHeaderOutcome): void {
+    if (outcome.kind === 'ended') return this.#end(arrival, 'ended_early')
+    if (outcome.kind === 'fault') return this.#end(arrival, 'proxy_header')
+    if (outcome.source !== undefined) {
+      const { address, port } = outcome.source
+      arrival.remoteAddress = normalizePeerAddress(address)?.address ?? address
+      arrival.remotePort = port
+    }
+    this.#readHello(arrival)
+  }
+
+  #readHello(arrival: Arrival): void {
+    const refused = arrival.admission.identify(arrival.remoteAddress)
+    if (refused !== undefined) return this.#end(arrival, refused)
+    arrival.stop = readClientHello(arrival.socket, (outcome) => this.#onHello(arrival, outcome))
+  }
+
+  #onHello(arrival: Arrival, outcome: HelloOutcome): void {
+    if (outcome.kind === 'ended') return this.#end(arrival, 'ended_early')
+    if (outcome.kind === 'fault' && outcome.what === 'not_tls') return this.#onNotTls(arrival)
+    // A broken hello goes to the TLS stack all the same, whose alert is what a web server would send.
+    const hello = outcome.kind === 'hello' ? outcome.hello : undefined
+    const verdict = this.#rules.evaluate({
+      address: arrival.remoteAddress,
+      random: hello?.random,
+      serverName: hello?.serverName,
+    })
+    if (verdict.action === 'deny') {
+      this.#deps.counters.count('gate_denied', String(verdict.by))
+      return this.#treat(arrival, hello, this.#options.denied, 'denied')
+    }
+    const route = this.#hosts.find(hello?.serverName)
+    if (route === undefined) return this.#treat(arrival, hello, this.#options.unknownSni, 'unknown_name')
+    this.#follow(arrival, hello, route)
+  }
+
+  #treat(
+    arrival: Arrival,
+    hello: ClientHello | undefined,
+    treatment: StrangerTreatment,
+    reason: DropReason,
+  ): void {
+    if (treatment === 'drop') return this.#end(arrival, reason)
+    this.#deps.counters.count('gate_strangers', reason)
+    const passed = treatment === 'pass' ? this.#hosts.passAll : undefined
+    this.#follow(arrival, hello, passed ?? this.#hosts.decoy)
+  }
+
+  #follow(arrival: Arrival, hello: ClientHello | undefined, route: Route): void {
+    arrival.settle()
+    if (route.kind === 'pass') return this.#pass(arrival, route)
+    const { socket, remoteAddress, remotePort, admission } = arrival
+    this.#own.delete(socket)
+    this.#deps.counters.count('gate_accepted', route.channel)
+    this.#deps.onConnection({
+      socket,
+      remoteAddress,
+      remotePort,
+      serverName: hello?.serverName?.toLowerCase(),
+      alpn: hello?.alpn ?? [],
+      channel: route.channel,
+      certificateIndex: route.certificateIndex,
+      handshakeDone: () => admission.handshakeDone(),
+    })
+  }
+
+  #pass({ socket, admission }: Arrival, route: Extract<Route, { kind: 'pass' }>): void {
+    passThrough(socket, {
+      to: route.to,
+      connectTimeoutMs: this.#options.helloTimeoutMs,
+      clock: this.#deps.clock,
+      splice: this.#deps.splice,
+      onSpliced: () => {
+        admission.handshakeDone()
+        this.#deps.counters.count('gate_accepted', 'pass')
+      },
+      onFailed: (code) => {
+        this.#deps.counters.count('gate_dropped', 'pass_failed')
+        this.#deps.log.warn({ code, to: route.to }, 'a server behind the gate cannot be reached')
+      },
+    })
+  }
+
+  #onNotTls(arrival: Arrival): void {
+    const { onNotTls } = this.#deps
+    if (onNotTls === undefined) return this.#end(arrival, 'not_tls')
+    arrival.settle()
+    arrival.admission.handshakeDone()
+    this.#own.delete(arrival.socket)
+    this.#deps.counters.count('gate_strangers', 'not_tls')
+    const { socket, remoteAddress, remotePort } = arrival
+    onNotTls({ socket, remoteAddress, remotePort })
+  }
+
+  /** The one way out for a connection that goes nowhere. Its `close` frees what it held. */
+  #end(arrival: Arrival, reason: DropReason): void {
+    arrival.settle()
+    this.#drop(arrival.socket, reason)
+  }
+
+  #drop(socket: Socket, reason: DropReason): void {
+    this.#deps.counters.count('gate_dropped', reason)
+    socket.destroy()
+  }
+}
+
+/** A connection from its accept to the decision about it. */
+class Arrival {
+  readonly socket: Socket
+  readonly admission: Admission
+  remoteAddress: string
+  remotePort: number
+  deadline: Timer | undefined
+  /** Ends the reading that is under way. */
+  stop: (() => void) | undefined
+
+  constructor(socket: Socket, admission: Admission, remoteAddress: string, remotePort: number) {
+    this.socket = socket
+    this.admission = admission
+    this.remoteAddress = remoteAddress
+    this.remotePort = remotePort
+  }
+
+  /** Nothing more is read or timed here. Idempotent. */
+  settle(): void {
+    this.deadline?.cancel()
+    this.stop?.()
+    this.deadline = undefined
+    this.stop = undefined
+  }
+}
+
+function ignoreError(): void {}
