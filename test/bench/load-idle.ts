@@ -1,0 +1,32 @@
+/** Tunnels that are open and do nothing, spread over some sessions. */
+import { Progress, type StartJob } from './load-job.ts'
+import { openClient, openTunnel } from './tunnel-client.ts'
+
+const OPEN_AT_ONCE = 50
+
+export const startIdle: StartJob<'idle'> = async (job, access) => {
+  const progress = new Progress()
+  const clients = await Promise.all(
+    Array.from({ length: job.sessions }, () => openClient(job.protocol, access)),
+  )
+  let opened = 0
+  const openInTurn = async (): Promise<void> => {
+    while (opened < job.tunnels) {
+      const index = opened++
+      const client = clients[index % clients.length]
+      const target = job.targets[index % job.targets.length] ?? ''
+      if (client === undefined) return
+      await openTunnel(client, target, { onClose: (error) => progress.fail(error) })
+      progress.add(1)
+    }
+  }
+  const lines = Array.from({ length: OPEN_AT_ONCE }, openInTurn)
+  // The bench reads the count meanwhile; what fails here it sees there.
+  Promise.all(lines).catch((error: unknown) => progress.fail(error instanceof Error ? error : undefined))
+  return {
+    count: () => progress.count(),
+    stop: () => {
+      for (const client of clients) client.destroy()
+    },
+  }
+}
