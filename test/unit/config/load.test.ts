@@ -1,0 +1,416 @@
+import { mkdirSync, rmSync } from 'node:fs'
+import { join, resolve } from 'node:path'
+import { describe, expect, it } from 'vitest'
+import { createSelfSignedCertificate } from '../../../src/cli/self-signed-certificate.ts'
+import { ConfigDirectory, CREDENTIALS, HOSTS, VPN } from '../../support/config-directory.ts'
+
+const PUBLIC = VPN.replace('127.0.0.1', '0.0.0.0')
+const NO_USERS = VPN.replace(/^credentials_file.*$/m, '')
+
+function vpn(keys: string, tables = ''): Record<string, string> {
+  return { 'vpn.toml': `${keys}\n${VPN}${tables}` }
+}
+
+describe('a valid configuration', () => {
+  it('has the defaults, absolute paths and the contents of the certificates', async () => {
+    using directory = new ConfigDirectory()
+    const settings = await directory.load()
+    expect(settings.vpn).toMatchObject({
+      listen_address: { address: '127.0.0.1', port: 8443 },
+      tcp_connections_timeout_secs: 7200,
+      udp_connections_timeout_secs: 120,
+      client_listener_timeout_secs: 600,
+      credentials_file: join(directory.path, 'credentials.toml'),
+      rules_file: null,
+      listen_protocols: { http1: null, quic: null, http2: { initial_connection_window_size: 8_388_608 } },
+      culvert: { shutdown_grace_secs: 10, log: { privacy: 'no-targets' }, edge: { unknown_sni: 'decoy' } },
+    })
+    expect(settings.hosts.main_hosts).toMatchObject([
+      {
+        hostname: 'vpn.endpoint',
+        cert_chain_path: join(directory.path, 'cert.pem'),
+        allowed_sni: [],
+        cert_chain: expect.stringContaining('BEGIN CERTIFICATE'),
+        private_key: expect.stringContaining('BEGIN PRIVATE KEY'),
+      },
+    ])
+    expect(settings.clients).toEqual([
+      { username: 'alice', password: 's3cret', max_http2_conns: null, max_http3_conns: null, aliases: [] },
+    ])
+    expect(settings.rules).toBeNull()
+    expect(settings.warnings).toEqual([])
+  })
+
+  it('can go to another thread', async () => {
+    using directory = new ConfigDirectory()
+    const settings = await directory.load()
+    expect(structuredClone(settings)).toEqual(settings)
+  })
+
+  it('obeys timeouts that the file sets', async () => {
+    using directory = new ConfigDirectory(vpn('tcp_connections_timeout_secs = 604800'))
+    expect((await directory.load()).vpn.tcp_connections_timeout_secs).toBe(604_800)
+  })
+})
+
+describe('problems of vpn.toml', () => {
+  const wrong: [string, Record<string, string>, string[]][] = [
+    [
+      'an unset address',
+      { 'vpn.toml': PUBLIC.replace('8443', '0') },
+      ['listen_address: Listen address is not set'],
+    ],
+    [
+      'no protocol',
+      { 'vpn.toml': VPN.replace('[listen_protocols.http2]', '') },
+      [
+        'listen_protocols: Invalid listen protocols settings: Not set; at least one of http1, http2 and quic is needed',
+      ],
+    ],
+    [
+      'no credentials in public',
+      { 'vpn.toml': NO_USERS.replace('127.0.0.1', '192.0.2.1') },
+      [
+        'credentials_file: No credentials configured (credentials_file is missing) while listening on a public address. This is a security risk. Either configure credentials or use a loopback address (127.0.0.1 or ::1)',
+      ],
+    ],
+    [
+      'an unsupported status',
+      vpn('auth_failure_status_code = 401\nnon_connect_auth_failure_status_code = 200'),
+      [
+        'auth_failure_status_code: Invalid auth_failure_status_code: 401. Supported values: 407, 405, 404, 403',
+        'non_connect_auth_failure_status_code: Invalid non_connect_auth_failure_status_code: 200. Supported values: 407, 405, 404, 403',
+      ],
+    ],
+    [
+      'request paths',
+      vpn('ping_enable = true\nping_path = ""'),
+      ['ping_path: Invalid request path: ping_path: it is empty'],
+    ],
+    [
+      'overlapping request paths',
+      vpn('ping_enable = true\nspeedtest_enable = true\nping_path = "/speedtest/p"'),
+      ['ping_path: Invalid request path: ping_path "/speedtest/p" and speedtest_path "/speedtest" overlap'],
+    ],
+    [
+      'a reverse proxy to nowhere',
+      vpn('', '[reverse_proxy]\nserver_address = "0.0.0.0:0"\npath_mask = "app"'),
+      [
+        'reverse_proxy.server_address: Invalid reverse proxy settings: Server address is not set',
+        'reverse_proxy.path_mask: Invalid reverse proxy settings: Invalid path mask: "app" does not start with "/"',
+      ],
+    ],
+    [
+      'two ways out',
+      vpn('', '[forward_protocol]\ndirect = {}\nsocks5 = { address = "127.0.0.1:1080" }'),
+      ['forward_protocol: Invalid forward protocol settings: direct and socks5 exclude each other'],
+    ],
+    [
+      'a frame size',
+      { 'vpn.toml': `${VPN}max_frame_size = 100` },
+      ['listen_protocols.http2.max_frame_size: 100 is not allowed; allowed is 16384 to 16777215 bytes'],
+    ],
+    [
+      'two decoys',
+      vpn('', '[culvert.decoy]\nroot = "/"\norigin = "http://127.0.0.1:1"'),
+      ['culvert.decoy: root and origin exclude each other'],
+    ],
+    [
+      'a decoy that is not there',
+      vpn('', '[culvert.decoy]\nroot = "/nowhere"'),
+      ['culvert.decoy.root: /nowhere: no such file'],
+    ],
+    [
+      'a pass without a server',
+      vpn('', '[culvert.edge]\nunknown_sni = "pass"'),
+      ['culvert.edge.unknown_sni: "pass" needs exactly one [[culvert.edge.pass]] with names = []'],
+    ],
+    [
+      'TOML that is none',
+      { 'vpn.toml': 'a = [' },
+      [expect.stringMatching(/^Invalid settings file: line 1, column \d+: /)],
+    ],
+  ]
+
+  it.each(wrong)('%s', async (_, files, expected) => {
+    using directory = new ConfigDirectory(files)
+    expect(await directory.problems()).toEqual(expected)
+  })
+
+  it('come all at once, over all files, each with its file', async () => {
+    using directory = new ConfigDirectory({
+      ...vpn('ipv6_available = 1\nrules_file = "rules.toml"', '[culvert.udp]\nqueue_bytes = 1'),
+      'hosts.toml': HOSTS.replace('cert.pem', 'none.pem'),
+      'credentials.toml': '[[client]]\nusername = "a"',
+      'rules.toml': '[[rule]]\ncidr = "300.0.0.0/8"\naction = "deny"',
+    })
+    expect(await directory.problems()).toEqual([
+      'ipv6_available: 1 is not allowed; allowed is true or false',
+      'culvert.udp.queue_bytes: 1 is not allowed; allowed is an integer of bytes, 65536 or more',
+      `main_hosts[0]: Invalid main TLS hosts: Invalid cert chain: path='${resolve('none.pem')}', error='no such file'`,
+      'client[0].password: is required: text that is not empty',
+      'rule[0].cidr: "300.0.0.0/8" is not allowed; allowed is an address or CIDR, "192.0.2.0/24" or "2001:db8::/32"',
+    ])
+  })
+})
+
+describe('warnings of vpn.toml', () => {
+  it('for loopback without credentials', async () => {
+    using directory = new ConfigDirectory({ 'vpn.toml': NO_USERS })
+    expect(await directory.warnings()).toEqual([
+      'credentials_file: No credentials configured: everybody on this machine may connect',
+    ])
+  })
+
+  it('one for all keys without effect', async () => {
+    using directory = new ConfigDirectory({
+      'vpn.toml': `default_max_http2_conns_per_client = 9\n${VPN}[metrics]\nper_client_metrics = true\n[listen_protocols.quic]\ncc_algorithm = "bbr"`,
+      'credentials.toml': `${CREDENTIALS}max_http2_conns = 3\n[[client]]\nusername = "b"\npassword = "c"\nmax_http2_conns = 4`,
+    })
+    expect(await directory.warnings()).toEqual([
+      'keys without effect (not built yet: default_max_http2_conns_per_client, metrics, client.max_http2_conns; accepted for compatibility: listen_protocols.quic.cc_algorithm)',
+    ])
+  })
+
+  it('for aliases of QUIC keys nothing: they count', async () => {
+    using directory = new ConfigDirectory({
+      'vpn.toml': `${VPN}[listen_protocols.quic]\nmax_streams_bidi = 7\nmax_stream_data_bidi_remote = 99`,
+    })
+    const { vpn: settings, warnings } = await directory.load()
+    expect(settings.listen_protocols.quic).toMatchObject({
+      initial_max_streams_bidi: 7,
+      initial_max_stream_data_bidi_remote: 99,
+    })
+    expect(warnings).toEqual([])
+  })
+})
+
+describe('hosts.toml', () => {
+  it('needs a main host', async () => {
+    using directory = new ConfigDirectory({ 'hosts.toml': '' })
+    expect(await directory.problems()).toEqual(['main_hosts: Invalid main TLS hosts: Not set'])
+  })
+
+  it('has each name once over all lists, without regard to case', async () => {
+    using directory = new ConfigDirectory({
+      'hosts.toml': `${HOSTS}${HOSTS.replace('main_hosts', 'ping_hosts').replace('vpn.e', 'VPN.E')}`,
+    })
+    expect(await directory.problems()).toEqual([
+      'ping_hosts[0].hostname: Invalid ping TLS hosts: Hostname must be unique: VPN.Endpoint',
+    ])
+  })
+
+  it('refuses a key of another certificate', async () => {
+    const other = createSelfSignedCertificate({ names: ['vpn.endpoint'], days: 1 })
+    using directory = new ConfigDirectory({ 'key.pem': other.privateKey })
+    expect(await directory.problems()).toEqual([
+      expect.stringMatching(
+        /^main_hosts\[0\]: Invalid main TLS hosts: Invalid key: path='.*key\.pem', error='it does not belong/,
+      ),
+    ])
+  })
+
+  it('refuses files that hold no certificate and no key', async () => {
+    using directory = new ConfigDirectory({ 'cert.pem': 'x', 'key.pem': 'y' })
+    expect(await directory.problems()).toEqual([
+      expect.stringContaining('Invalid cert chain: path='),
+      expect.stringContaining('Invalid key: path='),
+    ])
+  })
+
+  it('warns of an expired certificate and of one for another name', async () => {
+    const old = createSelfSignedCertificate({
+      names: ['other'],
+      days: 1,
+      now: new Date('2020-01-01T00:00:00Z'),
+    })
+    using directory = new ConfigDirectory({ 'cert.pem': old.certificate, 'key.pem': old.privateKey })
+    expect(await directory.warnings()).toEqual([
+      'main_hosts[0]: the certificate expired on 2020-01-02T00:00:00.000Z',
+      'main_hosts[0]: the certificate does not name vpn.endpoint; clients that verify it will refuse',
+    ])
+  })
+})
+
+describe('credentials.toml', () => {
+  it('must be there when it is named', async () => {
+    using directory = new ConfigDirectory()
+    rmSync(join(directory.path, 'credentials.toml'))
+    expect(await directory.problems()).toEqual(['Invalid credentials file: no such file'])
+  })
+
+  it('may not name a user twice', async () => {
+    using directory = new ConfigDirectory({ 'credentials.toml': CREDENTIALS + CREDENTIALS })
+    expect(await directory.problems()).toEqual(['client[1]: Username must be unique: alice'])
+  })
+
+  it('is never quoted in an error', async () => {
+    for (const broken of [
+      'password = "hunter2',
+      'password = hunter2',
+      'password = "hunter2" hunter2',
+      'password = ["hunter2"]',
+      'password = { hunter2 = "hunter2" }',
+      'password = "hunter2\\u0000"',
+    ]) {
+      using directory = new ConfigDirectory({ 'credentials.toml': `[[client]]\nusername = "a"\n${broken}` })
+      const problems = await directory.problems()
+      expect(problems).not.toEqual([])
+      expect(problems.join('\n')).not.toContain('hunter2')
+    }
+  })
+
+  it('gives the spellings of the reference endpoint as aliases', async () => {
+    using directory = new ConfigDirectory({
+      'credentials.toml': `[[client]]\nusername = 'a"b'\npassword = ' p"w '\n`,
+    })
+    const { clients, warnings } = await directory.load()
+    expect(clients).toMatchObject([
+      { username: 'a"b', password: ' p"w ', aliases: [{ username: 'ab', password: 'pw' }] },
+    ])
+    expect(warnings.map(({ path }) => path)).toEqual(['client[0]'])
+  })
+
+  it('splits a username at its colon as Basic does', async () => {
+    using directory = new ConfigDirectory({
+      'credentials.toml': '[[client]]\nusername = "a:b"\npassword = "c"\n',
+    })
+    expect((await directory.load()).clients[0]?.aliases).toEqual([{ username: 'a', password: 'b:c' }])
+  })
+
+  it('of which nobody is left counts as no credentials', async () => {
+    using directory = new ConfigDirectory({ 'vpn.toml': PUBLIC, 'credentials.toml': '# nobody' })
+    expect((await directory.problems())[0]).toContain('No credentials configured')
+  })
+})
+
+const withRules = (rules: string, more = '') => ({
+  ...vpn('rules_file = "rules.toml"', more),
+  'rules.toml': rules,
+})
+
+describe('rules.toml', () => {
+  it('takes the legacy list as inbound rules', async () => {
+    using directory = new ConfigDirectory(
+      withRules('[[rule]]\ncidr = "192.0.2.0/24"\nclient_random_prefix = "aa/f0"\naction = "deny"'),
+    )
+    expect((await directory.load()).rules).toEqual({
+      inbound: {
+        default_action: 'allow',
+        rules: [
+          {
+            cidr: '192.0.2.0/24',
+            client_random_prefix: 'aa/f0',
+            client_random_psk_key: null,
+            action: 'deny',
+          },
+        ],
+      },
+      outbound: { default_action: 'allow', rules: [] },
+    })
+  })
+
+  it('takes the tables', async () => {
+    using directory = new ConfigDirectory(
+      withRules(
+        '[inbound]\ndefault_action = "deny"\n[[inbound.rule]]\ncidr = "::/0"\naction = "allow"\n[outbound]\n[[outbound.rule]]\ndestination_port = "25"\naction = "deny"\n[[outbound.rule]]\ndestination_port = "1-9"\ndestination_cidr = "::1"\naction = "allow"',
+      ),
+    )
+    expect((await directory.load()).rules).toMatchObject({
+      inbound: { default_action: 'deny', rules: [{ cidr: '::/0', action: 'allow' }] },
+      outbound: {
+        default_action: 'allow',
+        rules: [
+          { destination_port: { from: 25, to: 25 }, destination_cidr: null, action: 'deny' },
+          { destination_port: { from: 1, to: 9 }, destination_cidr: '::1', action: 'allow' },
+        ],
+      },
+    })
+  })
+
+  it('lets a rule with an unknown key match everything, with warnings', async () => {
+    using directory = new ConfigDirectory(
+      withRules('[[rule]]\ntls_client_random = "aabb"\naction = "allow"\n[[rule]]\naction = "deny"'),
+    )
+    const { rules, warnings } = await directory.load()
+    const all = { cidr: null, client_random_prefix: null, client_random_psk_key: null }
+    expect(rules?.inbound.rules).toEqual([
+      { ...all, action: 'allow' },
+      { ...all, action: 'deny' },
+    ])
+    expect(warnings.map(({ path, message }) => `${path}: ${message}`)).toEqual([
+      'rule[0].tls_client_random: unknown key, ignored; the nearest known key is client_random_prefix',
+      'rule[0]: without the unknown key this rule has no condition: allow for all',
+    ])
+  })
+
+  it.each([
+    ['no action', '[[rule]]\ncidr = "::1"', 'rule[0].action: is required: "allow", "deny"'],
+    [
+      'an action in capitals',
+      '[[rule]]\naction = "Deny"',
+      'rule[0].action: "Deny" is not allowed; allowed is "allow", "deny"',
+    ],
+    [
+      'a prefix that is not hexadecimal',
+      '[[rule]]\nclient_random_prefix = "xyz"\naction = "deny"',
+      'rule[0].client_random_prefix: "xyz" is not allowed; allowed is hexadecimal "aabb" or with a mask "aabb/ff0f"',
+    ],
+    [
+      'a range that runs backwards',
+      '[[outbound.rule]]\ndestination_port = "9-1"\naction = "deny"',
+      'outbound.rule[0].destination_port: "9-1" is not allowed; allowed is "443" or "6881-6889"',
+    ],
+    [
+      'both forms',
+      '[[rule]]\naction = "deny"\n[inbound]',
+      'rule: Invalid rules file: [[rule]] and [inbound] are two forms of the same: use one',
+    ],
+    ['no TOML', '[[rule', expect.stringMatching(/^Invalid rules file: line 1/)],
+  ])('refuses %s', async (_, rules, problem) => {
+    using directory = new ConfigDirectory(withRules(rules))
+    expect(await directory.problems()).toEqual([problem])
+  })
+
+  it('refuses a file that is not there', async () => {
+    using directory = new ConfigDirectory(vpn('rules_file = "rules.toml"'))
+    expect(await directory.problems()).toEqual(['Invalid rules file: no such file'])
+  })
+
+  it('says that QUIC hides the random', async () => {
+    using directory = new ConfigDirectory(
+      withRules('[[rule]]\nclient_random_prefix = "aa"\naction = "deny"', '[listen_protocols.quic]'),
+    )
+    expect((await directory.warnings())[0]).toContain('every QUIC connection is denied')
+  })
+})
+
+describe('relative paths', () => {
+  it('lead from the working directory before they lead from the file', async () => {
+    using elsewhere = new ConfigDirectory({ 'here.toml': CREDENTIALS.replace('alice', 'bob') })
+    using directory = new ConfigDirectory({ 'vpn.toml': VPN.replace('credentials.toml', 'here.toml') })
+    const before = process.cwd()
+    try {
+      process.chdir(elsewhere.path)
+      expect((await directory.load()).clients[0]?.username).toBe('bob')
+      process.chdir(before)
+      expect(await directory.problems()).toEqual(['Invalid credentials file: no such file'])
+    } finally {
+      process.chdir(before)
+    }
+  })
+
+  it('are not replaced when something else is there', async () => {
+    using elsewhere = new ConfigDirectory()
+    using directory = new ConfigDirectory()
+    rmSync(join(elsewhere.path, 'credentials.toml'))
+    mkdirSync(join(elsewhere.path, 'credentials.toml'))
+    const before = process.cwd()
+    try {
+      process.chdir(elsewhere.path)
+      expect(await directory.problems()).toEqual(['Invalid credentials file: it is a directory'])
+    } finally {
+      process.chdir(before)
+    }
+  })
+})
