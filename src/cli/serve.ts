@@ -81,11 +81,18 @@ export async function runUntilSignal(
     return 0
   } catch (error) {
     if (ending) return 0
-    log.fatal({ err: error }, 'failed')
+    logFailure(log, error)
     return 1
   } finally {
     process.off('SIGTERM', end).off('SIGINT', end).off('SIGHUP', reload)
   }
+}
+
+/** A fault of the machine (address in use, missing capability) needs no stack to be understood. */
+function logFailure(log: Log, error: unknown): void {
+  const code = error instanceof Error && 'code' in error ? error.code : undefined
+  if (typeof code === 'string' && error instanceof Error) log.fatal({ code }, error.message)
+  else log.fatal({ err: error }, 'failed')
 }
 
 function logRefusal(log: Log, error: unknown): void {
