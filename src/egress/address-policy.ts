@@ -1,0 +1,138 @@
+/**
+ * Which addresses may be reached at all (DESIGN section 1; reference 3.2 with the corrections of 1.1.0). Everything
+ * that leaves the endpoint asks here, with the address that is really used: literals, what a name resolved to,
+ * UDP flows and echo requests alike.
+ *
+ * The tables are those of the IANA special-purpose registries (RFC 6890) as the reference endpoint reads them;
+ * where it says nothing, what cannot be reached from the Internet is private. IPv4 inside IPv6 is judged as
+ * IPv4, so `::ffff:127.0.0.1` is loopback (the reference endpoint calls it private).
+ */
+import { EndpointError, type RefusalCode } from '../errors.ts'
+import { embeddedIpv4, formatIpv4, ipBytes, normalizePeerAddress } from '../wire/ip-address.ts'
+import { parseIpPrefix, type IpPrefix } from '../wire/ip-prefix.ts'
+
+/** `never` stays closed whatever the configuration says: one sender would reach many. */
+type Verdict = 'global' | 'private' | 'loopback' | 'never'
+
+/** The first match decides. */
+const IPV4_RANGES: readonly (readonly [string, Verdict])[] = [
+  ['0.0.0.0/8', 'private'], // "this network"; Linux takes 0.0.0.0 for loopback
+  ['10.0.0.0/8', 'private'],
+  ['100.64.0.0/10', 'private'], // shared address space, RFC 6598
+  ['127.0.0.0/8', 'loopback'],
+  ['169.254.0.0/16', 'private'],
+  ['172.16.0.0/12', 'private'],
+  ['192.0.0.9/32', 'global'], // port control anycast, RFC 7723
+  ['192.0.0.10/32', 'global'], // TURN anycast, RFC 8155
+  ['192.0.0.0/24', 'private'],
+  ['192.0.2.0/24', 'private'],
+  ['192.168.0.0/16', 'private'],
+  ['198.18.0.0/15', 'private'], // benchmarking, RFC 2544
+  ['198.51.100.0/24', 'private'],
+  ['203.0.113.0/24', 'private'],
+  ['224.0.0.0/4', 'never'],
+  ['255.255.255.255/32', 'never'],
+  ['240.0.0.0/4', 'private'],
+]
+
+/** After the forms that carry IPv4. The first match decides. */
+const IPV6_RANGES: readonly (readonly [string, Verdict])[] = [
+  ['::1/128', 'loopback'],
+  ['::/128', 'private'],
+  ['::ffff:0:0:0/96', 'private'], // IPv4-translated, RFC 2765
+  ['64:ff9b:1::/48', 'private'], // local NAT64, RFC 8215
+  ['100::/64', 'private'], // discard-only, RFC 6666
+  ['100:0:0:1::/64', 'private'], // dummy prefix, RFC 9780
+  ['2001:2::/48', 'private'], // benchmarking, RFC 5180
+  ['2001:db8::/32', 'private'],
+  ['3fff::/20', 'private'], // documentation, RFC 9637
+  ['5f00::/16', 'private'], // segment routing, RFC 9602
+  ['fc00::/7', 'private'],
+  ['fe80::/10', 'private'],
+  ['fec0::/10', 'private'], // site-local, RFC 3879
+  ['ff00::/8', 'never'],
+]
+
+interface Range {
+  readonly prefix: IpPrefix
+  readonly verdict: Verdict
+}
+
+function compile(table: readonly (readonly [string, Verdict])[]): readonly Range[] {
+  return table.map(([text, verdict]) => {
+    const prefix = parseIpPrefix(text)
+    if (prefix === undefined) throw new EndpointError('internal', `${text} is no range`)
+    return { prefix, verdict }
+  })
+}
+
+const IPV4 = compile(IPV4_RANGES)
+const IPV6 = compile(IPV6_RANGES)
+
+function find(ranges: readonly Range[], bytes: Uint8Array): Verdict {
+  for (const range of ranges) if (range.prefix.contains(bytes)) return range.verdict
+  return 'global'
+}
+
+/** The IPv4 address of a Teredo client, which its packets are sent to (RFC 4380 section 4). */
+function teredoClient(bytes: Uint8Array): string | undefined {
+  if (bytes[0] !== 0x20 || bytes[1] !== 0x01 || bytes[2] !== 0 || bytes[3] !== 0) return undefined
+  return formatIpv4(bytes.subarray(12).map((byte) => byte ^ 0xff))
+}
+
+function judge(address: string, bytes: Uint8Array): Verdict {
+  if (bytes.length === 4) return find(IPV4, bytes)
+  const inner = embeddedIpv4(address) ?? teredoClient(bytes)
+  const innerBytes = inner === undefined ? undefined : ipBytes(inner)
+  return innerBytes === undefined ? find(IPV6, bytes) : find(IPV4, innerBytes)
+}
+
+export interface AddressPolicyOptions {
+  /** `allow_private_network_connections`: opens everything but multicast and broadcast. */
+  readonly allowPrivate: boolean
+  /** `ipv6_available`. */
+  readonly ipv6: boolean
+  /** Exactly these may always be reached, whatever their range. */
+  readonly exemptions?: readonly { readonly address: string; readonly port: number }[]
+}
+
+export class AddressPolicy {
+  readonly #allowPrivate: boolean
+  readonly #ipv6: boolean
+  readonly #exemptions: ReadonlySet<string>
+
+  constructor(options: AddressPolicyOptions) {
+    this.#allowPrivate = options.allowPrivate
+    this.#ipv6 = options.ipv6
+    this.#exemptions = new Set(
+      options.exemptions?.map(({ address, port }) => exemptionKey(address, port)) ?? [],
+    )
+  }
+
+  /** Why `address` may not be reached; undefined when it may. Text that is no address is `target_refused`. */
+  refusal(address: string, port: number): RefusalCode | undefined {
+    if (this.#exemptions.size > 0 && this.#exemptions.has(exemptionKey(address, port))) return undefined
+    const bytes = ipBytes(address)
+    if (bytes === undefined) return 'target_refused'
+    const verdict = judge(address, bytes)
+    if (verdict === 'never') return 'target_private'
+    if (!this.#allowPrivate && verdict === 'loopback') return 'target_loopback'
+    if (!this.#allowPrivate && verdict === 'private') return 'target_private'
+    // An IPv4-mapped address is reached over IPv4.
+    const overIpv6 = bytes.length === 16 && normalizePeerAddress(address)?.family === 6
+    return overIpv6 && !this.#ipv6 ? 'target_unreachable' : undefined
+  }
+
+  /**
+   * `address` is text without brackets or zone.
+   * @throws EndpointError `target_loopback`, `target_private`, or `target_unreachable` for IPv6 without IPv6.
+   */
+  check(address: string, port: number): void {
+    const code = this.refusal(address, port)
+    if (code !== undefined) throw new EndpointError(code, 'the address policy forbids the address')
+  }
+}
+
+function exemptionKey(address: string, port: number): string {
+  return `${normalizePeerAddress(address)?.address ?? address} ${port}`
+}

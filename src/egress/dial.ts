@@ -1,0 +1,260 @@
+/**
+ * TCP connections to targets: resolve, judge every address that would be dialled, then try them as RFC 8305
+ * section 5 says, all within one time limit (DESIGN section 2; reference 3.2 and 3.3).
+ *
+ * When no address may be dialled the code is `target_denied` if a rule forbids one that the policy allows, else
+ * `target_unreachable` if IPv6 is all there is and it is not available, else `target_loopback` if that is the
+ * only reason, else `target_private`. When several attempts fail the code is that of the one that got furthest:
+ * refused, then timed out, then unreachable.
+ */
+import net from 'node:net'
+import type { Socket } from 'node:net'
+import type { Clock, Timer } from '../clock.ts'
+import type { Counters } from '../counters.ts'
+import { EndpointError, type RefusalCode } from '../errors.ts'
+import { normalizePeerAddress, type IpAddress } from '../wire/ip-address.ts'
+import type { Target } from '../wire/target.ts'
+
+/** RFC 8305 section 8: Connection Attempt Delay. */
+const ATTEMPT_DELAY_MS = 250
+/** A name with more is not worth the sockets. */
+const MAX_ADDRESSES = 16
+/** Finds targets that vanished without a word; the kernel probes from there on. */
+const KEEP_ALIVE_AFTER_MS = 60_000
+
+/** `AddressPolicy` as seen from here. */
+export interface DialPolicy {
+  refusal(address: string, port: number): RefusalCode | undefined
+}
+
+/** `OutboundRules` as seen from here. */
+export interface DialRules {
+  allows(address: string, port: number): boolean
+  allowsName(port: number): boolean
+}
+
+/** `Resolver` as seen from here. */
+export interface DialResolver {
+  resolve(host: string, options: { signal: AbortSignal }): Promise<IpAddress[]>
+}
+
+export interface TcpEgressOptions {
+  readonly policy: DialPolicy
+  /** Default: everything that the policy allows. */
+  readonly rules?: DialRules
+  readonly resolver: DialResolver
+  readonly clock: Clock
+  readonly counters: Counters
+}
+
+export interface DialOptions {
+  readonly signal: AbortSignal
+  /** Over resolution and every attempt. */
+  readonly timeoutMs: number
+}
+
+const CODE_BY_ERRNO: Readonly<Record<string, RefusalCode>> = {
+  ENETUNREACH: 'target_unreachable',
+  EHOSTUNREACH: 'target_unreachable',
+  ENETDOWN: 'target_unreachable',
+  EHOSTDOWN: 'target_unreachable',
+  EADDRNOTAVAIL: 'target_unreachable',
+  EAFNOSUPPORT: 'target_unreachable',
+  ETIMEDOUT: 'target_timeout',
+}
+const FURTHEST_FIRST: readonly RefusalCode[] = ['target_refused', 'target_timeout', 'target_unreachable']
+
+function errnoOf(error: Error): string {
+  return 'code' in error ? String(error.code) : ''
+}
+
+function ignoreError(): void {
+  // 'close' follows; whoever owns the socket acts on that.
+}
+
+/** The connection attempts of one call. */
+class Race {
+  readonly #addresses: readonly IpAddress[]
+  readonly #port: number
+  readonly #clock: Clock
+  readonly #counters: Counters
+  readonly #done = Promise.withResolvers<Socket>()
+  readonly #pending = new Set<Socket>()
+  readonly #failures: EndpointError[] = []
+  #next = 0
+  #winner: Socket | undefined
+  #stagger: Timer | undefined
+
+  constructor(addresses: readonly IpAddress[], port: number, clock: Clock, counters: Counters) {
+    this.#addresses = addresses
+    this.#port = port
+    this.#clock = clock
+    this.#counters = counters
+  }
+
+  run(): Promise<Socket> {
+    this.#attempt()
+    return this.#done.promise
+  }
+
+  /** Destroys every attempt, also one that succeeded a moment ago and has not reached the caller yet. */
+  abort(error: Error): void {
+    this.#end()
+    this.#winner?.destroy()
+    this.#done.reject(error)
+  }
+
+  #attempt(): void {
+    this.#stagger?.cancel()
+    const address = this.#addresses[this.#next]
+    if (address === undefined) return
+    this.#next += 1
+    const socket = net.connect({
+      host: address.address,
+      port: this.#port,
+      allowHalfOpen: true,
+      autoSelectFamily: false,
+      keepAlive: true,
+      keepAliveInitialDelay: KEEP_ALIVE_AFTER_MS,
+      noDelay: true,
+    })
+    this.#pending.add(socket)
+    socket.on('error', ignoreError)
+    const onError = (error: Error): void => this.#onFailure(socket, error)
+    socket.once('error', onError)
+    socket.once('connect', () => {
+      socket.off('error', onError)
+      this.#onWinner(socket)
+    })
+    if (this.#next < this.#addresses.length) {
+      this.#stagger = this.#clock.after(ATTEMPT_DELAY_MS, () => this.#attempt())
+    }
+  }
+
+  #onWinner(socket: Socket): void {
+    this.#pending.delete(socket)
+    this.#winner = socket
+    this.#end()
+    this.#done.resolve(socket)
+  }
+
+  #onFailure(socket: Socket, error: Error): void {
+    // Destroyed by `#end`: the call is over.
+    if (!this.#pending.delete(socket)) return
+    const errno = errnoOf(error)
+    if (errno === 'EMFILE' || errno === 'ENFILE') this.#counters.count('outbound_descriptors_exhausted')
+    const code = CODE_BY_ERRNO[errno] ?? 'target_refused'
+    this.#failures.push(new EndpointError(code, 'the connection failed', { cause: error }))
+    this.#attempt()
+    if (this.#pending.size > 0) return
+    const furthest = FURTHEST_FIRST.map((each) => this.#failures.find((failure) => failure.code === each))
+    this.#done.reject(furthest.find((failure) => failure !== undefined))
+  }
+
+  #end(): void {
+    this.#stagger?.cancel()
+    this.#next = this.#addresses.length
+    const losers = [...this.#pending]
+    this.#pending.clear()
+    for (const socket of losers) socket.destroy()
+  }
+}
+
+/** One call: its time limit, its signal, and what is under way. */
+class Dial {
+  readonly #target: Target
+  readonly #egress: TcpEgressOptions
+  readonly #failed = Promise.withResolvers<never>()
+  /** What the resolver listens to. */
+  readonly #resolving = new AbortController()
+  #race: Race | undefined
+
+  constructor(target: Target, egress: TcpEgressOptions) {
+    this.#target = target
+    this.#egress = egress
+  }
+
+  async run({ signal, timeoutMs }: DialOptions): Promise<Socket> {
+    const onAbort = (): void =>
+      this.#fail(new EndpointError('target_refused', 'given up by the caller', { cause: signal.reason }))
+    if (signal.aborted) onAbort()
+    signal.addEventListener('abort', onAbort)
+    const timer = this.#egress.clock.after(timeoutMs, () =>
+      this.#fail(new EndpointError('target_timeout', `no connection after ${timeoutMs} ms`)),
+    )
+    try {
+      return await Promise.race([this.#failed.promise, this.#connect()])
+    } finally {
+      timer.cancel()
+      signal.removeEventListener('abort', onAbort)
+    }
+  }
+
+  #fail(error: EndpointError): void {
+    this.#failed.reject(error)
+    this.#resolving.abort(error)
+    this.#race?.abort(error)
+  }
+
+  async #connect(): Promise<Socket> {
+    const { clock, counters } = this.#egress
+    const candidates = await this.#resolve()
+    const allowed = this.#judge(candidates).slice(0, MAX_ADDRESSES)
+    this.#resolving.signal.throwIfAborted()
+    this.#race = new Race(allowed, this.#target.port, clock, counters)
+    return this.#race.run()
+  }
+
+  async #resolve(): Promise<readonly IpAddress[]> {
+    const { rules, resolver } = this.#egress
+    const target = this.#target
+    // A mapped address is dialled, and judged by the rules, as the IPv4 address that it is.
+    if (target.kind === 'address') return [normalizePeerAddress(target.address) ?? target]
+    if (rules?.allowsName(target.port) === false) {
+      throw new EndpointError('target_denied', 'an outbound rule forbids the port')
+    }
+    const addresses = await resolver.resolve(target.host, { signal: this.#resolving.signal })
+    return addresses.map((each) => normalizePeerAddress(each.address) ?? each)
+  }
+
+  /** The addresses that may be dialled; throws when none may. */
+  #judge(candidates: readonly IpAddress[]): IpAddress[] {
+    const { policy, rules } = this.#egress
+    const { port } = this.#target
+    const refusals = new Set<RefusalCode>()
+    const allowed = candidates.filter(({ address }) => {
+      const code = policy.refusal(address, port)
+      if (code !== undefined) refusals.add(code)
+      else if (rules?.allows(address, port) === false) refusals.add('target_denied')
+      else return true
+      return false
+    })
+    if (allowed.length > 0) return allowed
+    throw new EndpointError(onlyRefusal(refusals), 'no address of the target may be reached')
+  }
+}
+
+function onlyRefusal(refusals: ReadonlySet<RefusalCode>): RefusalCode {
+  if (refusals.has('target_denied')) return 'target_denied'
+  if (refusals.has('target_private')) return 'target_private'
+  if (refusals.has('target_loopback')) return 'target_loopback'
+  return refusals.has('target_unreachable') ? 'target_unreachable' : 'target_refused'
+}
+
+export class TcpEgress {
+  readonly #options: TcpEgressOptions
+
+  constructor(options: TcpEgressOptions) {
+    this.#options = options
+  }
+
+  /**
+   * A connected socket with half-close, keep-alive, no delay and an error listener; nothing is read from it yet
+   * beyond its buffer. The caller owns it.
+   * @throws EndpointError `target_refused`, `target_unreachable`, `target_timeout`, `target_private`,
+   *   `target_loopback` or `target_denied`.
+   */
+  dial(target: Target, options: DialOptions): Promise<Socket> {
+    return new Dial(target, this.#options).run(options)
+  }
+}

@@ -1,0 +1,18 @@
+/** Health checks, `_check` (specification section 8): the 200 that ends the stream is the whole answer. */
+import type { Forwarder, OpenTunnel, TunnelEnd } from '../tunnel/forwarder.ts'
+import type { TunnelStream } from '../tunnel/session.ts'
+
+const CHECK_TUNNEL: OpenTunnel = {
+  endsAtOnce: true,
+  run: (stream: TunnelStream): Promise<TunnelEnd> => {
+    stream.io.resume().end()
+    return Promise.resolve({ reason: 'ended', uplinkBytes: 0, downlinkBytes: 0 })
+  },
+  destroy: () => {},
+}
+
+export class CheckForwarder implements Forwarder<undefined> {
+  open(): Promise<OpenTunnel> {
+    return Promise.resolve(CHECK_TUNNEL)
+  }
+}

@@ -1,0 +1,65 @@
+/** TCP tunnels: a connection to the target, then the relay (specification section 5). */
+import type { Socket } from 'node:net'
+import type { Counters } from '../counters.ts'
+import type { IdleMonitor } from '../relay/idle-monitor.ts'
+import { relayStreams, type RelayEnd } from '../relay/stream-relay.ts'
+import type { Forwarder, OpenTunnel, TunnelContext, TunnelEnd } from '../tunnel/forwarder.ts'
+import type { TunnelStream } from '../tunnel/session.ts'
+import type { Target } from '../wire/target.ts'
+
+/** What opens connections: `egress/dial.ts`, or an upstream. */
+export interface TcpDialer {
+  /** Rejects with an `EndpointError` whose code is a `RefusalCode`. The socket has an error listener. */
+  dial(target: Target, options: { signal: AbortSignal; timeoutMs: number }): Promise<Socket>
+}
+
+export interface TcpForwarderOptions {
+  readonly dialer: TcpDialer
+  /** Over resolution and connect. */
+  readonly connectTimeoutMs: number
+  /** Over both directions. */
+  readonly idleTimeoutMs: number
+  readonly idleMonitor: IdleMonitor
+  /** Gets the gauge `outbound_tcp_sockets`. */
+  readonly counters: Counters
+}
+
+class TcpTunnel implements OpenTunnel {
+  readonly #socket: Socket
+  readonly #context: TunnelContext
+  readonly #options: TcpForwarderOptions
+
+  constructor(socket: Socket, context: TunnelContext, options: TcpForwarderOptions) {
+    this.#socket = socket
+    this.#context = context
+    this.#options = options
+  }
+
+  run(stream: TunnelStream): Promise<TunnelEnd> {
+    const { idleTimeoutMs, idleMonitor } = this.#options
+    const target: RelayEnd = { io: this.#socket, reset: () => this.#socket.resetAndDestroy() }
+    return relayStreams(stream, target, { idleTimeoutMs, idleMonitor, signal: this.#context.signal })
+  }
+
+  destroy(): void {
+    this.#socket.destroy()
+  }
+}
+
+export class TcpForwarder implements Forwarder<Target> {
+  readonly #options: TcpForwarderOptions
+  #openSockets = 0
+
+  constructor(options: TcpForwarderOptions) {
+    this.#options = options
+    options.counters.gauge('outbound_tcp_sockets', () => this.#openSockets)
+  }
+
+  async open(target: Target, context: TunnelContext): Promise<OpenTunnel> {
+    const { dialer, connectTimeoutMs } = this.#options
+    const socket = await dialer.dial(target, { signal: context.signal, timeoutMs: connectTimeoutMs })
+    this.#openSockets += 1
+    socket.once('close', () => (this.#openSockets -= 1))
+    return new TcpTunnel(socket, context, this.#options)
+  }
+}
