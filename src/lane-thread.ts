@@ -13,10 +13,11 @@ const log = pino(
   { level: birth.logLevel, base: null },
   { write: (line: string) => send({ type: 'log', line }) },
 )
-const lane = new Lane(birth.settings, { clock: systemClock, log, ticketKeys: Buffer.from(birth.ticketKeys) })
+const deps = { clock: systemClock, log, ticketKeys: Buffer.from(birth.ticketKeys) }
+let lane: Lane | undefined
 
 port.on('message', (message: ToLane) => {
-  if (message.type === 'destroy') return lane.destroy(new Error(message.reason))
+  if (message.type === 'destroy') return lane?.destroy(new Error(message.reason))
   const { id } = message
   perform(message).then(
     (value) => send({ type: 'answer', id, value }),
@@ -27,13 +28,14 @@ port.on('message', (message: ToLane) => {
 async function perform(message: Exclude<ToLane, { type: 'destroy' }>): Promise<unknown> {
   switch (message.type) {
     case 'start':
-      return lane.start()
+      lane = await Lane.open(birth.settings, deps)
+      return lane.address
     case 'apply':
-      return lane.apply(message.settings)
+      return lane?.apply(message.settings)
     case 'stats':
-      return lane.stats()
+      return lane?.stats()
     case 'close':
-      return lane.close({ graceMs: message.graceMs })
+      return lane?.close({ graceMs: message.graceMs })
   }
 }
 

@@ -3,9 +3,6 @@ import { EndpointError, isRefusal } from '../errors.ts'
 import type { RefusalCode } from '../errors.ts'
 import type { ResponseHeaders } from './session.ts'
 
-/** Settled statuses of failed authentication (`auth_failure_status_code`). */
-export type AuthFailureStatus = 407 | 405 | 404 | 403
-
 export interface Refusal {
   readonly code: RefusalCode
   readonly status: number
@@ -25,10 +22,10 @@ const WARNINGS = {
 } as const
 
 /**
- * The answer to credentials that do not let in, whatever is wrong with them. The reference endpoint leaves the realm
+ * The answer to credentials that do not let in (`auth_failure_status_code`: 407, 405, 404 or 403), whatever is wrong with them. The reference endpoint leaves the realm
  * unquoted; RFC 9110 section 11.5 wants the quotes.
  */
-export function authRefusal(status: AuthFailureStatus, realm: string = DEFAULT_REALM): Refusal {
+export function authRefusal(status: number, realm: string = DEFAULT_REALM): Refusal {
   const headers = status === 407 ? { 'proxy-authenticate': `Basic realm=${quote(realm)}` } : {}
   return { code: 'auth_required', status, headers }
 }

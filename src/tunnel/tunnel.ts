@@ -11,7 +11,7 @@ import { parseAuthority } from '../wire/authority.ts'
 import type { Forwarder, OpenTunnel, TunnelEnd } from './forwarder.ts'
 import type { AuthThrottle } from './auth-throttle.ts'
 import { authRefusal, refusalOf } from './refusal.ts'
-import type { AuthFailureStatus, Refusal } from './refusal.ts'
+import type { Refusal } from './refusal.ts'
 import { SessionLimits } from './session-limits.ts'
 import type { LimitedUser } from './session-limits.ts'
 import type { SessionRegistry } from './session-registry.ts'
@@ -27,7 +27,7 @@ export interface WebSite {
   /** Answers any request but an admitted CONNECT. */
   handle(request: TunnelRequest): void
   /** Answers as the site does for this status: what a stranger gets instead of a challenge. */
-  handleStatus(request: TunnelRequest, status: number): void
+  handleDecoyStatus(request: TunnelRequest, status: number): void
 }
 
 export interface Forwarders {
@@ -38,7 +38,7 @@ export interface Forwarders {
 }
 
 export interface TunnelOptions {
-  readonly authFailureStatus: AuthFailureStatus
+  readonly authFailureStatus: number
   /** Named in the challenge of a 407. */
   readonly realm: string
   readonly privacy: Privacy
@@ -113,7 +113,7 @@ export class Tunnel {
     if (refusal.status === 407) this.#refuse(request, refusal)
     else {
       this.#report(request, refusal)
-      this.#deps.site.handleStatus(request, refusal.status)
+      this.#deps.site.handleDecoyStatus(request, refusal.status)
     }
   }
 

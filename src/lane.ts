@@ -1,0 +1,233 @@
+/**
+ * Composition root of one data-plane thread (DESIGN section 6): constructs every room, joins them through the
+ * interfaces that they declare, and ends them in order. Nothing else constructs rooms.
+ */
+import { once } from 'node:events'
+import { randomFillSync } from 'node:crypto'
+import net from 'node:net'
+import type { AddressInfo, Socket } from 'node:net'
+import type { Clock } from './clock.ts'
+import type { Settings } from './config/settings.ts'
+import { Counters } from './counters.ts'
+import { AddressPolicy } from './egress/address-policy.ts'
+import { TcpEgress } from './egress/dial.ts'
+import { EgressPolicy } from './egress/egress-policy.ts'
+import { openIcmp } from './egress/icmp.ts'
+import type { IcmpEgress } from './egress/icmp.ts'
+import { OutboundRules } from './egress/outbound-rules.ts'
+import { Resolver } from './egress/resolver.ts'
+import { UdpEgress } from './egress/udp.ts'
+import { CheckForwarder } from './forward/check.ts'
+import { IcmpForwarder } from './forward/icmp.ts'
+import { TcpForwarder } from './forward/tcp.ts'
+import { UdpForwarder } from './forward/udp.ts'
+import { Gate } from './gate/gate.ts'
+import { HostMap } from './gate/host-map.ts'
+import { InboundRules } from './gate/inbound-rules.ts'
+import * as map from './lane-options.ts'
+import type { ListenAddress } from './lane-messages.ts'
+import type { Log } from './log.ts'
+import { IdleMonitor } from './relay/idle-monitor.ts'
+import { relayStreams } from './relay/stream-relay.ts'
+import { answerPlainHttp } from './service/plain-http.ts'
+import { createWebSite } from './service/web-site.ts'
+import type { WebSite } from './service/web-site.ts'
+import { Http1Transport } from './transport/http1.ts'
+import { Http2Transport } from './transport/http2.ts'
+import { TlsTerminator } from './transport/tls-terminator.ts'
+import { AuthThrottle } from './tunnel/auth-throttle.ts'
+import { SessionRegistry } from './tunnel/session-registry.ts'
+import { Tunnel } from './tunnel/tunnel.ts'
+import type { Forwarders } from './tunnel/tunnel.ts'
+import { Directory } from './users/directory.ts'
+
+export interface LaneDependencies {
+  readonly clock: Clock
+  readonly log: Log
+  /** 48 bytes, the same for all lanes. */
+  readonly ticketKeys: Buffer
+}
+
+const LISTEN_BACKLOG = 1024
+/** Idle limit of connections that are passed on to another server. */
+const PASS_IDLE_MS = 3_600_000
+/** nginx's limits of a request's head: 4 buffers of 8 KiB, 60 s. */
+const HEAD_TIMEOUT_MS = 60_000
+const HTTP1_OPTIONS = { headTimeoutMs: HEAD_TIMEOUT_MS, maxHeadBytes: 32_768 }
+
+export class Lane {
+  readonly address: ListenAddress
+  readonly #deps: LaneDependencies
+  readonly #server: net.Server
+  readonly #rooms: Rooms
+  #closing: Promise<void> | undefined
+
+  private constructor(deps: LaneDependencies, server: net.Server, rooms: Rooms) {
+    this.#deps = deps
+    this.#server = server
+    this.#rooms = rooms
+    const { address, port } = server.address() as AddressInfo
+    this.address = { address, port }
+  }
+
+  /** Resolves when connections are accepted. A failed start leaves nothing open. */
+  static async open(settings: Settings, deps: LaneDependencies): Promise<Lane> {
+    const rooms = await openRooms(settings, deps)
+    try {
+      const { address, port } = settings.vpn.listen_address
+      const server = net.createServer({ allowHalfOpen: true }, (socket) => rooms.gate.accept(socket))
+      server.listen({ host: address, port, backlog: LISTEN_BACKLOG })
+      await once(server, 'listening')
+      return new Lane(deps, server, rooms)
+    } catch (error) {
+      destroyRooms(rooms, new Error('start has failed'))
+      throw error
+    }
+  }
+
+  /** Puts new hosts, certificates, users and rules in force, all or none. Throws when they cannot be used. */
+  apply(settings: Settings): void {
+    const { tls, gate, tunnel } = this.#rooms
+    const rules = new InboundRules(map.inboundRules(settings))
+    const hosts = new HostMap(map.hostMap(settings))
+    const outbound = new OutboundRules(map.outboundRules(settings))
+    const directory = new Directory(map.clientCredentials(settings))
+    tls.replaceCertificates(map.certificates(settings))
+    gate.update({ rules, hosts })
+    this.#rooms.policy.replaceRules(outbound)
+    tunnel.replaceDirectory(directory)
+  }
+
+  /** Counters and gauges by name. */
+  stats(): Record<string, number> {
+    return this.#rooms.counters.snapshot()
+  }
+
+  /** Stops accepting, drains the sessions for up to `graceMs`, then ends. Idempotent. */
+  close({ graceMs }: { graceMs: number }): Promise<void> {
+    this.#closing ??= this.#close(graceMs)
+    return this.#closing
+  }
+
+  async #close(graceMs: number): Promise<void> {
+    const { gate, registry } = this.#rooms
+    this.#server.close()
+    gate.close()
+    await registry.close({ graceMs })
+    this.destroy(new Error('the lane has closed'))
+  }
+
+  /** Ends everything now. Idempotent. */
+  destroy(reason: Error): void {
+    this.#deps.log.debug({ reason: reason.message }, 'lane ends')
+    this.#server.close()
+    destroyRooms(this.#rooms, reason)
+  }
+}
+
+/** What one lane consists of. */
+interface Rooms {
+  readonly counters: Counters
+  readonly registry: SessionRegistry
+  readonly tunnel: Tunnel
+  readonly gate: Gate
+  readonly tls: TlsTerminator
+  readonly http1: Http1Transport
+  readonly http2: Http2Transport
+  readonly site: WebSite
+  readonly policy: EgressPolicy
+  readonly icmp: IcmpEgress | undefined
+}
+
+async function openRooms(settings: Settings, deps: LaneDependencies): Promise<Rooms> {
+  const { clock, log } = deps
+  const counters = new Counters()
+  const policy = new EgressPolicy(
+    new AddressPolicy(map.addressPolicy(settings)),
+    new OutboundRules(map.outboundRules(settings)),
+  )
+  const icmp = await openIcmpEgress(settings, { policy, counters }, deps)
+  const idleMonitor = new IdleMonitor(clock)
+  const registry = new SessionRegistry({ idleTimeoutMs: map.sessionIdleMs(settings) }, { clock, counters })
+  const site = createWebSite(map.webSiteOptions(settings), { clock, counters })
+  const tunnel = new Tunnel(map.tunnelOptions(settings), {
+    clock,
+    counters,
+    log,
+    registry,
+    throttle: new AuthThrottle(map.authThrottle(settings), clock),
+    directory: new Directory(map.clientCredentials(settings)),
+    site: site.service,
+    forwarders: createForwarders(settings, { policy, icmp, idleMonitor, counters, clock }),
+  })
+  const { acceptSession } = tunnel
+  const http1 = new Http1Transport(HTTP1_OPTIONS, { clock, counters, acceptSession })
+  const http2 = new Http2Transport(map.http2Options(settings), { clock, counters, acceptSession })
+  const tls = new TlsTerminator(map.tlsOptions(settings, deps.ticketKeys), {
+    clock,
+    counters,
+    onHttp1: (connection) => http1.accept(connection),
+    onHttp2: (connection) => http2.accept(connection),
+  })
+  tls.replaceCertificates(map.certificates(settings))
+  const gate = new Gate(
+    map.gateOptions(settings),
+    new InboundRules(map.inboundRules(settings)),
+    new HostMap(map.hostMap(settings)),
+    {
+      clock,
+      counters,
+      log,
+      onConnection: (connection) => tls.accept(connection),
+      onNotTls: ({ socket }) =>
+        answerPlainHttp(socket, { headTimeoutMs: HEAD_TIMEOUT_MS }, { clock, counters }),
+      splice: (client, upstream) => void splice(client, upstream, idleMonitor),
+    },
+  )
+  return { counters, registry, tunnel, gate, tls, http1, http2, site, policy, icmp }
+}
+
+function createForwarders(
+  settings: Settings,
+  deps: Pick<Rooms, 'counters' | 'policy' | 'icmp'> & { idleMonitor: IdleMonitor; clock: Clock },
+): Forwarders {
+  const { counters, policy, icmp, idleMonitor, clock } = deps
+  const resolver = new Resolver({ ...map.resolver(settings), clock })
+  const tcp = new TcpEgress({ policy, rules: policy, resolver, clock, counters })
+  const udp = new UdpEgress({ policy, ipv6Available: settings.vpn.ipv6_available, counters })
+  const queueCapacity = map.icmp(settings)?.queueCapacity
+  return {
+    tcp: new TcpForwarder({ ...map.tcpForwarding(settings), dialer: tcp, idleMonitor, counters }),
+    udp: new UdpForwarder({ ...map.udpForwarding(settings), dialer: udp, clock, counters }),
+    icmp: new IcmpForwarder({ sender: icmp, counters, ...(queueCapacity && { queueCapacity }) }),
+    check: new CheckForwarder(),
+  }
+}
+
+async function openIcmpEgress(
+  settings: Settings,
+  { policy, counters }: Pick<Rooms, 'policy' | 'counters'>,
+  { clock, log }: LaneDependencies,
+): Promise<IcmpEgress | undefined> {
+  const options = map.icmp(settings)
+  if (options === undefined) return undefined
+  const fillRandom = (bytes: Buffer): void => void randomFillSync(bytes)
+  const ipv6Available = settings.vpn.ipv6_available
+  return openIcmp({ ...options, ipv6Available, policy, fillRandom, clock, counters, log })
+}
+
+/** Joins a connection that is not ours to the server that it is for. */
+async function splice(client: Socket, upstream: Socket, idleMonitor: IdleMonitor): Promise<void> {
+  const end = (socket: Socket) => ({ io: socket, reset: () => void socket.resetAndDestroy() })
+  const options = { idleMonitor, idleTimeoutMs: PASS_IDLE_MS, signal: new AbortController().signal }
+  await relayStreams(end(client), end(upstream), options)
+}
+
+function destroyRooms(rooms: Rooms, reason: Error): void {
+  rooms.gate.close()
+  rooms.registry.destroy(reason)
+  rooms.http1.destroy()
+  rooms.http2.destroy()
+  rooms.site.destroy()
+  rooms.icmp?.close()
+}
