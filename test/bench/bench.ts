@@ -8,6 +8,7 @@ import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { EndpointProcess } from './endpoint-process.ts'
 import { describeMachine } from './machine.ts'
+import { measureGate } from './measure-gate.ts'
 import { measure } from './measure.ts'
 import { endChildrenOnExit, findPinning, type Pinning } from './pinned-process.ts'
 import { pickRows, ROWS, type Row } from './plan.ts'
@@ -110,17 +111,7 @@ async function runOnce(
   if (outcome.failure !== undefined) return
   const isOwn = command === OWN_COMMAND
   try {
-    await using endpoint = await EndpointProcess.start({
-      command: isOwn ? `'${command}'` : command,
-      quic: row.work.kind !== 'udp' && row.work.protocol === 'h3',
-      cores: pinning?.endpoint,
-      profileDirectory: isOwn ? plan.profileDirectory : undefined,
-    })
-    const values = await measure(row, endpoint, {
-      seconds: plan.seconds,
-      bytes: plan.bytes,
-      cores: pinning?.load,
-    })
+    const values = await measureOnce(row, isOwn, command, plan, pinning)
     outcome.runs.push(values)
     const text = row.figures.map((figure, index) => `${values[index]?.toFixed(figure.digits)} ${figure.unit}`)
     console.error(`${isOwn ? 'culvert' : 'peer   '}  ${row.name.padEnd(12)} ${text.join(', ')}`)
@@ -129,6 +120,27 @@ async function runOnce(
     outcome.failure = message.replaceAll('\n', ' ').slice(0, MAX_FAILURE_CHARS)
     console.error(`${isOwn ? 'culvert' : 'peer   '}  ${row.name.padEnd(12)} failed: ${outcome.failure}`)
   }
+}
+
+async function measureOnce(
+  { work }: Row,
+  isOwn: boolean,
+  command: string,
+  plan: Plan,
+  pinning: Pinning | undefined,
+): Promise<readonly number[]> {
+  const { seconds, bytes } = plan
+  if (work.kind === 'gate') {
+    if (!isOwn) throw new Error('it is a part of culvert')
+    return measureGate({ server: pinning?.endpoint, load: pinning?.load }, { seconds })
+  }
+  await using endpoint = await EndpointProcess.start({
+    command: isOwn ? `'${command}'` : command,
+    quic: work.kind !== 'udp' && work.protocol === 'h3',
+    cores: pinning?.endpoint,
+    profileDirectory: isOwn ? plan.profileDirectory : undefined,
+  })
+  return await measure(work, endpoint, { seconds, bytes, cores: pinning?.load })
 }
 
 endChildrenOnExit()

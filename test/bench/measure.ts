@@ -1,11 +1,11 @@
 /** One row against one running endpoint. Processor time is that of the endpoint's process between two moments of steady work. */
-import { fileURLToPath } from 'node:url'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { EndpointProcess } from './endpoint-process.ts'
 import type { AddedRtt, Job } from './load-job.ts'
 import type { LoadRequest } from './load.ts'
+import { modulePath } from './module-path.ts'
 import { AskedProcess } from './pinned-process.ts'
-import type { Row, Work } from './plan.ts'
+import type { EndpointWork } from './plan.ts'
 import type { TargetRequest, Targets } from './targets.ts'
 
 export interface MeasureOptions {
@@ -32,7 +32,7 @@ type TargetProcess = AskedProcess<TargetRequest>
 
 /** Gives one value per figure of the row. Rejects when the endpoint cannot do the work. */
 export async function measure(
-  row: Row,
+  work: EndpointWork,
   endpoint: EndpointProcess,
   options: MeasureOptions,
 ): Promise<readonly number[]> {
@@ -42,9 +42,8 @@ export async function measure(
   )
   const targets = await targetProcess.ask<Targets>({ do: 'listen' })
   await using load: LoadProcess = openLoad(options)
-  const job = jobOf(row.work, targets)
+  const job = jobOf(work, targets)
   const start = { do: 'start', job, access: endpoint.access } as const
-  const { work } = row
   // `await` in each case: the processes end when this function does.
   switch (work.kind) {
     case 'ping':
@@ -80,11 +79,7 @@ function openLoad(options: MeasureOptions): LoadProcess {
   return new AskedProcess<LoadRequest>(modulePath('load.ts'), options.cores)
 }
 
-function modulePath(name: string): string {
-  return fileURLToPath(new URL(name, import.meta.url))
-}
-
-function jobOf(work: Work, targets: Targets): Job {
+function jobOf(work: EndpointWork, targets: Targets): Job {
   switch (work.kind) {
     case 'transfer':
       return { ...work, targets: work.direction === 'down' ? targets.blast : targets.sink }

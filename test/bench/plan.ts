@@ -10,12 +10,16 @@ export interface Figure {
   readonly digits: number
 }
 
-export type Work =
+/** Work that a running endpoint does. */
+export type EndpointWork =
   | Omit<Extract<Job, { kind: 'transfer' }>, 'targets'>
   | Omit<Extract<Job, { kind: 'connect' }>, 'targets'>
   | Omit<Extract<Job, { kind: 'idle' }>, 'targets'>
   | Omit<Extract<Job, { kind: 'udp' }>, 'target'>
   | (Omit<Extract<Job, { kind: 'ping' }>, 'targets'> & { readonly underLoad: boolean })
+
+/** `gate` compares two servers of its own instead. */
+export type Work = EndpointWork | { readonly kind: 'gate' }
 
 export interface Row {
   readonly name: string
@@ -32,6 +36,8 @@ const CPU_EACH: Figure = { label: 'CPU each', unit: 'µs CPU', better: 'lower', 
 const MEMORY: Figure = { label: 'memory', unit: 'KiB RSS', better: 'lower', digits: 1 }
 const RTT_P50: Figure = { label: 'p50', unit: 'µs p50', better: 'lower', digits: 0 }
 const RTT_P99: Figure = { label: 'p99', unit: 'µs p99', better: 'lower', digits: 0 }
+
+const SHARE: Figure = { label: 'share', unit: '%', better: 'lower', digits: 1 }
 
 const VERSIONS: Record<Protocol, string> = { h1: 'HTTP/1.1', h2: 'HTTP/2', h3: 'HTTP/3' }
 const IDLE_TUNNELS = 5000
@@ -85,6 +91,12 @@ export const ROWS: readonly Row[] = [
   ),
   connects('h2'),
   connects('h1'),
+  {
+    name: 'gate',
+    title: 'What the gate adds to an HTTP/1.1 CONNECT, ping, close',
+    work: { kind: 'gate' },
+    figures: [CPU_EACH, SHARE],
+  },
   {
     name: 'h2-idle',
     title: `Idle tunnel (of ${IDLE_TUNNELS} in ${IDLE_SESSIONS} sessions)`,

@@ -1,0 +1,114 @@
+/**
+ * Entry of a process with two TCP ports, alike but for the gate: TLS and HTTP/1.1 behind both, an echo in place of
+ * a target. In one process the two are compiled alike and meet the same noise, so a small difference can be seen.
+ */
+import { once } from 'node:events'
+import { createServer, type AddressInfo, type Socket } from 'node:net'
+import { randomBytes } from 'node:crypto'
+import { pino } from 'pino'
+import { createSelfSignedCertificate } from '../../src/cli/self-signed-certificate.ts'
+import { systemClock } from '../../src/clock.ts'
+import { Counters } from '../../src/counters.ts'
+import { Gate } from '../../src/gate/gate.ts'
+import { HostMap } from '../../src/gate/host-map.ts'
+import { InboundRules } from '../../src/gate/inbound-rules.ts'
+import { Http1Transport } from '../../src/transport/http1.ts'
+import { TlsTerminator } from '../../src/transport/tls-terminator.ts'
+import type { SessionListener, TunnelRequest } from '../../src/tunnel/session.ts'
+import { serveRequests } from './pinned-process.ts'
+
+export type GateRequest = { readonly do: 'listen'; readonly serverName: string } | { readonly do: 'cpu' }
+
+export interface GatePorts {
+  readonly gated: number
+  readonly direct: number
+}
+
+const MANY = 1_000_000_000
+const LIMITS = {
+  handshakesPerAddress: MANY,
+  handshakesTotal: MANY,
+  connectionsPerAddress: MANY,
+  connectionsTotal: MANY,
+  connectionBurst: MANY,
+  connectionRate: MANY,
+}
+const TIMEOUT_MS = 10_000
+
+serveRequests(async (request: GateRequest) => {
+  if (request.do === 'listen') return listen(request.serverName)
+  const { user, system } = process.cpuUsage()
+  return (user + system) / 1e6
+})
+
+async function listen(serverName: string): Promise<GatePorts> {
+  const counters = new Counters()
+  const deps = { clock: systemClock, counters }
+  const http1 = new Http1Transport(
+    { headTimeoutMs: TIMEOUT_MS, maxHeadBytes: 32_768 },
+    { ...deps, acceptSession: () => echoSession },
+  )
+  const tls = new TlsTerminator(
+    { protocolsOf: () => ['http/1.1'], handshakeTimeoutMs: TIMEOUT_MS, ticketKeys: randomBytes(48) },
+    { ...deps, onHttp1: (connection) => http1.accept(connection), onHttp2: ({ socket }) => socket.destroy() },
+  )
+  const { certificate, privateKey } = createSelfSignedCertificate({ names: [serverName], days: 2 })
+  tls.replaceCertificates([{ cert: certificate, key: privateKey }])
+  const gate = new Gate(
+    {
+      helloTimeoutMs: TIMEOUT_MS,
+      unknownSni: 'drop',
+      denied: 'drop',
+      proxyProtocolFrom: [],
+      limits: LIMITS,
+    },
+    // A rule that looks at the ClientHello and lets everybody in, as operators have it.
+    new InboundRules({
+      defaultAction: 'allow',
+      rules: [{ clientRandomPrefix: 'ffffffffff', action: 'deny' }],
+    }),
+    new HostMap({ hosts: [{ channel: 'main', hostname: serverName, allowedSni: [] }], pass: [] }),
+    {
+      ...deps,
+      log: pino({ enabled: false }),
+      onConnection: (c) => tls.accept(c),
+      splice: (c) => c.destroy(),
+    },
+  )
+  return {
+    gated: await open((socket) => gate.accept(socket)),
+    direct: await open((socket) => acceptDirectly(socket, tls, serverName)),
+  }
+}
+
+async function open(accept: (socket: Socket) => void): Promise<number> {
+  const server = createServer({ allowHalfOpen: true }, accept).listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  return (server.address() as AddressInfo).port
+}
+
+/** What would be left without a gate. */
+function acceptDirectly(socket: Socket, tls: TlsTerminator, serverName: string): void {
+  socket.on('error', () => {})
+  socket.setNoDelay(true)
+  tls.accept({
+    socket,
+    remoteAddress: socket.remoteAddress ?? '',
+    remotePort: socket.remotePort ?? 0,
+    serverName,
+    alpn: ['http/1.1'],
+    channel: 'main',
+    certificateIndex: 0,
+    handshakeDone: () => {},
+  })
+}
+
+const echoSession: SessionListener = {
+  onRequest(request: TunnelRequest): void {
+    const { io } = request.accept()
+    io.on('error', () => {})
+    io.on('data', (chunk: Buffer) => io.write(chunk))
+    io.once('end', () => io.end())
+  },
+  onClose(): void {},
+}
