@@ -27,8 +27,12 @@ export class ConfigDirectory implements Disposable {
   readonly vpn = join(this.path, 'vpn.toml')
   readonly hosts = join(this.path, 'hosts.toml')
 
+  /** PEM of the certificate that it was made with. */
+  readonly certificate: string
+
   constructor(files: Readonly<Record<string, string>> = {}) {
     const { certificate, privateKey } = createSelfSignedCertificate({ names: ['vpn.endpoint'], days: 30 })
+    this.certificate = certificate
     const usual = {
       'vpn.toml': VPN,
       'hosts.toml': HOSTS,
