@@ -164,7 +164,11 @@ const reverseProxy = optionalTable(
 
 const icmp = optionalTable(
   {
-    interface_name: text({ default: 'eth0', doc: 'Interface that echo requests leave by.' }),
+    interface_name: text({
+      default: null,
+      example: 'eth0',
+      doc: 'Interface that echo requests leave by; without it the routes decide (the reference endpoint takes eth0).',
+    }),
     request_timeout_secs: seconds({ default: 3, doc: 'How long an answer is waited for.' }),
     recv_message_queue_capacity: int({
       default: 256,
@@ -288,14 +292,12 @@ export const vpnFields = {
     example: 32,
     min: 1,
     doc: 'Sessions over HTTP/1.1 and HTTP/2 of each user; official clients open up to 8 per device.',
-    status: 'later',
   }),
   default_max_http3_conns_per_client: int({
     default: null,
     example: 16,
     min: 1,
     doc: 'Sessions over HTTP/3 of each user.',
-    status: 'later',
   }),
   listen_protocols: table(
     { http1, http2, quic },

@@ -164,11 +164,10 @@ describe('warnings of vpn.toml', () => {
 
   it('one for all keys without effect', async () => {
     using directory = new ConfigDirectory({
-      'vpn.toml': `default_max_http2_conns_per_client = 9\n${VPN}[metrics]\nper_client_metrics = true\n[listen_protocols.quic]\ncc_algorithm = "bbr"`,
-      'credentials.toml': `${CREDENTIALS}max_http2_conns = 3\n[[client]]\nusername = "b"\npassword = "c"\nmax_http2_conns = 4`,
+      'vpn.toml': `allow_multiple_credentials_per_connection = true\n${VPN}[metrics]\nper_client_metrics = true\n[listen_protocols.quic]\ncc_algorithm = "bbr"`,
     })
     expect(await directory.warnings()).toEqual([
-      'keys without effect (not built yet: default_max_http2_conns_per_client, metrics, client.max_http2_conns; accepted for compatibility: listen_protocols.quic.cc_algorithm)',
+      'keys without effect (not built yet: allow_multiple_credentials_per_connection, metrics; accepted for compatibility: listen_protocols.quic.cc_algorithm)',
     ])
   })
 
