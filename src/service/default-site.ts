@@ -18,11 +18,16 @@ const PAGE = Buffer.from(`<!DOCTYPE html>
 </html>
 `)
 
+/** The same in every lane and after every start, as for a file that nobody touches. */
+const MODIFIED_MS = Date.UTC(2026, 2, 4, 5, 6, 7)
+
 export class DefaultSite implements SiteFiles {
   readonly #page: SiteFile
+  readonly #path: string
 
-  /** `modifiedMs` becomes `last-modified`. */
-  constructor(modifiedMs: number) {
+  /** `modifiedMs` becomes `last-modified`; `index` is the name of the only file. */
+  constructor(modifiedMs = MODIFIED_MS, index = 'index.html') {
+    this.#path = `/${index}`
     this.#page = {
       kind: 'file',
       sizeBytes: PAGE.length,
@@ -34,6 +39,6 @@ export class DefaultSite implements SiteFiles {
 
   find(path: string): Promise<SiteEntry> {
     if (path === '/') return Promise.resolve({ kind: 'directory' })
-    return Promise.resolve(path === '/index.html' ? this.#page : MISSING)
+    return Promise.resolve(path === this.#path ? this.#page : MISSING)
   }
 }

@@ -33,8 +33,8 @@ export function checkPreconditions(headers: RequestHeaders, file: Validators): 2
 
 /** Whether `range` may be honoured, given `if-range`. */
 export function rangeApplies(ifRange: string | undefined, file: Validators): boolean {
-  if (ifRange === undefined || ifRange.length < 2) return true
-  if (ifRange.endsWith('"')) return ifRange === file.etag
+  if (ifRange === undefined) return true
+  if (ifRange.length >= 2 && ifRange.endsWith('"')) return ifRange === file.etag
   return parseDate(ifRange) === file.modifiedSecs
 }
 

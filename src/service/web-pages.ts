@@ -100,7 +100,9 @@ export class WebPages {
    * What the client still sends is discarded. Never throws.
    */
   send(request: TunnelRequest, status: number, after: ResponseHeaders = {}): void {
-    const page = errorPage(status, request.headers['user-agent'])
+    // nginx gives up on a bad request before it has read which browser sent it.
+    const userAgent = status === 400 ? undefined : request.headers['user-agent']
+    const page = errorPage(status, userAgent)
     if (page === undefined) {
       request.refuse(status, { ...this.opening(), ...after })
       return

@@ -1,0 +1,246 @@
+/** What the decoy site must never do: leave its directory, keep a file open, send less than it promised. */
+import { once } from 'node:events'
+import { open, mkdir, mkdtemp, rm, symlink, truncate, writeFile } from 'node:fs/promises'
+import { execFileSync } from 'node:child_process'
+import http2 from 'node:http2'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setImmediate as turn } from 'node:timers/promises'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import type { Clock } from '../../src/clock.ts'
+import { systemClock } from '../../src/clock.ts'
+import { Counters } from '../../src/counters.ts'
+import { DecoySite } from '../../src/service/decoy-site.ts'
+import { DefaultSite } from '../../src/service/default-site.ts'
+import { SiteDirectory } from '../../src/service/site-directory.ts'
+import type { SiteFiles } from '../../src/service/site-files.ts'
+import { StallWatch } from '../../src/service/stall-watch.ts'
+import { WebPages } from '../../src/service/web-pages.ts'
+import { FakeClock } from '../support/fake-clock.ts'
+import { settled } from '../support/settled.ts'
+import { startWebHarness } from '../support/service-harness.ts'
+import type { WebHarness } from '../support/service-harness.ts'
+import { askHttp1, askHttp2, field } from '../support/web-client.ts'
+
+const BIG_BYTES = 64 * 1_048_576
+const SECRET = 'top secret'
+
+let base: string
+let root: string
+let files: SiteDirectory
+let watch: StallWatch
+const harnesses: WebHarness[] = []
+
+beforeEach(async () => {
+  base = await mkdtemp(join(tmpdir(), 'culvert-decoy-'))
+  root = join(base, 'site')
+  await mkdir(join(root, 'dir'), { recursive: true })
+  await mkdir(join(base, 'site-twin'))
+  await writeFile(join(base, 'secret.txt'), SECRET)
+  await writeFile(join(base, 'site-twin', 'secret.txt'), SECRET)
+  await writeFile(join(root, 'index.html'), '<p>home</p>')
+  await writeFile(join(root, 'dir', 'a.txt'), 'a')
+  const big = await open(join(root, 'big.bin'), 'w')
+  await big.truncate(BIG_BYTES)
+  await big.close()
+})
+
+afterEach(async () => {
+  for (const harness of harnesses.splice(0)) await harness[Symbol.asyncDispose]()
+  await settled(() => files.openFiles === 0 && watch.size === 0)
+  await rm(base, { recursive: true })
+})
+
+async function serve({
+  maxOpenFiles = 16,
+  clock = systemClock,
+  from,
+}: { maxOpenFiles?: number; clock?: Clock; from?: SiteFiles } = {}): Promise<WebHarness> {
+  files = new SiteDirectory({ root, maxOpenFiles })
+  watch = new StallWatch(clock)
+  const deps = { clock, counters: new Counters(), pages: new WebPages(clock), watch, files: from ?? files }
+  const site = new DecoySite({ index: 'index.html', sendTimeoutMs: 60_000 }, deps)
+  const harness = await startWebHarness((request) => site.handle(request), 'decoy')
+  harnesses.push(harness)
+  return harness
+}
+
+describe('the directory is all there is', () => {
+  it.each([
+    ['a link to a file outside', 'out.txt', '../secret.txt', '/out.txt'],
+    ['an absolute link', 'abs.txt', '/etc/passwd', '/abs.txt'],
+    ['a link to a directory outside', 'outdir', '..', '/outdir/secret.txt'],
+    ['a link to a directory whose name begins alike', 'twin', '../site-twin', '/twin/secret.txt'],
+    ['a link to the root of the machine', 'all', '/', '/all/etc/passwd'],
+    ['a link to itself', 'loop', 'loop', '/loop'],
+    ['a link to nothing', 'gone', 'nowhere', '/gone'],
+  ])('%s is missing', async (_, name, target, path) => {
+    await symlink(target, join(root, name))
+    const web = await serve()
+    const answer = await askHttp1(web.http1Port, { path })
+    expect(answer.status).toBe(404)
+    expect((await askHttp1(web.http1Port, { path: `/${name}/` })).status).toBe(404)
+  })
+
+  it('follows links that stay inside', async () => {
+    await symlink('dir/a.txt', join(root, 'in.txt'))
+    await symlink(join(root, 'dir'), join(root, 'indir'))
+    const web = await serve()
+    expect((await askHttp1(web.http1Port, { path: '/in.txt' })).body.toString()).toBe('a')
+    expect((await askHttp1(web.http1Port, { path: '/indir/a.txt' })).body.toString()).toBe('a')
+  })
+
+  it('never shows the secret, however the way up is written', async () => {
+    const web = await serve()
+    const ups = [
+      '..',
+      '%2e%2e',
+      '.%2e',
+      '%2E.',
+      '..%00',
+      '%252e%252e',
+      '..\\',
+      '..%5c',
+      '..;',
+      '%c0%ae%c0%ae',
+      '....',
+    ]
+    const slashes = ['/', '%2f', '%2F', '//', '%5c', '\\']
+    for (const up of ups) {
+      for (const slash of slashes) {
+        for (const path of [`/${up}${slash}secret.txt`, `/dir${slash}${up}${slash}${up}${slash}secret.txt`]) {
+          const answer = await askHttp1(web.http1Port, { path })
+          expect([400, 404], path).toContain(answer.status)
+          expect(answer.body.toString()).not.toContain(SECRET)
+        }
+      }
+    }
+  })
+
+  it('does not wait for a pipe and does not open a device', async () => {
+    execFileSync('mkfifo', [join(root, 'pipe')])
+    const web = await serve()
+    expect((await askHttp1(web.http1Port, { path: '/pipe' })).status).toBe(404)
+  })
+
+  it('says nothing about a directory without an index', async () => {
+    const web = await serve()
+    const answer = await askHttp2(web.http2Port, { path: '/dir/' })
+    expect(answer.status).toBe(403)
+    expect(answer.body.toString()).not.toContain('a.txt')
+  })
+})
+
+describe('files', () => {
+  it.each([
+    ['HTTP/1.1', askHttp1, (web: WebHarness) => web.http1Port] as const,
+    ['HTTP/2', askHttp2, (web: WebHarness) => web.http2Port] as const,
+  ])('sends a large one whole over %s', async (_, ask, portOf) => {
+    const web = await serve()
+    const answer = await ask(portOf(web), { path: '/big.bin' })
+    expect(answer.body.length).toBe(BIG_BYTES)
+    expect(field(answer, 'content-length')).toBe(String(BIG_BYTES))
+  })
+
+  it('reads no further than a client that does not read, and closes when it leaves', async () => {
+    const web = await serve()
+    const startRss = process.memoryUsage.rss()
+    const session = http2.connect(`https://localhost:${web.http2Port}`, {
+      host: '127.0.0.1',
+      rejectUnauthorized: false,
+    })
+    const streams = Array.from({ length: 8 }, () => session.request({ ':path': '/big.bin' }))
+    for (const stream of streams) stream.on('error', () => {})
+    await Promise.all(streams.map((stream) => once(stream, 'response')))
+    await settled(() => files.openFiles === 8)
+    // 512 MiB are asked for; what is read ahead must be a small part.
+    expect(process.memoryUsage.rss() - startRss).toBeLessThan(64 * 1_048_576)
+    streams[0]?.close(http2.constants.NGHTTP2_CANCEL)
+    await settled(() => files.openFiles === 7)
+    session.destroy()
+    await settled(() => files.openFiles === 0)
+  })
+
+  it('gives up a client that stands still', async () => {
+    const clock = new FakeClock()
+    const web = await serve({ clock })
+    const session = http2.connect(`https://localhost:${web.http2Port}`, {
+      host: '127.0.0.1',
+      rejectUnauthorized: false,
+    })
+    const stream = session.request({ ':path': '/big.bin' })
+    const closed = new Promise((resolve) => stream.once('close', resolve))
+    stream.on('error', () => {})
+    await once(stream, 'response')
+    await settled(() => files.openFiles === 1)
+    clock.advance(30_000)
+    await turn()
+    expect(files.openFiles).toBe(1)
+    clock.advance(31_000)
+    await settled(() => files.openFiles === 0)
+    stream.resume()
+    await closed
+    expect(stream.rstCode).not.toBe(http2.constants.NGHTTP2_NO_ERROR)
+    session.destroy()
+  })
+
+  it('answers 500 when too many are open, and serves again', async () => {
+    const web = await serve({ maxOpenFiles: 1 })
+    const session = http2.connect(`https://localhost:${web.http2Port}`, {
+      host: '127.0.0.1',
+      rejectUnauthorized: false,
+    })
+    const stream = session.request({ ':path': '/big.bin' })
+    stream.on('error', () => {})
+    await once(stream, 'response')
+    expect((await askHttp1(web.http1Port, {})).status).toBe(500)
+    session.destroy()
+    await settled(() => files.openFiles === 0)
+    expect((await askHttp1(web.http1Port, {})).status).toBe(200)
+  })
+
+  it('breaks off rather than ending short when a file shrinks', async () => {
+    const web = await serve()
+    const session = http2.connect(`https://localhost:${web.http2Port}`, {
+      host: '127.0.0.1',
+      rejectUnauthorized: false,
+    })
+    const stream = session.request({ ':path': '/big.bin' })
+    await once(stream, 'response')
+    await truncate(join(root, 'big.bin'), 1000)
+    stream.resume()
+    await expect(once(stream, 'end')).rejects.toThrow()
+    session.destroy()
+  })
+
+  it('holds none open for answers without content', async () => {
+    const web = await serve()
+    const validators = await askHttp1(web.http1Port, { path: '/big.bin', method: 'HEAD' })
+    const etag = field(validators, 'etag') ?? ''
+    for (const headers of [
+      { 'if-none-match': etag },
+      { 'if-match': '"x"' },
+      { range: 'bytes=99999999999-' },
+    ]) {
+      await askHttp2(web.http2Port, { path: '/big.bin', headers })
+    }
+    await askHttp2(web.http2Port, { path: '/big.bin', method: 'POST', body: Buffer.from('x') })
+    await settled(() => files.openFiles === 0)
+  })
+})
+
+describe('the default page', () => {
+  it('is an ordinary page that names nobody', async () => {
+    const web = await serve({ from: new DefaultSite() })
+    const answer = await askHttp2(web.http2Port, {})
+    expect(answer.status).toBe(200)
+    expect(field(answer, 'content-type')).toBe('text/html')
+    expect(JSON.stringify(answer.headers) + answer.body.toString()).not.toMatch(
+      /culvert|trusttunnel|node|vpn|proxy/i,
+    )
+    expect((await askHttp2(web.http2Port, { path: '/index.html' })).body).toEqual(answer.body)
+    expect((await askHttp2(web.http2Port, { path: '/other' })).status).toBe(404)
+    const part = await askHttp2(web.http2Port, { headers: { range: 'bytes=0-3' } })
+    expect([part.status, part.body.toString()]).toEqual([206, '<!DO'])
+  })
+})

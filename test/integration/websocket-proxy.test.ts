@@ -1,0 +1,114 @@
+/** WebSocket (any `Upgrade`) through the reverse proxy over HTTP/1.1. */
+import { once } from 'node:events'
+import http from 'node:http'
+import type { IncomingMessage } from 'node:http'
+import type { Socket } from 'node:net'
+import { buffer } from 'node:stream/consumers'
+import { connect as connectTls } from 'node:tls'
+import { afterEach, describe, expect, it } from 'vitest'
+import { cleanups, endStages, openProxyStage } from '../support/proxy-stage.ts'
+import { settled } from '../support/settled.ts'
+import { askHttp2 } from '../support/web-client.ts'
+
+const PAYLOAD_BYTES = 3 * 1_048_576
+
+afterEach(endStages)
+
+/** Answers 101 and echoes whatever follows. */
+function echoUpgrade(head = ''): http.Server {
+  const server = http.createServer((_request, response) => {
+    response.writeHead(426)
+    response.end('upgrade only')
+  })
+  server.on('upgrade', (request: IncomingMessage, socket: Socket) => {
+    const protocol = request.headers['sec-websocket-protocol'] ?? ''
+    socket.write(
+      `HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n` +
+        `Sec-WebSocket-Accept: abc\r\nSec-WebSocket-Protocol: ${protocol}\r\nServer: origin\r\n\r\n${head}`,
+    )
+    socket.pipe(socket)
+  })
+  return server
+}
+
+async function openClient(port: number): Promise<Socket> {
+  const socket = connectTls({ port, host: '127.0.0.1', rejectUnauthorized: false })
+  cleanups.push(() => void socket.destroy())
+  await once(socket, 'secureConnect')
+  return socket
+}
+
+describe('WebSocket over HTTP/1.1', () => {
+  const HANDSHAKE =
+    'GET /chat HTTP/1.1\r\nHost: ws.example\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n' +
+    'Sec-WebSocket-Key: x\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: chat\r\n\r\n'
+
+  it('switches, echoes both ways and ends with the client', async () => {
+    const { web, proxy, originSockets } = await openProxyStage(echoUpgrade('first'))
+    const socket = await openClient(web.http1Port)
+    socket.write(HANDSHAKE)
+    let received = ''
+    socket.on('data', (chunk: Buffer) => (received += chunk.toString('latin1')))
+    await settled(() => received.endsWith('first'))
+    const head = received.slice(0, received.indexOf('\r\n\r\n')).toLowerCase().split('\r\n')
+    expect(head[0]).toBe('http/1.1 101 switching protocols')
+    expect(head).toEqual(
+      expect.arrayContaining([
+        'connection: upgrade',
+        'upgrade: websocket',
+        'sec-websocket-accept: abc',
+        'sec-websocket-protocol: chat',
+        'server: nginx',
+      ]),
+    )
+    received = ''
+    const payload = 'x'.repeat(PAYLOAD_BYTES)
+    socket.write(payload)
+    await settled(() => received.length === payload.length)
+    socket.end()
+    await once(socket, 'close')
+    await settled(() => proxy.exchanges === 0 && originSockets.size === 0)
+  })
+
+  it('delivers what the origin said before it closed', async () => {
+    const server = http.createServer()
+    server.on('upgrade', (_request, socket: Socket) => {
+      socket.end('HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\nbye')
+    })
+    const { web, proxy } = await openProxyStage(server)
+    const socket = await openClient(web.http1Port)
+    socket.write(HANDSHAKE)
+    const received = (await buffer(socket)).toString()
+    expect(received.endsWith('\r\n\r\nbye')).toBe(true)
+    socket.end()
+    await settled(() => proxy.exchanges === 0)
+  })
+
+  it('passes a refusal of the origin on', async () => {
+    const { web } = await openProxyStage((_request, response) => {
+      response.writeHead(403, { 'content-length': '2' })
+      response.end('no')
+    })
+    const socket = await openClient(web.http1Port)
+    socket.write(HANDSHAKE)
+    const received = (await buffer(socket)).toString()
+    expect(received).toMatch(/^HTTP\/1\.1 403 /)
+    expect(received.endsWith('no')).toBe(true)
+  })
+
+  it('ends the client when the origin dies', async () => {
+    const { web, originSockets } = await openProxyStage(echoUpgrade('hello'))
+    const socket = await openClient(web.http1Port)
+    socket.on('error', () => {})
+    socket.write(HANDSHAKE)
+    await once(socket, 'data')
+    for (const origin of originSockets) origin.resetAndDestroy()
+    await settled(() => socket.closed)
+  })
+
+  it('does not offer an upgrade over HTTP/2', async () => {
+    const { web } = await openProxyStage(echoUpgrade())
+    const answer = await askHttp2(web.http2Port, { path: '/chat' })
+    expect(answer.status).toBe(426)
+  })
+})

@@ -1,0 +1,82 @@
+/** An origin server and the reverse proxy in front of it, behind the real transports. */
+import { once } from 'node:events'
+import http from 'node:http'
+import type { RequestListener } from 'node:http'
+import type { IncomingHttpHeaders } from 'node:http2'
+import type { AddressInfo, Server, Socket } from 'node:net'
+import type { Clock } from '../../src/clock.ts'
+import { systemClock } from '../../src/clock.ts'
+import { Counters } from '../../src/counters.ts'
+import { OriginProxy } from '../../src/service/origin-proxy.ts'
+import type { OriginProxyOptions } from '../../src/service/origin-proxy.ts'
+import { ReverseProxy } from '../../src/service/reverse-proxy.ts'
+import { WebPages } from '../../src/service/web-pages.ts'
+import { startWebHarness } from './service-harness.ts'
+import type { WebHarness } from './service-harness.ts'
+import { settled } from './settled.ts'
+
+export interface ProxyStage {
+  readonly web: WebHarness
+  readonly proxy: OriginProxy
+  readonly counters: Counters
+  /** Connections that the origin has open. */
+  readonly originSockets: ReadonlySet<Socket>
+}
+
+export type ResponseFields = IncomingHttpHeaders & { readonly ':status': number }
+
+/** To be run after each test, last first: `endStages`. */
+export const cleanups: (() => Promise<void> | void)[] = []
+
+export async function endStages(): Promise<void> {
+  for (const cleanup of cleanups.splice(0).toReversed()) await cleanup()
+}
+
+export async function listen(server: Server): Promise<number> {
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  return (server.address() as AddressInfo).port
+}
+
+export async function openProxyStage(
+  origin: RequestListener | Server | number,
+  options: Partial<OriginProxyOptions> = {},
+  clock: Clock = systemClock,
+): Promise<ProxyStage> {
+  const originSockets = new Set<Socket>()
+  let port = origin
+  if (typeof port !== 'number') {
+    const server = typeof port === 'function' ? http.createServer(port) : port
+    server.on('connection', (socket: Socket) => {
+      originSockets.add(socket)
+      socket.on('error', () => {})
+      socket.once('close', () => originSockets.delete(socket))
+    })
+    port = await listen(server)
+    cleanups.push(async () => {
+      server.close()
+      for (const socket of originSockets) socket.destroy()
+    })
+  }
+  const counters = new Counters()
+  const proxy = new OriginProxy(
+    {
+      origin: { protocol: 'http:', host: '127.0.0.1', port },
+      connectTimeoutMs: 10_000,
+      responseTimeoutMs: 60_000,
+      idleTimeoutMs: 600_000,
+      maxExchanges: 64,
+      ...options,
+    },
+    { clock, counters, pages: new WebPages(clock) },
+  )
+  const reverse = new ReverseProxy({ h3BackwardCompatibility: false }, proxy)
+  const web = await startWebHarness((request) => reverse.handle(request), 'reverse_proxy')
+  cleanups.push(async () => {
+    await web[Symbol.asyncDispose]()
+    // Nothing may be left when every client is gone.
+    await settled(() => proxy.exchanges === 0 && proxy.watch.size === 0)
+    proxy.destroy()
+  })
+  return { web, proxy, counters, originSockets }
+}
