@@ -1,5 +1,5 @@
 /** Debian's nginx on loopback with a configuration of ours, as the model that the decoy is compared with. */
-import { execFileSync, spawn } from 'node:child_process'
+import { spawn } from 'node:child_process'
 import type { ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync } from 'node:fs'
@@ -8,7 +8,7 @@ import { connect, createServer } from 'node:net'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { testCertificate } from './service-harness.ts'
+import { testCertificate } from './certificate.ts'
 
 export interface Nginx extends AsyncDisposable {
   readonly port: number
@@ -20,15 +20,10 @@ const PATIENCE_MS = 10_000
 /** For `describe.skipIf`: tests that need nginx say so when it is missing. */
 export const hasNginx = existsSync(BINARY) && existsSync('/etc/nginx/mime.types')
 
-/** Without it a test could only say that it was skipped for want of nginx. */
-export function nginxVersion(): string {
-  return execFileSync(BINARY, ['-v'], { stdio: 'pipe', encoding: 'utf8' })
-}
-
 /** Serves `root` over TLS with HTTP/1.1 and HTTP/2, as a stock configuration would (`server_tokens off`). */
 export async function startNginx(root: string, tables = ''): Promise<Nginx> {
   const directory = await mkdtemp(join(tmpdir(), 'culvert-nginx-'))
-  const { cert, key } = await testCertificate()
+  const { cert, key } = testCertificate()
   const port = await freePort()
   await mkdir(join(directory, 'temp'))
   await writeFile(join(directory, 'cert.pem'), cert)

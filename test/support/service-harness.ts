@@ -1,13 +1,8 @@
 /** The web service behind the real HTTP/1.1 and HTTP/2 transports, without gate and tunnel. */
-import { execFile } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
-import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import type { AddressInfo, Socket } from 'node:net'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import { promisify } from 'node:util'
 import { systemClock } from '../../src/clock.ts'
 import { Counters } from '../../src/counters.ts'
 import { Http1Transport } from '../../src/transport/http1.ts'
@@ -15,6 +10,7 @@ import { Http2Transport } from '../../src/transport/http2.ts'
 import { TlsTerminator } from '../../src/transport/tls-terminator.ts'
 import type { TcpProtocol } from '../../src/transport/tls-terminator.ts'
 import type { Channel, ClientSession, TunnelRequest } from '../../src/tunnel/session.ts'
+import { testCertificate } from './certificate.ts'
 
 export interface WebHarness extends AsyncDisposable {
   /** Speaks HTTP/1.1 only. */
@@ -23,28 +19,6 @@ export interface WebHarness extends AsyncDisposable {
   readonly http2Port: number
   readonly counters: Counters
   readonly sessions: ReadonlySet<ClientSession>
-}
-
-const run = promisify(execFile)
-let certificate: Promise<{ cert: string; key: string }> | undefined
-
-/** A self-signed certificate for localhost, made once per process. */
-export function testCertificate(): Promise<{ cert: string; key: string }> {
-  certificate ??= makeCertificate()
-  return certificate
-}
-
-async function makeCertificate(): Promise<{ cert: string; key: string }> {
-  const directory = await mkdtemp(join(tmpdir(), 'culvert-cert-'))
-  try {
-    const [certPath, keyPath] = [join(directory, 'cert.pem'), join(directory, 'key.pem')]
-    const curve = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes']
-    const subject = ['-subj', '/CN=localhost', '-addext', 'subjectAltName=DNS:localhost', '-days', '30']
-    await run('openssl', ['req', '-x509', ...curve, ...subject, '-keyout', keyPath, '-out', certPath])
-    return { cert: await readFile(certPath, 'utf8'), key: await readFile(keyPath, 'utf8') }
-  } finally {
-    await rm(directory, { recursive: true })
-  }
 }
 
 export async function startWebHarness(
@@ -74,7 +48,7 @@ export async function startWebHarness(
     { protocolsOf: () => ['h2', 'http/1.1'], handshakeTimeoutMs: 10_000, ticketKeys: randomBytes(48) },
     { clock, counters, onHttp1: (connection) => http1.accept(connection), onHttp2: (c) => http2.accept(c) },
   )
-  tls.replaceCertificates([await testCertificate()])
+  tls.replaceCertificates([testCertificate()])
   const sockets = new Set<Socket>()
 
   const listen = async (protocol: TcpProtocol): Promise<{ port: number; close(): void }> => {
