@@ -1,0 +1,81 @@
+/** Many connections from one address (failure F18): the burst of a NAT gets in, the flood does not, the newest goes. */
+import { afterEach, beforeEach, expect, it } from 'vitest'
+import { FakeClock } from '../support/fake-clock.ts'
+import { startGate } from '../support/gate-harness.ts'
+import { countSockets } from '../support/open-descriptors.ts'
+import { openTcp, openTls, readGreeting, readToClose } from '../support/tls-client.ts'
+
+let socketsBefore = 0
+beforeEach(() => {
+  socketsBefore = countSockets()
+})
+afterEach(async () => {
+  await expect.poll(countSockets, { timeout: 5000 }).toBe(socketsBefore)
+})
+
+it('lets ten users with eight connections each come back at once', async () => {
+  await using harness = await startGate()
+  const sockets = await Promise.all(Array.from({ length: 80 }, () => openTls(harness.port)))
+  const greetings = await Promise.all(sockets.map(readGreeting))
+  expect(greetings.every(({ channel }) => channel === 'main')).toBe(true)
+  expect(harness.counters.snapshot()).toMatchObject({ 'gate_accepted{main}': 80, gate_connections: 80 })
+  await harness.waitFor('gate_handshakes', 0)
+  for (const socket of sockets) socket.destroy()
+  await harness.waitFor('gate_connections', 0)
+})
+
+it('refuses the newest handshake of an address, and takes it again when one is done', async () => {
+  const clock = new FakeClock()
+  await using harness = await startGate({ clock, limits: { handshakesPerAddress: 3 } })
+  const open = (): ReturnType<typeof openTcp> => openTcp({ port: harness.port, host: '127.0.0.1' })
+  const waiting = [await open(), await open(), await open()]
+  await harness.waitFor('gate_handshakes', 3)
+  const fourth = await open()
+  expect((await readToClose(fourth)).length).toBe(0)
+  expect(harness.counters.snapshot()['gate_dropped{handshakes_per_address}']).toBe(1)
+  waiting[0]?.destroy()
+  await harness.waitFor('gate_handshakes', 2)
+  const served = await openTls(harness.port)
+  await readGreeting(served)
+  await harness.waitFor('gate_handshakes', 2)
+  for (const socket of [...waiting, served]) socket.destroy()
+})
+
+it('refuses the newest connection, in all and of an address', async () => {
+  for (const [limit, reason] of [
+    ['connectionsPerAddress', 'connections_per_address'],
+    ['connectionsTotal', 'connections_total'],
+  ] as const) {
+    await using harness = await startGate({ limits: { [limit]: 2 } })
+    const served = [await openTls(harness.port), await openTls(harness.port)]
+    await Promise.all(served.map(readGreeting))
+    await expect(openTls(harness.port)).rejects.toThrow()
+    await harness.waitFor(`gate_dropped{${reason}}`, 1)
+    served[0]?.destroy()
+    await harness.waitFor('gate_connections', 1)
+    const next = await openTls(harness.port)
+    expect(await readGreeting(next)).toMatchObject({ channel: 'main' })
+    for (const socket of [...served, next]) socket.destroy()
+  }
+})
+
+it('holds a flood to the rate', async () => {
+  const clock = new FakeClock()
+  await using harness = await startGate({ clock, limits: { connectionBurst: 5, connectionRate: 2 } })
+  const knock = async (): Promise<void> => {
+    const client = await openTcp({ port: harness.port, host: '127.0.0.1' })
+    client.write('x')
+    await readToClose(client)
+  }
+  for (let count = 0; count < 8; count += 1) await knock()
+  expect(harness.counters.snapshot()).toMatchObject({
+    'gate_dropped{not_tls}': 5,
+    'gate_dropped{connection_rate}': 3,
+  })
+  clock.advance(1000)
+  for (let count = 0; count < 3; count += 1) await knock()
+  expect(harness.counters.snapshot()).toMatchObject({
+    'gate_dropped{not_tls}': 7,
+    'gate_dropped{connection_rate}': 4,
+  })
+})
