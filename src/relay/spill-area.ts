@@ -1,0 +1,104 @@
+/** What the spill buffers of a lane share: the disk budget of each user, blocks of memory, and how far the disk is behind. */
+import type { Counters } from '../counters.ts'
+import type { Log } from '../log.ts'
+import { SpillBuffer } from './spill.ts'
+import type { SpillListener } from './spill.ts'
+import { BLOCK_BYTES } from './spill-file.ts'
+
+export interface SpillOptions {
+  /** Where files without names are made. Should be on a disk, not in memory. */
+  readonly directory: string
+  /** Per stream. */
+  readonly memoryBytes: number
+  /** On disk, per key. */
+  readonly budgetBytes: number
+}
+
+/** Why a stream was given up; the label of `spill_overflows`. */
+export type SpillOverflow = 'budget' | 'disk_slow' | 'disk_failed'
+
+const CONGESTED_BYTES = 4 * 1024 * 1024
+const RELIEVED_BYTES = 2 * 1024 * 1024
+/** Blocks kept for the next writer: 8 MiB. */
+const SPARE_BLOCKS = 32
+
+export class SpillArea {
+  readonly directory: string
+  readonly memoryBytes: number
+  readonly #budgetBytes: number
+  readonly #counters: Counters
+  readonly #log: Log
+  /** Bytes on disk of each key that has any. */
+  readonly #used = new Map<string, number>()
+  readonly #spare: Buffer[] = []
+  #waitingBytes = 0
+  #relief: (() => void)[] = []
+
+  constructor(options: SpillOptions, { counters, log }: { counters: Counters; log: Log }) {
+    this.directory = options.directory
+    this.memoryBytes = options.memoryBytes
+    this.#budgetBytes = options.budgetBytes
+    this.#counters = counters
+    this.#log = log
+  }
+
+  /** More bytes wait for the disk than should: producers had better pause until {@link onRelief}. */
+  get congested(): boolean {
+    return this.#waitingBytes > CONGESTED_BYTES
+  }
+
+  /** Bytes on disk, of all keys. */
+  get storedBytes(): number {
+    return [...this.#used.values()].reduce((sum, bytes) => sum + bytes, 0)
+  }
+
+  /** Calls `run` once, when the area is no longer congested. */
+  onRelief(run: () => void): void {
+    this.#relief.push(run)
+  }
+
+  /** `key` names the budget; it is asked for when the first block goes to disk. */
+  open(key: () => string, listener: SpillListener): SpillBuffer {
+    return new SpillBuffer(this, key, listener)
+  }
+
+  /** Reserves disk space; false when the budget of `key` does not allow it. */
+  take(key: string, bytes: number): boolean {
+    const used = (this.#used.get(key) ?? 0) + bytes
+    if (used > this.#budgetBytes) return false
+    this.#used.set(key, used)
+    this.#counters.count('spill_bytes', undefined, bytes)
+    return true
+  }
+
+  give(key: string, bytes: number): void {
+    const used = (this.#used.get(key) ?? 0) - bytes
+    if (used > 0) this.#used.set(key, used)
+    else this.#used.delete(key)
+  }
+
+  takeBlock(): Buffer {
+    return this.#spare.pop() ?? Buffer.allocUnsafeSlow(BLOCK_BYTES)
+  }
+
+  /** Takes a block back that nobody refers to. */
+  giveBlock(block: Buffer): void {
+    if (block.length === BLOCK_BYTES && this.#spare.length < SPARE_BLOCKS) this.#spare.push(block)
+  }
+
+  changeWaiting(bytes: number): void {
+    this.#waitingBytes += bytes
+    if (this.#relief.length === 0 || this.#waitingBytes > RELIEVED_BYTES) return
+    const relief = this.#relief
+    this.#relief = []
+    for (const run of relief) run()
+  }
+
+  onDiskError(error: unknown): void {
+    this.#log.warn({ err: error, directory: this.directory }, 'upload spill failed')
+  }
+
+  countOverflow(reason: SpillOverflow): void {
+    this.#counters.count('spill_overflows', reason)
+  }
+}

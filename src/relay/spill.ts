@@ -1,0 +1,234 @@
+/**
+ * A buffer between a producer that cannot be stopped and a slow consumer (HTTP/3 uploads: the library reads
+ * ahead). Bytes stay in order and go through three stages: memory up to `memoryBytes` per stream, then an
+ * unlinked file up to a budget that the streams of one user share, then the stream is given up.
+ *
+ *     write -> [ memory | memory | disk | disk | disk | memory ] -> read
+ *               newest                           read ahead
+ *
+ * Bytes that wait for the disk are memory beyond `memoryBytes`. When there are too many of them in all, the area
+ * is `congested`, and its user should stop producing for a moment; a stream that alone has far too many is given up.
+ */
+import { BLOCK_BYTES, SpillFile } from './spill-file.ts'
+import type { StoredBlock } from './spill-file.ts'
+import type { SpillArea, SpillOverflow } from './spill-area.ts'
+
+export interface SpillListener {
+  /** `read` has something again. */
+  onReadable(): void
+  /** The bytes are lost; the buffer is destroyed. */
+  onOverflow(reason: SpillOverflow): void
+}
+
+/** More than this waiting for the disk in one stream: the disk is not going to make it. */
+const HOPELESS_BYTES = 96 * 1024 * 1024
+const WRITES_IN_FLIGHT = 8
+const BLOCKS_READ_AHEAD = 2
+const FIRST_BLOCK_BYTES = 16 * 1024
+/** Largest chunk that `read` gives. */
+const READ_BYTES = 64 * 1024
+
+/** A run of at most {@link BLOCK_BYTES}, in order with its neighbours. */
+interface Segment {
+  /** Present while the bytes are in memory: those from `start` to `end`. */
+  block: Buffer | undefined
+  start: number
+  end: number
+  /** `kept`: back from disk, not to be stored again. */
+  state: 'memory' | 'writing' | 'stored' | 'reading' | 'kept'
+  stored: StoredBlock | undefined
+}
+
+export class SpillBuffer {
+  readonly #area: SpillArea
+  readonly #key: () => string
+  readonly #listener: SpillListener
+  /** Oldest first. */
+  #segments: Segment[] = []
+  #file: SpillFile | undefined
+  #budgetKey: string | undefined
+  #inMemory = 0
+  #stored = 0
+  #waiting = 0
+  #writes = 0
+  #reads = 0
+  #destroyed = false
+
+  /** See `SpillArea.open`. */
+  constructor(area: SpillArea, key: () => string, listener: SpillListener) {
+    this.#area = area
+    this.#key = key
+    this.#listener = listener
+  }
+
+  /** Nothing is held, neither in memory nor on disk. */
+  get empty(): boolean {
+    return this.#segments.length === 0
+  }
+
+  /** Copies `chunk`. */
+  write(chunk: Buffer): void {
+    if (this.#destroyed) return
+    for (let from = 0; from < chunk.length;) {
+      const tail = this.#tail(chunk.length - from)
+      const copied = chunk.copy(tail.block as Buffer, tail.end, from)
+      tail.end += copied
+      from += copied
+    }
+    this.#inMemory += chunk.length
+    this.#settle()
+  }
+
+  /** The next bytes, which are the caller's; undefined when there are none in memory. Then, unless it is `empty`, `onReadable` follows. */
+  read(): Buffer | undefined {
+    const head = this.#segments[0]
+    if (head === undefined || this.#destroyed) return undefined
+    if (head.block === undefined) {
+      this.#readAhead()
+      return undefined
+    }
+    const end = Math.min(head.end, head.start + READ_BYTES)
+    const chunk = head.block.subarray(head.start, end)
+    head.start = end
+    this.#inMemory -= chunk.length
+    if (end === head.end) {
+      this.#segments.shift()
+      if (this.#stored > 0) this.#readAhead()
+    }
+    this.#settle()
+    return chunk
+  }
+
+  /** Forgets everything and closes the file. Idempotent. */
+  destroy(): void {
+    if (this.#destroyed) return
+    this.#destroyed = true
+    this.#segments = []
+    this.#release(this.#stored)
+    this.#area.changeWaiting(-this.#waiting)
+    this.#waiting = 0
+    this.#file?.close()
+  }
+
+  /** The newest segment if it has room, else a new one that suits what is held already. */
+  #tail(wanted: number): Segment {
+    const tail = this.#segments.at(-1)
+    if (tail?.state === 'memory' && tail.block !== undefined && tail.end < tail.block.length) return tail
+    const size = Math.min(BLOCK_BYTES, Math.max(FIRST_BLOCK_BYTES, wanted, this.#inMemory))
+    const block = size === BLOCK_BYTES ? this.#area.takeBlock() : Buffer.allocUnsafeSlow(size)
+    const segment: Segment = { block, start: 0, end: 0, state: 'memory', stored: undefined }
+    this.#segments.push(segment)
+    return segment
+  }
+
+  /** Sends to disk what is too much for memory: what came after the bytes that are there already. */
+  #settle(): void {
+    const waiting = Math.max(0, this.#inMemory - this.#area.memoryBytes)
+    if (waiting !== this.#waiting) {
+      this.#area.changeWaiting(waiting - this.#waiting)
+      this.#waiting = waiting
+    }
+    if (waiting > HOPELESS_BYTES) return this.#overflow('disk_slow')
+    if (waiting === 0 || this.#writes >= WRITES_IN_FLIGHT) return
+    for (const segment of this.#candidates(waiting)) {
+      if (this.#writes >= WRITES_IN_FLIGHT || !this.#store(segment)) return
+    }
+  }
+
+  /** Full segments in memory, oldest first, about `bytes` together; never the one that is read next. */
+  #candidates(bytes: number): Segment[] {
+    let first = this.#segments.length - 1
+    while (first > 1 && this.#segments[first - 1]?.state === 'memory') first--
+    const found: Segment[] = []
+    let excess = bytes
+    for (const segment of this.#segments.slice(Math.max(1, first), -1)) {
+      if (excess <= 0) break
+      if (segment.state === 'memory') found.push(segment)
+      excess -= segment.end - segment.start
+    }
+    return found
+  }
+
+  #store(segment: Segment): boolean {
+    const { block, start, end } = segment
+    if (block === undefined) return false
+    this.#budgetKey ??= this.#key()
+    if (!this.#area.take(this.#budgetKey, end - start)) {
+      this.#overflow('budget')
+      return false
+    }
+    this.#stored += end - start
+    segment.state = 'writing'
+    this.#writes++
+    this.#file ??= new SpillFile(this.#area.directory)
+    this.#file.write(block.subarray(start, end)).then(
+      (stored) => this.#onStored(segment, block, start, stored),
+      (error: unknown) => this.#onDiskError(error),
+    )
+    return true
+  }
+
+  #onStored(segment: Segment, block: Buffer, start: number, stored: StoredBlock): void {
+    this.#writes--
+    if (this.#destroyed) return
+    if (segment.start === start) {
+      segment.state = 'stored'
+      segment.stored = stored
+      segment.block = undefined
+      this.#inMemory -= stored.bytes
+      this.#area.giveBlock(block)
+    } else {
+      // Some of it has been read from memory meanwhile.
+      segment.state = 'kept'
+      this.#file?.drop(stored)
+      this.#release(stored.bytes)
+    }
+    this.#settle()
+  }
+
+  /** Brings the oldest stored segments back. */
+  #readAhead(): void {
+    for (const segment of this.#segments.slice(0, BLOCKS_READ_AHEAD)) {
+      if (segment.state !== 'stored' || segment.stored === undefined) continue
+      if (this.#reads >= BLOCKS_READ_AHEAD) return
+      segment.state = 'reading'
+      this.#reads++
+      this.#file?.take(segment.stored).then(
+        (chunk) => this.#onRead(segment, chunk),
+        (error: unknown) => this.#onDiskError(error),
+      )
+    }
+  }
+
+  #onRead(segment: Segment, chunk: Buffer): void {
+    this.#reads--
+    if (this.#destroyed) return
+    this.#release(chunk.length)
+    segment.state = 'kept'
+    segment.block = chunk
+    segment.start = 0
+    segment.end = chunk.length
+    this.#inMemory += chunk.length
+    this.#settle()
+    if (this.#segments[0] === segment) this.#listener.onReadable()
+  }
+
+  /** So many bytes no longer need the disk. */
+  #release(bytes: number): void {
+    this.#stored -= bytes
+    if (this.#budgetKey !== undefined) this.#area.give(this.#budgetKey, bytes)
+    if (this.#stored === 0) this.#file?.shrink()
+  }
+
+  #onDiskError(error: unknown): void {
+    if (this.#destroyed) return
+    this.#area.onDiskError(error)
+    this.#overflow('disk_failed')
+  }
+
+  #overflow(reason: SpillOverflow): void {
+    this.destroy()
+    this.#area.countOverflow(reason)
+    this.#listener.onOverflow(reason)
+  }
+}

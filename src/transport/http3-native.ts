@@ -1,0 +1,415 @@
+/**
+ * Everything that knows `@currentspace/http3` 0.9.0: loads its addon and drives the native server class.
+ * Its JavaScript layer is not used: it binds TCP as well and has no backpressure on reading
+ * (docs/decisions/002-http3-package.md). test/contract/http3-package.test.ts checks the facts relied on here.
+ *
+ * The native side runs QUIC in threads of its own and calls back with batches of events. Each batch is
+ * acknowledged; when 4096 events of the process are outstanding, its threads stop reading until some are.
+ */
+import { statSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
+
+export const HTTP3_PACKAGE = '@currentspace/http3'
+
+/** Event types of the addon (src/h3_event.rs of the package). */
+const NEW_SESSION = 1
+const HEADERS = 3
+const DATA = 4
+const FINISHED = 5
+const RESET = 6
+const SESSION_CLOSE = 7
+const DRAIN = 8
+const ERROR = 10
+const HANDSHAKE_COMPLETE = 11
+const SHUTDOWN_COMPLETE = 15
+const STREAM_BLOCKED = 16
+const WRITE_READY = 18
+
+/** A session handle carries the number of its native thread above this bit. */
+const THREAD_SHIFT = 20
+const LOCAL_HANDLE_MASK = (1 << THREAD_SHIFT) - 1
+/** How long a native thread may take to end before it is joined regardless. */
+const SHUTDOWN_PATIENCE_MS = 5000
+const ADMITTED = 0
+
+export interface Http3Field {
+  readonly name: string
+  readonly value: string
+}
+
+/** As the addon takes them; a missing key has the addon's default. */
+export interface NativeServerOptions {
+  readonly key: Buffer
+  readonly cert: Buffer
+  readonly runtimeMode: 'fast' | 'portable'
+  readonly maxIdleTimeoutMs: number
+  readonly maxUdpPayloadSize?: number
+  readonly initialMaxData: number
+  readonly initialMaxStreamsBidi: number
+  readonly disableActiveMigration: boolean
+  readonly maxConnections: number
+  readonly disableRetry: boolean
+  readonly reusePort: boolean
+}
+
+interface NativeEvent {
+  readonly eventType: number
+  readonly connHandle: number
+  readonly streamId: number
+  readonly headers?: readonly Http3Field[]
+  readonly data?: Buffer
+  readonly fin?: boolean
+  readonly meta?: {
+    readonly errorCode?: number
+    readonly errorReason?: string
+    readonly errorCategory?: string
+    readonly remoteAddr?: string
+    readonly remotePort?: number
+  }
+}
+
+interface NativeServer {
+  listen(port: number, host: string): { address: string; family: string; port: number }
+  sendResponseHeaders(session: number, stream: number, fields: readonly Http3Field[], fin: boolean): boolean
+  streamSend(session: number, stream: number, data: Buffer, fin: boolean): { status: number; written: number }
+  streamClose(session: number, stream: number, code: number): boolean
+  closeSession(session: number, code: number, reason: string): boolean
+  ackEventBatch(count: number): void
+  requestShutdown(): boolean
+  joinWorker(): void
+}
+
+interface NativeBinding {
+  NativeWorkerServer: new (
+    options: NativeServerOptions,
+    onEvents: (error: Error | null, events: readonly NativeEvent[]) => void,
+  ) => NativeServer
+  version(): string
+  runtimeTelemetry(): { readonly outboundPendingWriteBytes: number }
+}
+
+/** What happens on the wire, in order. `session` and `stream` are the addon's numbers. */
+export interface Http3Events {
+  /** A handshake has begun. */
+  onSession(session: number, address: string, port: number): void
+  onHandshake(session: number): void
+  onHeaders(session: number, stream: number, fields: readonly Http3Field[], fin: boolean): void
+  /** `chunk` may be a few bytes of a large allocation that lives as long as the buffer, or until {@link releaseChunk}. */
+  onData(session: number, stream: number, chunk: Buffer): void
+  onFinished(session: number, stream: number): void
+  onReset(session: number, stream: number, code: number): void
+  /** The stream cannot be used any longer: mostly the client's STOP_SENDING. */
+  onStreamError(session: number, stream: number, reason: string): void
+  /** Not all of what was sent fits into QUIC's windows; the rest waits in the addon. */
+  onBlocked(session: number, stream: number): void
+  /** Room has been found for some of it, or with `empty` for all of it. */
+  onRoom(session: number, stream: number, empty: boolean): void
+  /** All that was sent before {@link Http3Server.mark} has been looked at. */
+  onMark(session: number, stream: number): void
+  /** Sends may be admitted again. */
+  onAdmission(): void
+  onSessionClose(session: number, code: number | undefined, reason: string): void
+  /** The events of one batch are through. Returns false to delay the acknowledgement (see {@link Http3Server.acknowledge}). */
+  onBatchEnd(): boolean
+  /** The native side has failed as a whole. */
+  onFault(error: Error): void
+}
+
+export type Http3Opening =
+  | { readonly kind: 'open'; readonly server: Http3Server; readonly driver: 'io_uring' | 'poll' }
+  /** The addon does not exist for this platform, or does not load. */
+  | { readonly kind: 'unavailable'; readonly error: Error }
+
+let loaded: NativeBinding | Error | undefined
+
+/** Loads the addon once per thread; an error is remembered. */
+function loadBinding(): NativeBinding | Error {
+  loaded ??= requireBinding()
+  return loaded
+}
+
+function requireBinding(): NativeBinding | Error {
+  try {
+    const require = createRequire(import.meta.url)
+    const root = dirname(dirname(require.resolve(HTTP3_PACKAGE)))
+    const binding: unknown = require(join(root, 'index.js'))
+    if (isBinding(binding)) return binding
+    return new Error(`${HTTP3_PACKAGE} has no NativeWorkerServer`)
+  } catch (error) {
+    return error instanceof Error ? error : new Error(String(error))
+  }
+}
+
+function isBinding(value: unknown): value is NativeBinding {
+  return (
+    typeof value === 'object' &&
+    value !== null &&
+    'NativeWorkerServer' in value &&
+    typeof value.NativeWorkerServer === 'function'
+  )
+}
+
+/**
+ * True when no other user can read what this process writes to its directory for temporary files: the addon
+ * writes the private key there, under a name that can be guessed and readable for all, while it is constructed.
+ */
+export function keyDirectoryIsPrivate(directory: string = tmpdir()): boolean {
+  try {
+    const { mode, uid } = statSync(directory)
+    return uid === process.getuid?.() && (mode & 0o077) === 0
+  } catch {
+    return false
+  }
+}
+
+/**
+ * Binds UDP and starts the native threads: with io_uring, else with poll.
+ * Throws when the certificate is refused or the address cannot be bound.
+ * `debt` events stay unacknowledged for good, so that reading stops that much earlier: at 4096 of all servers of
+ * the process, each with up to 64 KiB.
+ */
+export function openHttp3Server(
+  options: Omit<NativeServerOptions, 'runtimeMode'>,
+  address: { readonly host: string; readonly port: number },
+  events: Http3Events,
+  debt: number,
+): Http3Opening {
+  const binding = loadBinding()
+  if (binding instanceof Error) return { kind: 'unavailable', error: binding }
+  try {
+    return {
+      kind: 'open',
+      server: new Http3Server(binding, options, 'fast', address, events, debt),
+      driver: 'io_uring',
+    }
+  } catch (error) {
+    if (!isDriverFailure(error)) throw error
+    return {
+      kind: 'open',
+      server: new Http3Server(binding, options, 'portable', address, events, debt),
+      driver: 'poll',
+    }
+  }
+}
+
+/** The package's own rule for falling back (its dist/runtime.js and dist/error-map.js). */
+function isDriverFailure(error: unknown): boolean {
+  return error instanceof Error && /^\[h3:fast-path|^ERR_HTTP3_FAST_PATH_UNAVAILABLE/u.test(error.message)
+}
+
+/** Gives an event's memory back to the addon at once instead of at the next garbage collection. */
+export function releaseChunk(chunk: Buffer): void {
+  const { buffer, byteOffset, length } = chunk
+  // Where the runtime forbids external memory the addon copies, perhaps into memory that is shared.
+  if (byteOffset === 0 && buffer.byteLength === length && buffer instanceof ArrayBuffer) buffer.transfer(0)
+}
+
+/** One UDP socket per native thread, and all QUIC connections on them. */
+export class Http3Server {
+  readonly address: { readonly address: string; readonly port: number }
+  readonly #binding: NativeBinding
+  readonly #native: NativeServer
+  readonly #events: Http3Events
+  readonly #ended = Promise.withResolvers<void>()
+  readonly #foreignResets = new ForeignResets()
+  /** DRAIN events of the current batch: session, stream, count. */
+  readonly #drains = new Map<string, { session: number; stream: number; count: number }>()
+  #unacknowledged = 0
+  #debt: number
+  #closing: Promise<void> | undefined
+
+  constructor(
+    binding: NativeBinding,
+    options: Omit<NativeServerOptions, 'runtimeMode'>,
+    runtimeMode: NativeServerOptions['runtimeMode'],
+    { host, port }: { readonly host: string; readonly port: number },
+    events: Http3Events,
+    debt: number,
+  ) {
+    this.#binding = binding
+    this.#debt = debt
+    this.#events = events
+    this.#native = new binding.NativeWorkerServer({ ...options, runtimeMode }, (error, batch) => {
+      if (error) this.#events.onFault(error)
+      else this.#dispatchBatch(batch)
+    })
+    this.address = this.#native.listen(port, host)
+  }
+
+  respond(session: number, stream: number, fields: readonly Http3Field[], fin: boolean): void {
+    this.#native.sendResponseHeaders(session, stream, fields, fin)
+  }
+
+  /** Copies `chunk`. False when nothing was taken: try again after `onAdmission`. */
+  send(session: number, stream: number, chunk: Buffer, fin: boolean): boolean {
+    return this.#native.streamSend(session, stream, chunk, fin).status === ADMITTED
+  }
+
+  /**
+   * Asks for `onMark` once everything sent before on this session has been looked at.
+   * Sent to the server-initiated stream of the next number, which never exists, it comes back as an error.
+   */
+  mark(session: number, stream: number): boolean {
+    return this.send(session, stream + 1, MARK, false)
+  }
+
+  /** What waits in the addon for room in QUIC's windows, of all streams of the process. Not cheap. */
+  pendingBytes(): number {
+    return this.#binding.runtimeTelemetry().outboundPendingWriteBytes
+  }
+
+  /** RESET_STREAM and STOP_SENDING. */
+  reset(session: number, stream: number, code: number): void {
+    const foreign = session >>> THREAD_SHIFT > 0
+    if (foreign) this.#foreignResets.expect(session, stream, code)
+    this.#native.streamClose(session, stream, code)
+    // Behind this mark the event can no longer come.
+    if (foreign) this.mark(session, stream)
+  }
+
+  /** GOAWAY, and 25 ms later CONNECTION_CLOSE. */
+  closeSession(session: number, code: number, reason: string): void {
+    this.#native.closeSession(session, code, reason)
+  }
+
+  /** Acknowledges batches for which `onBatchEnd` returned false. */
+  acknowledge(): void {
+    const count = this.#unacknowledged - this.#debt
+    if (count <= 0) return
+    this.#unacknowledged -= count
+    this.#native.ackEventBatch(count)
+  }
+
+  /** Acknowledges everything from now on: another server takes this one's place. */
+  forgiveDebt(): void {
+    this.#debt = 0
+    this.acknowledge()
+  }
+
+  /** Closes all connections at once and ends the native threads. */
+  close(): Promise<void> {
+    this.#closing ??= this.#shutDown()
+    return this.#closing
+  }
+
+  async #shutDown(): Promise<void> {
+    this.#native.requestShutdown()
+    const patience = setTimeout(this.#ended.resolve, SHUTDOWN_PATIENCE_MS)
+    await this.#ended.promise
+    clearTimeout(patience)
+    this.forgiveDebt()
+    this.#native.joinWorker()
+  }
+
+  #dispatchBatch(batch: readonly NativeEvent[]): void {
+    this.#unacknowledged += batch.length
+    for (const event of batch) {
+      try {
+        this.#dispatch(event)
+      } catch (error) {
+        this.#events.onFault(error instanceof Error ? error : new Error(String(error)))
+      }
+    }
+    if (this.#drains.size > 0) this.#dispatchDrains()
+    if (this.#events.onBatchEnd() || this.#closing !== undefined) this.acknowledge()
+  }
+
+  #dispatch(event: NativeEvent): void {
+    const { connHandle: session, streamId: stream } = event
+    const events = this.#events
+    switch (event.eventType) {
+      case DATA:
+        if (event.data !== undefined) events.onData(session, stream, event.data)
+        return
+      case HEADERS:
+        // The first content may come along with the head.
+        events.onHeaders(session, stream, event.headers ?? [], event.fin === true && event.data === undefined)
+        if (event.data !== undefined) events.onData(session, stream, event.data)
+        return
+      case FINISHED:
+        return events.onFinished(session, stream)
+      case RESET:
+        if (this.#foreignResets.match(session, stream, event.meta?.errorCode)) return
+        return events.onReset(session, stream, event.meta?.errorCode ?? 0)
+      case STREAM_BLOCKED:
+        return events.onBlocked(session, stream)
+      case DRAIN:
+        return this.#noteDrain(session, stream)
+      case WRITE_READY:
+        return events.onAdmission()
+      case NEW_SESSION:
+        return events.onSession(session, event.meta?.remoteAddr ?? '', event.meta?.remotePort ?? 0)
+      case HANDSHAKE_COMPLETE:
+        return events.onHandshake(session)
+      case SESSION_CLOSE:
+        return events.onSessionClose(session, event.meta?.errorCode, event.meta?.errorReason ?? '')
+      case ERROR:
+        return this.#onError(event)
+      case SHUTDOWN_COMPLETE:
+        // Of the first thread; joining waits for the others.
+        return this.#ended.resolve()
+      default:
+    }
+  }
+
+  #onError({ connHandle: session, streamId: stream, meta }: NativeEvent): void {
+    if (meta?.errorCategory === 'runtime')
+      return this.#events.onFault(new Error(meta.errorReason ?? 'native fault'))
+    // Errors of a whole connection are followed by its SESSION_CLOSE.
+    if (stream < 0) return
+    if (stream % 4 === 1) {
+      this.#foreignResets.forget(session, stream - 1)
+      return this.#events.onMark(session, stream - 1)
+    }
+    this.#events.onStreamError(session, stream, meta?.errorReason ?? 'stream error')
+  }
+
+  #noteDrain(session: number, stream: number): void {
+    const key = `${session}:${stream}`
+    const seen = this.#drains.get(key)
+    if (seen === undefined) this.#drains.set(key, { session, stream, count: 1 })
+    else seen.count++
+  }
+
+  /**
+   * The addon says DRAIN when a blocked stream becomes writable and again when nothing is left to write. Both
+   * look alike, but the first kind comes at most once per batch, so that two of them mean "nothing is left".
+   */
+  #dispatchDrains(): void {
+    for (const { session, stream, count } of this.#drains.values()) {
+      this.#events.onRoom(session, stream, count > 1)
+    }
+    this.#drains.clear()
+  }
+}
+
+const MARK = Buffer.alloc(1)
+
+/**
+ * Closing a stream that still had bytes to write makes the addon report a RESET, without the thread's number in
+ * the session: it would name another client's stream. Such an event is expected between the close and its mark.
+ */
+class ForeignResets {
+  readonly #expected = new Map<string, number>()
+
+  expect(session: number, stream: number, code: number): void {
+    this.#expected.set(keyOf(session, stream), code)
+  }
+
+  forget(session: number, stream: number): void {
+    if (this.#expected.size > 0) this.#expected.delete(keyOf(session, stream))
+  }
+
+  /** True when the event answers a close of ours on another thread. */
+  match(session: number, stream: number, code: number | undefined): boolean {
+    const key = keyOf(session, stream)
+    if (this.#expected.size === 0 || this.#expected.get(key) !== code) return false
+    return this.#expected.delete(key)
+  }
+}
+
+function keyOf(session: number, stream: number): string {
+  return `${session & LOCAL_HANDLE_MASK}:${stream}`
+}
