@@ -17,7 +17,7 @@ import { ConnectionLimits } from './connection-limits.ts'
 import type { Admission, ConnectionLimitsOptions, LimitReason } from './connection-limits.ts'
 import { readClientHello, readProxyHeader } from './hello-reader.ts'
 import type { HelloOutcome, ProxyHeaderOutcome } from './hello-reader.ts'
-import type { HostMap, Route } from './host-map.ts'
+import type { HostMap, PassTarget, Route } from './host-map.ts'
 import type { InboundRules } from './inbound-rules.ts'
 import { passThrough } from './passthrough.ts'
 import type { Splice } from './passthrough.ts'
@@ -84,6 +84,7 @@ export type DropReason =
   | 'closing'
 
 const KEEP_ALIVE_DELAY_MS = 60_000
+const PASS_WARNING_PERIOD_MS = 60_000
 
 export class Gate {
   readonly #options: GateOptions
@@ -95,6 +96,7 @@ export class Gate {
   #rules: InboundRules
   #hosts: HostMap
   #closed = false
+  #nextPassWarningMs = -Infinity
 
   /** @throws EndpointError `config_invalid` for a balancer that is no CIDR. */
   constructor(options: GateOptions, rules: InboundRules, hosts: HostMap, deps: GateDependencies) {
@@ -128,15 +130,11 @@ export class Gate {
     if (peer === undefined) return this.#drop(socket, 'ended_early')
     const admission = this.#limits.admit()
     if (typeof admission === 'string') return this.#drop(socket, admission)
-    socket.once('close', () => admission.release())
     socket.setNoDelay(true)
     socket.setKeepAlive(true, KEEP_ALIVE_DELAY_MS)
     this.#own.add(socket)
     const arrival = new Arrival(socket, admission, peer.address, socket.remotePort ?? 0)
-    socket.once('close', () => {
-      this.#own.delete(socket)
-      arrival.settle()
-    })
+    socket.once('close', () => this.#onClose(arrival))
     arrival.deadline = this.#deps.clock.after(this.#options.helloTimeoutMs, () =>
       this.#end(arrival, 'hello_timeout'),
     )
@@ -151,6 +149,13 @@ export class Gate {
   close(): void {
     this.#closed = true
     for (const socket of this.#own) socket.destroy()
+  }
+
+  /** However a socket ends, and whoever has it by then. */
+  #onClose(arrival: Arrival): void {
+    this.#own.delete(arrival.socket)
+    arrival.admission.release()
+    if (arrival.settle()) this.#deps.counters.count('gate_dropped', this.#closed ? 'closing' : 'ended_early')
   }
 
   #isBalancer(address: string): boolean {
@@ -237,9 +242,17 @@ export class Gate {
       },
       onFailed: (code) => {
         this.#deps.counters.count('gate_dropped', 'pass_failed')
-        this.#deps.log.warn({ code, to: route.to }, 'a server behind the gate cannot be reached')
+        this.#warnOfPassFailure(code, route.to)
       },
     })
+  }
+
+  /** Seldom: strangers choose how often this happens. */
+  #warnOfPassFailure(code: string, to: PassTarget): void {
+    const now = this.#deps.clock.now()
+    if (now < this.#nextPassWarningMs) return
+    this.#nextPassWarningMs = now + PASS_WARNING_PERIOD_MS
+    this.#deps.log.warn({ code, to }, 'a server behind the gate cannot be reached')
   }
 
   #onNotTls(arrival: Arrival): void {
@@ -282,12 +295,14 @@ class Arrival {
     this.remotePort = remotePort
   }
 
-  /** Nothing more is read or timed here. Idempotent. */
-  settle(): void {
+  /** Nothing more is read or timed here. Says whether something was. */
+  settle(): boolean {
+    const wasPending = this.deadline !== undefined
     this.deadline?.cancel()
     this.stop?.()
     this.deadline = undefined
     this.stop = undefined
+    return wasPending
   }
 }
 

@@ -47,16 +47,21 @@ export function readAhead<Verdict>(
     return buffer.subarray(0, length)
   }
 
+  let stopped = false
   const stop = (): void => {
+    stopped = true
     socket.off('readable', onReadable)
     socket.off('end', onEnd)
     socket.off('close', onEnd)
   }
   const onEnd = (): void => {
+    // A listener that is removed while its event runs is called all the same.
+    if (stopped) return
     stop()
     onEnded()
   }
   const onReadable = (): void => {
+    if (stopped) return
     const fresh = socket.read() as Buffer | null
     if (fresh === null) return
     const bytes = collect(fresh)

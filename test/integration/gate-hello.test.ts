@@ -193,6 +193,7 @@ describe('peers that do not finish', () => {
     }
     expect(clock.pending).toBe(0)
     expect(harness.accepted).toEqual([])
+    expect(harness.counters.snapshot()['gate_dropped{ended_early}']).toBe(3)
   })
 
   it('cost no CPU while they wait, and little for each byte', async () => {
@@ -230,7 +231,7 @@ it('ends what it holds at close, and leaves what it gave away', async () => {
   expect((await readNext(served, 5)).toString()).toBe('still')
   const late = await openTcp({ port: harness.port, host: '127.0.0.1' })
   await readToClose(late)
-  expect(harness.counters.snapshot()['gate_dropped{closing}']).toBe(1)
+  expect(harness.counters.snapshot()['gate_dropped{closing}']).toBe(2)
   served.destroy()
   await once(served, 'close')
 })
