@@ -28,6 +28,7 @@ import * as map from './lane-options.ts'
 import type { ListenAddress } from './lane-messages.ts'
 import type { Log } from './log.ts'
 import { IdleMonitor } from './relay/idle-monitor.ts'
+import { socketEnd } from './relay/socket-end.ts'
 import { relayStreams } from './relay/stream-relay.ts'
 import { answerPlainHttp } from './service/plain-http.ts'
 import { createWebSite } from './service/web-site.ts'
@@ -218,9 +219,8 @@ async function openIcmpEgress(
 
 /** Joins a connection that is not ours to the server that it is for. */
 async function splice(client: Socket, upstream: Socket, idleMonitor: IdleMonitor): Promise<void> {
-  const end = (socket: Socket) => ({ io: socket, reset: () => void socket.resetAndDestroy() })
   const options = { idleMonitor, idleTimeoutMs: PASS_IDLE_MS, signal: new AbortController().signal }
-  await relayStreams(end(client), end(upstream), options)
+  await relayStreams(socketEnd(client), socketEnd(upstream), options)
 }
 
 function destroyRooms(rooms: Rooms, reason: Error): void {

@@ -2,7 +2,8 @@
 import type { Socket } from 'node:net'
 import type { Counters } from '../counters.ts'
 import type { IdleMonitor } from '../relay/idle-monitor.ts'
-import { relayStreams, type RelayEnd } from '../relay/stream-relay.ts'
+import { socketEnd } from '../relay/socket-end.ts'
+import { relayStreams } from '../relay/stream-relay.ts'
 import type { Forwarder, OpenTunnel, TunnelContext, TunnelEnd } from '../tunnel/forwarder.ts'
 import type { TunnelStream } from '../tunnel/session.ts'
 import type { Target } from '../wire/target.ts'
@@ -37,8 +38,11 @@ class TcpTunnel implements OpenTunnel {
 
   run(stream: TunnelStream): Promise<TunnelEnd> {
     const { idleTimeoutMs, idleMonitor } = this.#options
-    const target: RelayEnd = { io: this.#socket, reset: () => this.#socket.resetAndDestroy() }
-    return relayStreams(stream, target, { idleTimeoutMs, idleMonitor, signal: this.#context.signal })
+    return relayStreams(stream, socketEnd(this.#socket), {
+      idleTimeoutMs,
+      idleMonitor,
+      signal: this.#context.signal,
+    })
   }
 
   destroy(): void {

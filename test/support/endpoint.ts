@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { pino } from 'pino'
 import { loadSettings } from '../../src/config/load.ts'
 import { Supervisor } from '../../src/supervisor.ts'
-import { makeCertificate } from './certificate.ts'
+import { testCertificate } from './certificate.ts'
 
 export const USER = { username: 'premium', password: 'p:w"x' }
 
@@ -56,7 +56,7 @@ export async function writeEndpointFiles(
   listen = '127.0.0.1:0',
 ): Promise<{ vpn: string; hosts: string }> {
   const { protocols = ['http1', 'http2'], allowPrivate = true } = options
-  const { cert, key } = await makeCertificate()
+  const { cert, key } = testCertificate()
   const vpn = join(directory, 'vpn.toml')
   const hosts = join(directory, 'hosts.toml')
   const lines = [
@@ -73,7 +73,9 @@ export async function writeEndpointFiles(
     writeFile(join(directory, 'key.pem'), key, { mode: 0o600 }),
     writeFile(vpn, lines.join('\n')),
     writeFile(hosts, options.hosts ?? DEFAULT_HOSTS),
-    writeFile(join(directory, 'credentials.toml'), options.credentials ?? DEFAULT_CREDENTIALS, { mode: 0o600 }),
+    writeFile(join(directory, 'credentials.toml'), options.credentials ?? DEFAULT_CREDENTIALS, {
+      mode: 0o600,
+    }),
     options.rules === undefined ? undefined : writeFile(join(directory, 'rules.toml'), options.rules),
   ])
   return { vpn, hosts }
@@ -101,7 +103,10 @@ export async function startEndpoint(options: EndpointOptions = {}): Promise<Test
     logs,
     waitForStats: (holds) => poll(() => supervisor.stats(), holds),
     waitForLog: async (holds) => {
-      const line = await poll(async () => logs.find(holds), (found) => found !== undefined)
+      const line = await poll(
+        async () => logs.find(holds),
+        (found) => found !== undefined,
+      )
       return line ?? {}
     },
     [Symbol.asyncDispose]: async () => {

@@ -48,7 +48,11 @@ export class H2Client implements AsyncDisposable {
   }
 
   /** Sends a CONNECT without waiting for the answer. */
-  request(authority: string, headers: Record<string, string> = {}, options: { endStream?: boolean } = {}): ClientHttp2Stream {
+  request(
+    authority: string,
+    headers: Record<string, string> = {},
+    options: { endStream?: boolean } = {},
+  ): ClientHttp2Stream {
     const stream = this.session.request(
       {
         ':method': 'CONNECT',

@@ -15,6 +15,15 @@ export interface Nginx extends AsyncDisposable {
 }
 
 const BINARY = '/usr/sbin/nginx'
+/** What Mozilla's generator writes for `intermediate`, which most operators copy. */
+const CIPHERS = [
+  'ECDHE-ECDSA-AES128-GCM-SHA256',
+  'ECDHE-RSA-AES128-GCM-SHA256',
+  'ECDHE-ECDSA-AES256-GCM-SHA384',
+  'ECDHE-RSA-AES256-GCM-SHA384',
+  'ECDHE-ECDSA-CHACHA20-POLY1305',
+  'ECDHE-RSA-CHACHA20-POLY1305',
+].join(':')
 const PATIENCE_MS = 10_000
 
 /** For `describe.skipIf`: tests that need nginx say so when it is missing. */
@@ -54,7 +63,7 @@ http {
   server {
     listen 127.0.0.1:${port} ssl http2; server_name localhost; root ${root}; index index.html;
     ssl_certificate ${join(directory, 'cert.pem')}; ssl_certificate_key ${join(directory, 'key.pem')};
-    ssl_protocols TLSv1.2 TLSv1.3; ${tables}
+    ssl_protocols TLSv1.2 TLSv1.3; ssl_prefer_server_ciphers off; ssl_ciphers ${CIPHERS}; ${tables}
   }
 }
 `

@@ -1,0 +1,31 @@
+/** Reading streams in tests. */
+import type { Readable } from 'node:stream'
+
+/** Everything up to the end. Rejects when the stream is destroyed before. */
+export async function readAll(stream: Readable): Promise<Buffer> {
+  const chunks: Buffer[] = []
+  for await (const chunk of stream) chunks.push(chunk as Buffer)
+  return Buffer.concat(chunks)
+}
+
+/** At least `bytes` bytes, all that arrived by then; the stream can be read on. */
+export function readBytes(stream: Readable, bytes: number): Promise<Buffer> {
+  const { promise, resolve, reject } = Promise.withResolvers<Buffer>()
+  const chunks: Buffer[] = []
+  let received = 0
+  const onData = (chunk: Buffer): void => {
+    chunks.push(chunk)
+    received += chunk.length
+    if (received >= bytes) settle(() => resolve(Buffer.concat(chunks)))
+  }
+  const onClose = (): void => settle(() => reject(new Error(`closed after ${received} of ${bytes} bytes`)))
+  const settle = (finish: () => void): void => {
+    stream.off('data', onData)
+    stream.off('close', onClose)
+    stream.pause()
+    finish()
+  }
+  stream.on('data', onData)
+  stream.on('close', onClose)
+  return promise
+}
