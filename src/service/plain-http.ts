@@ -30,8 +30,19 @@ export function answerPlainHttp(
 ): void {
   const { clock, counters } = deps
   const reader = new HeadReader()
+  let started = false
   let timer = clock.after(options.headTimeoutMs, () => socket.destroy())
   const onData = (chunk: Buffer): void => {
+    const first = chunk[0]
+    if (!started && first !== undefined && isTlsToNginx(first)) {
+      socket.off('data', onData)
+      counters.count('plain_http_requests', 'broken_tls')
+      // An old hello that is not whole yet is waited for; anything else ends without a word.
+      if (isOldHello(chunk)) socket.resume()
+      else socket.destroy()
+      return
+    }
+    started = true
     const verdict = reader.push(chunk)
     if (verdict === undefined) return
     socket.off('data', onData)
@@ -44,6 +55,16 @@ export function answerPlainHttp(
   socket.on('error', ignoreError)
   socket.once('end', () => socket.end())
   socket.once('close', () => timer.cancel())
+}
+
+/** nginx hands a connection to OpenSSL when its first byte begins a TLS record or an SSLv2 hello. */
+function isTlsToNginx(first: number): boolean {
+  return first === 0x16 || first >= 0x80
+}
+
+/** SSLv2 hello: two bytes of length, then 1. */
+function isOldHello(chunk: Buffer): boolean {
+  return chunk.length < 3 || (chunk.readUInt8(0) >= 0x80 && chunk[2] === 1)
 }
 
 /** A whole HTTP/1.1 answer with an error page, which announces the end of the connection. */

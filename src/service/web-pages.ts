@@ -61,7 +61,7 @@ export function errorPage(status: number, userAgent = '', special?: SpecialError
   return page
 }
 
-/** What follows the version in a status line; nginx words some in its own way. */
+/** What follows the status in a status line: nginx's words, empty for what is not an error. */
 export function reasonPhrase(status: number): string {
   return status === 302 ? 'Moved Temporarily' : (TITLES[status] ?? '')
 }
