@@ -28,7 +28,7 @@ import * as map from './lane-options.ts'
 import type { ListenAddress } from './lane-messages.ts'
 import type { Log } from './log.ts'
 import { IdleMonitor } from './relay/idle-monitor.ts'
-import { socketEnd } from './relay/socket-end.ts'
+import { tcpEnd } from './relay/tcp-end.ts'
 import { relayStreams } from './relay/stream-relay.ts'
 import { answerPlainHttp } from './service/plain-http.ts'
 import { createWebSite } from './service/web-site.ts'
@@ -220,7 +220,7 @@ async function openIcmpEgress(
 /** Joins a connection that is not ours to the server that it is for. */
 async function splice(client: Socket, upstream: Socket, idleMonitor: IdleMonitor): Promise<void> {
   const options = { idleMonitor, idleTimeoutMs: PASS_IDLE_MS, signal: new AbortController().signal }
-  await relayStreams(socketEnd(client), socketEnd(upstream), options)
+  await relayStreams(tcpEnd(client), tcpEnd(upstream), options)
 }
 
 function destroyRooms(rooms: Rooms, reason: Error): void {

@@ -2,7 +2,7 @@
 import type { Socket } from 'node:net'
 import type { Counters } from '../counters.ts'
 import type { IdleMonitor } from '../relay/idle-monitor.ts'
-import { socketEnd } from '../relay/socket-end.ts'
+import { tcpEnd } from '../relay/tcp-end.ts'
 import { relayStreams } from '../relay/stream-relay.ts'
 import type { Forwarder, OpenTunnel, TunnelContext, TunnelEnd } from '../tunnel/forwarder.ts'
 import type { TunnelStream } from '../tunnel/session.ts'
@@ -38,7 +38,7 @@ class TcpTunnel implements OpenTunnel {
 
   run(stream: TunnelStream): Promise<TunnelEnd> {
     const { idleTimeoutMs, idleMonitor } = this.#options
-    return relayStreams(stream, socketEnd(this.#socket), {
+    return relayStreams(stream, tcpEnd(this.#socket), {
       idleTimeoutMs,
       idleMonitor,
       signal: this.#context.signal,

@@ -1,0 +1,23 @@
+/** A TCP socket as an end of the relay: a reset is RST. */
+import type { Socket } from 'node:net'
+import type { RelayEnd } from './stream-relay.ts'
+
+/**
+ * Sends RST and destroys `socket`. While the FIN of `end()` is under way libuv refuses that (`uv_tcp_close_reset`
+ * returns EINVAL), and Node then neither closes the descriptor nor emits 'close' (`_destroy` in lib/net.js), so
+ * the reset waits for the FIN. It is on its way once nothing is left to write, and does not depend on the peer.
+ */
+function resetSocket(socket: Socket): void {
+  const finishing = socket.writableEnded && !socket.writableFinished && socket.writableLength === 0
+  if (!finishing || socket.destroyed) socket.resetAndDestroy()
+  else if (socket.listenerCount('finish', resetFinished) === 0) socket.once('finish', resetFinished)
+}
+
+function resetFinished(this: Socket): void {
+  this.resetAndDestroy()
+}
+
+/** The socket must have an error listener of its own. */
+export function tcpEnd(socket: Socket): RelayEnd {
+  return { io: socket, reset: () => resetSocket(socket) }
+}
