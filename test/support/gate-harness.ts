@@ -99,7 +99,8 @@ export async function startGate(options: GateHarnessOptions = {}): Promise<GateH
       },
     },
   )
-  const server = createServer((socket) => {
+  // As the lane does.
+  const server = createServer({ allowHalfOpen: true }, (socket) => {
     sockets.add(socket)
     socket.once('close', () => sockets.delete(socket))
     gate.accept(socket)
