@@ -69,7 +69,7 @@ export class Http2Request implements TunnelRequest, TunnelStream, Lingering {
       const controller = new AbortController()
       this.#abort = controller
       if (this.#stream.destroyed) controller.abort()
-      else this.#stream.once('close', () => this.#finished || controller.abort())
+      else this.#stream.once('close', () => this.#isFinished() || controller.abort())
     }
     return this.#abort.signal
   }
@@ -120,6 +120,11 @@ export class Http2Request implements TunnelRequest, TunnelStream, Lingering {
     if (this.closed || this.#stream.headersSent) return
     this.#stream.respond({ ...(headers as OutgoingHttpHeaders), ':status': status }, options)
     if (options.endStream) this.#discardRest()
+  }
+
+  #isFinished(): boolean {
+    const { readableEnded, writableFinished, rstCode } = this.#stream
+    return this.#finished || (readableEnded && writableFinished && rstCode === constants.NGHTTP2_NO_ERROR)
   }
 
   #discardRest(): void {

@@ -1,0 +1,40 @@
+/** Documents name files that exist, and the decisions are numbered without gaps. */
+import { existsSync, globSync, readFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { describe, expect, it } from 'vitest'
+import { REFUSAL_CODES } from '../../src/errors.ts'
+
+const ROOT = join(import.meta.dirname, '../..')
+const DOCUMENTS = ['README.md', 'CONTRIBUTING.md', 'CHANGELOG.md', ...globSync('docs/**/*.md', { cwd: ROOT })]
+/** `src/...`, `test/...`, `docs/...`, `scripts/...` in backquotes; a `*` or an ellipsis is not a file. */
+const QUOTED_PATH = /`((?:src|test|docs|scripts)\/[\w./-]*\w\/?)`/g
+const LINK = /\]\(([^)#:]+)\)/g
+
+describe.each(DOCUMENTS)('%s', (document) => {
+  const text = readFileSync(join(ROOT, document), 'utf8')
+
+  it('names files that exist', () => {
+    const quoted = [...text.matchAll(QUOTED_PATH)].map((match) => match[1] ?? '')
+    const linked = [...text.matchAll(LINK)].map((match) => join(dirname(document), match[1] ?? ''))
+    expect([...quoted, ...linked].filter((path) => !existsSync(join(ROOT, path)))).toEqual([])
+  })
+})
+
+describe('documents', () => {
+  it('number the decisions without gaps', () => {
+    const numbers = globSync('docs/decisions/*.md', { cwd: ROOT })
+      .map((path) => Number(/(\d+)-/.exec(path)?.[1]))
+      .toSorted((a, b) => a - b)
+    expect(numbers).toEqual(numbers.map((_, index) => index + 1))
+  })
+
+  it('explain every code that a request is refused with, and no other', () => {
+    const protocol = readFileSync(join(ROOT, 'docs/protocol.md'), 'utf8')
+    const table = protocol.slice(
+      protocol.indexOf('## Answers to a CONNECT'),
+      protocol.indexOf('## Where documents'),
+    )
+    const codes = [...table.matchAll(/^\| `(\w+)` \|/gm)].map((match) => match[1])
+    expect(codes.toSorted()).toEqual(REFUSAL_CODES.toSorted())
+  })
+})
