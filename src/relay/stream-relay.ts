@@ -48,7 +48,9 @@ export interface RelayOutcome {
 const BATCH_BELOW_BYTES = 32_768
 /** What a target may still send to a client that left in order, before it is reset. */
 const DISCARD_LIMIT_BYTES = 1_048_576
-/** How long such a target may take to end its side. */
+/** How long a target may take nothing of what a client that left has sent. */
+const FLUSH_MS = 60_000
+/** How long a target that has it all may take to end its side. */
 const LINGER_MS = 5000
 
 function ignoreError(): void {
@@ -222,7 +224,11 @@ class StreamRelay {
     return 2 * read - this.#client.io.writableLength - this.#target.io.writableLength
   }
 
-  readonly #onAbort = (): void => this.#stop('aborted', 'cancel')
+  readonly #onAbort = (): void => {
+    // A transport also aborts when the client's stream closes: 'close', which is about to come here, knows better.
+    const closing = this.#client.io.destroyed && !this.#clientClosed
+    if (!closing) this.#stop('aborted', 'cancel')
+  }
 
   readonly #onIdle = (): void => this.#stop('idle', 'cancel')
 
@@ -263,6 +269,7 @@ class StreamRelay {
     if (this.#targetClosed) return this.#stop('ended')
     // Nobody will drain what the target was paused for.
     this.#target.io.resume()
+    this.#limit(Math.min(FLUSH_MS, this.#options.idleTimeoutMs), this.#activity)
     this.#settle()
   }
 
@@ -283,8 +290,13 @@ class StreamRelay {
    * target's data with RST and drop what it has not delivered yet, so the target gets a moment to end.
    */
   #linger(): void {
+    this.#limit(LINGER_MS, () => 0)
+  }
+
+  /** Replaces the idle limit when the client is gone. */
+  #limit(timeoutMs: number, activity: () => number): void {
     this.#watch?.cancel()
-    this.#watch = this.#options.idleMonitor.watch(LINGER_MS, () => 0, this.#onGivenUp)
+    this.#watch = this.#options.idleMonitor.watch(timeoutMs, activity, this.#onGivenUp)
   }
 
   /** The one way out. With `reset` neither stream is left as it is: the client gets it, the target is cancelled. */

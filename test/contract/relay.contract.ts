@@ -135,6 +135,8 @@ export function describeRelay(
       monitor = new IdleMonitor(clock)
       cut = new AbortController()
       before = countListeners(pair.clientEnd.io, pair.targetEnd.io)
+      // As transports do: the signal of a request fires when its stream is gone.
+      pair.clientEnd.io.once('close', () => cut.abort())
       closed = Promise.all([whenClosed(pair.clientEnd.io), whenClosed(pair.targetEnd.io)])
     })
 
