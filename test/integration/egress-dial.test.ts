@@ -1,0 +1,347 @@
+/** What `TcpEgress` does with real sockets on loopback, and what it leaves behind: nothing. */
+import { getEventListeners, once } from 'node:events'
+import { execFile } from 'node:child_process'
+import type { Socket } from 'node:net'
+import { duplexPair } from 'node:stream'
+import { promisify } from 'node:util'
+import { pino } from 'pino'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { Counters } from '../../src/counters.ts'
+import { AddressPolicy } from '../../src/egress/address-policy.ts'
+import { TcpEgress, type DialPolicy, type DialResolver } from '../../src/egress/dial.ts'
+import { OutboundRules } from '../../src/egress/outbound-rules.ts'
+import { CheckForwarder } from '../../src/forward/check.ts'
+import { TcpForwarder } from '../../src/forward/tcp.ts'
+import { IdleMonitor } from '../../src/relay/idle-monitor.ts'
+import { parseIpAddress, type IpAddress } from '../../src/wire/ip-address.ts'
+import type { TunnelContext } from '../../src/tunnel/forwarder.ts'
+import type { Target } from '../../src/wire/target.ts'
+import { FakeClock } from '../support/fake-clock.ts'
+import { SilentListener } from '../support/silent-listener.ts'
+import { findClosedPort, openEcho, openRequestResponder } from '../support/targets.ts'
+
+const TIMEOUT_MS = 30_000
+const loopback = new AddressPolicy({ allowPrivate: true, ipv6: true })
+const anything: DialPolicy = { refusal: () => undefined }
+const internet = new AddressPolicy({ allowPrivate: false, ipv6: true })
+
+let clock: FakeClock
+let counters: Counters
+let abort: AbortController
+
+beforeEach(() => {
+  clock = new FakeClock()
+  counters = new Counters()
+  abort = new AbortController()
+})
+afterEach(async () => {
+  await untilNoSockets()
+  expect(clock.pending).toBe(0)
+  expect(getEventListeners(abort.signal, 'abort')).toHaveLength(0)
+})
+
+function addresses(...texts: string[]): IpAddress[] {
+  return texts.map((text) => parseIpAddress(text)).filter((each) => each !== undefined)
+}
+
+function resolvesTo(...texts: string[]): DialResolver {
+  return { resolve: () => Promise.resolve(addresses(...texts)) }
+}
+
+const neverResolves: DialResolver = {
+  resolve: (_host, { signal }) =>
+    new Promise((_resolve, reject) => signal.addEventListener('abort', () => reject(signal.reason))),
+}
+
+interface Given {
+  policy?: DialPolicy
+  rules?: OutboundRules
+  resolver?: DialResolver
+}
+
+function egress({ policy = loopback, rules, resolver = neverResolves }: Given = {}): TcpEgress {
+  return new TcpEgress({ policy, resolver, clock, counters, ...(rules === undefined ? {} : { rules }) })
+}
+
+function dial(target: Target, given: Given = {}): Promise<Socket> {
+  return egress(given).dial(target, { signal: abort.signal, timeoutMs: TIMEOUT_MS })
+}
+
+function literal(address: string, port: number): Target {
+  return { kind: 'address', address, family: address.includes(':') ? 6 : 4, port }
+}
+
+function name(port: number): Target {
+  return { kind: 'name', host: 'name.test', port }
+}
+
+async function codeOf(dialled: Promise<Socket>): Promise<string> {
+  try {
+    const socket = await dialled
+    socket.destroy()
+    return 'connected'
+  } catch (error) {
+    return error instanceof Error && 'code' in error ? String(error.code) : String(error)
+  }
+}
+
+/** Sockets that this process holds, in whatever state. */
+function openSockets(): number {
+  return process.getActiveResourcesInfo().filter((kind) => kind.startsWith('TCPSocket')).length
+}
+
+async function untilNoSockets(): Promise<void> {
+  while (openSockets() > 0) await new Promise(setImmediate)
+}
+
+describe('a connection', () => {
+  it('is half-open, without delay, and has an error listener', async () => {
+    await using target = await openEcho()
+    const socket = await dial(literal('127.0.0.1', target.port))
+    expect(socket.allowHalfOpen).toBe(true)
+    expect(socket.listenerCount('error')).toBe(1)
+    expect(socket.listenerCount('connect')).toBe(0)
+    socket.end('x')
+    const [chunk] = (await once(socket, 'data')) as [Buffer]
+    expect(chunk.toString()).toBe('x')
+    await once(socket, 'close')
+  })
+
+  it('goes to the first address that answers and leaves nothing of the others', async () => {
+    await using target = await openEcho('127.0.0.3')
+    const socket = await dial(name(target.port), {
+      resolver: resolvesTo('::1', '127.0.0.2', '127.0.0.3', '127.0.0.4'),
+    })
+    expect(socket.remoteAddress).toBe('127.0.0.3')
+    socket.destroy()
+  })
+
+  it('reaches an IPv4-mapped literal over IPv4', async () => {
+    await using target = await openEcho()
+    const socket = await dial(literal('::ffff:127.0.0.1', target.port))
+    expect(socket.remoteFamily).toBe('IPv4')
+    socket.destroy()
+  })
+})
+
+describe('an address that does not answer', () => {
+  it('gives way to the next after 250 ms', async () => {
+    await using target = await openEcho()
+    await using silent = await SilentListener.open('127.0.0.2', target.port)
+    const held = openSockets()
+    const dialled = dial(name(silent.port), { resolver: resolvesTo('127.0.0.2', '127.0.0.1') })
+    while (clock.pending < 2) await new Promise(setImmediate)
+    clock.advance(249)
+    expect(openSockets()).toBe(held + 1)
+    clock.advance(1)
+    const socket = await dialled
+    expect(socket.remoteAddress).toBe('127.0.0.1')
+    // The loser is gone: what is left is this connection, both ends of it.
+    while (openSockets() > held + 2) await new Promise(setImmediate)
+    socket.destroy()
+  })
+
+  it('is target_timeout in the end', async () => {
+    await using silent = await SilentListener.open('127.0.0.1')
+    const code = codeOf(dial(literal('127.0.0.1', silent.port)))
+    clock.advance(TIMEOUT_MS)
+    expect(await code).toBe('target_timeout')
+  })
+
+  it('is dropped when the signal fires', async () => {
+    await using silent = await SilentListener.open('127.0.0.1')
+    const held = openSockets()
+    const code = codeOf(dial(literal('127.0.0.1', silent.port)))
+    while (openSockets() === held) await new Promise(setImmediate)
+    abort.abort()
+    expect(await code).toBe('target_refused')
+    while (openSockets() > held) await new Promise(setImmediate)
+  })
+})
+
+describe('failures', () => {
+  it('is target_refused when nothing listens on any address', async () => {
+    const port = await findClosedPort()
+    expect(await codeOf(dial(literal('127.0.0.1', port)))).toBe('target_refused')
+    expect(await codeOf(dial(name(port), { resolver: resolvesTo('127.0.0.1', '127.0.0.2') }))).toBe(
+      'target_refused',
+    )
+  })
+
+  it('is target_unreachable without a route', async () => {
+    // The kernel has none for TCP to a multicast address, on every machine.
+    expect(await codeOf(dial(literal('ff02::1', 9), { policy: anything }))).toBe('target_unreachable')
+    const policy = new AddressPolicy({ allowPrivate: true, ipv6: false })
+    expect(await codeOf(dial(literal('::1', 9), { policy }))).toBe('target_unreachable')
+  })
+
+  it('says refused rather than unreachable when both happened', async () => {
+    const port = await findClosedPort()
+    for (const texts of [
+      ['ff02::1', '127.0.0.1'],
+      ['127.0.0.1', 'ff02::1'],
+    ]) {
+      const given = { policy: anything, resolver: resolvesTo(...texts) }
+      expect(await codeOf(dial(name(port), given))).toBe('target_refused')
+    }
+  })
+
+  it('is target_timeout when the name does not resolve in time', async () => {
+    const code = codeOf(dial(name(443)))
+    clock.advance(TIMEOUT_MS - 1)
+    expect(clock.pending).toBe(1)
+    clock.advance(1)
+    expect(await code).toBe('target_timeout')
+  })
+
+  it('gives up when the signal fires, before and during', async () => {
+    const code = codeOf(dial(name(443)))
+    abort.abort()
+    expect(await code).toBe('target_refused')
+    expect(await codeOf(dial(literal('127.0.0.1', 9)))).toBe('target_refused')
+  })
+
+  it('passes on what the resolver says', async () => {
+    const resolver = { resolve: () => Promise.reject(new Error('no such name')) }
+    await expect(dial(name(443), { resolver })).rejects.toThrow('no such name')
+  })
+})
+
+describe('policy and rules', () => {
+  it.each([
+    [['127.0.0.1'], 'target_loopback'],
+    [['::1', '127.0.0.1'], 'target_loopback'],
+    [['10.0.0.1'], 'target_private'],
+    [['127.0.0.1', '10.0.0.1'], 'target_private'],
+    [['::ffff:127.0.0.1'], 'target_loopback'],
+    [['64:ff9b::7f00:1'], 'target_loopback'],
+  ])('of a name with %j is %s', async (texts, code) => {
+    expect(await codeOf(dial(name(443), { policy: internet, resolver: resolvesTo(...texts) }))).toBe(code)
+    const [first = ''] = texts
+    if (texts.length === 1) expect(await codeOf(dial(literal(first, 443), { policy: internet }))).toBe(code)
+  })
+
+  it('skips the addresses of a name that are forbidden', async () => {
+    await using target = await openEcho()
+    const exemptions = [{ address: '127.0.0.1', port: target.port }]
+    const policy = new AddressPolicy({ allowPrivate: false, ipv6: true, exemptions })
+    const socket = await dial(name(target.port), { policy, resolver: resolvesTo('127.0.0.2', '127.0.0.1') })
+    expect(socket.remoteAddress).toBe('127.0.0.1')
+    socket.destroy()
+  })
+
+  it('denies by port before it resolves, and by address after', async () => {
+    await using target = await openEcho()
+    const rules = new OutboundRules({
+      rules: [
+        { destinationPort: '25', action: 'deny' },
+        { destinationCidr: '127.0.0.2/32', action: 'deny' },
+      ],
+      defaultAction: 'allow',
+    })
+    expect(await codeOf(dial(name(25), { rules }))).toBe('target_denied')
+    const denied = { rules, resolver: resolvesTo('127.0.0.2') }
+    expect(await codeOf(dial(name(target.port), denied))).toBe('target_denied')
+    const some = { rules, resolver: resolvesTo('127.0.0.2', '127.0.0.1') }
+    expect(await codeOf(dial(name(target.port), some))).toBe('connected')
+    expect(await codeOf(dial(literal('127.0.0.2', target.port), { rules }))).toBe('target_denied')
+  })
+})
+
+describe('without free descriptors', () => {
+  const DIAL_UNTIL_EXHAUSTED = `
+import net from 'node:net'
+import { once } from 'node:events'
+import { systemClock as clock } from './src/clock.ts'
+import { Counters } from './src/counters.ts'
+import { TcpEgress } from './src/egress/dial.ts'
+const server = net.createServer().listen(0, '127.0.0.1')
+await once(server, 'listening')
+const { port } = server.address()
+const counters = new Counters()
+const policy = { refusal: () => undefined }
+const egress = new TcpEgress({ policy, resolver: {}, clock, counters })
+const target = { kind: 'address', address: '127.0.0.1', family: 4, port }
+const options = { signal: new AbortController().signal, timeoutMs: 5000 }
+for (;;) {
+  const code = await egress.dial(target, options).then(() => undefined, (error) => error.code)
+  if (code === undefined) continue
+  console.log(JSON.stringify({ code, counted: counters.snapshot() }))
+  process.exit(0)
+}`
+
+  it('is target_refused and counted, and the process goes on', async () => {
+    const command = 'ulimit -n 64; exec "$0" --input-type=module -e "$1"'
+    const { stdout } = await promisify(execFile)(
+      'sh',
+      ['-c', command, process.execPath, DIAL_UNTIL_EXHAUSTED],
+      {
+        cwd: `${import.meta.dirname}/../..`,
+      },
+    )
+    expect(JSON.parse(stdout)).toEqual({
+      code: 'target_refused',
+      counted: { outbound_descriptors_exhausted: 1 },
+    })
+  })
+})
+
+const context = (): TunnelContext => ({
+  user: 'user',
+  sessionId: '1',
+  protocol: 'HTTP2',
+  log: pino({ level: 'silent' }),
+  signal: abort.signal,
+})
+
+function forwarder(): TcpForwarder {
+  const idleMonitor = new IdleMonitor(clock)
+  return new TcpForwarder({
+    dialer: egress(),
+    connectTimeoutMs: TIMEOUT_MS,
+    idleTimeoutMs: TIMEOUT_MS,
+    idleMonitor,
+    counters,
+  })
+}
+
+async function untilSocketsClosed(): Promise<void> {
+  while (counters.snapshot().outbound_tcp_sockets !== 0) await new Promise(setImmediate)
+}
+
+describe('the TCP forwarder', () => {
+  it('relays between the stream and the target and counts what is open', async () => {
+    await using target = await openRequestResponder((request) => Buffer.concat([request, request]))
+    const tcp = forwarder()
+    const tunnel = await tcp.open(literal('127.0.0.1', target.port), context())
+    expect(counters.snapshot()).toEqual({ outbound_tcp_sockets: 1 })
+    const [client, io] = duplexPair()
+    const end = tunnel.run({ io, reset: () => io.destroy() })
+    client.end('twice')
+    expect((await client.toArray()).join('')).toBe('twicetwice')
+    expect(await end).toEqual({ reason: 'ended', uplinkBytes: 5, downlinkBytes: 10 })
+    await untilSocketsClosed()
+  })
+
+  it('gives the target up when it does not run', async () => {
+    await using target = await openEcho()
+    const tunnel = await forwarder().open(literal('127.0.0.1', target.port), context())
+    tunnel.destroy()
+    tunnel.destroy()
+    await untilSocketsClosed()
+  })
+
+  it('rejects as the dialer does', async () => {
+    const port = await findClosedPort()
+    await expect(forwarder().open(literal('127.0.0.1', port), context())).rejects.toMatchObject({
+      code: 'target_refused',
+    })
+    expect(counters.snapshot()).toEqual({ outbound_tcp_sockets: 0 })
+  })
+})
+
+it('a health check ends at once', async () => {
+  const tunnel = await new CheckForwarder().open()
+  expect(tunnel.endsAtOnce).toBe(true)
+  tunnel.destroy()
+})
