@@ -35,7 +35,27 @@ export interface TestEndpoint extends AsyncDisposable {
   /** Waits for counters to satisfy `holds`; rejects with the last ones after 10 s. */
   waitForStats(holds: (stats: Record<string, number>) => boolean): Promise<Record<string, number>>
   waitForLog(holds: (line: Record<string, unknown>) => boolean): Promise<Record<string, unknown>>
+  /** The leak check: waits until no connection, session, stream, flow or socket towards a target is left. */
+  waitUntilFree(): Promise<Record<string, number>>
 }
+
+/** A table for tests that open more connections than one address may. */
+export const OPEN_EDGE = `[culvert.edge]
+handshakes_per_address = 10000
+handshakes_total = 10000
+connections_per_address = 10000
+connection_burst = 100000
+connection_rate = 100000
+`
+
+const HELD = [
+  'gate_connections',
+  'client_sessions{HTTP1}',
+  'client_sessions{HTTP2}',
+  'open_streams',
+  'outbound_tcp_sockets',
+  'outbound_udp_sockets',
+]
 
 const DEFAULT_HOSTS = `[[main_hosts]]
 hostname = "vpn.endpoint"
@@ -102,6 +122,11 @@ export async function startEndpoint(options: EndpointOptions = {}): Promise<Test
     files,
     logs,
     waitForStats: (holds) => poll(() => supervisor.stats(), holds),
+    waitUntilFree: () =>
+      poll(
+        () => supervisor.stats(),
+        (stats) => HELD.every((name) => stats[name] === 0),
+      ),
     waitForLog: async (holds) => {
       const line = await poll(
         async () => logs.find(holds),

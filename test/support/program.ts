@@ -35,6 +35,10 @@ export class Program implements AsyncDisposable {
     })
   }
 
+  get pid(): number {
+    return this.#child.pid ?? 0
+  }
+
   get finished(): Promise<Finished> {
     return this.#finished
   }

@@ -27,5 +27,6 @@ export function readBytes(stream: Readable, bytes: number): Promise<Buffer> {
   }
   stream.on('data', onData)
   stream.on('close', onClose)
+  stream.resume()
   return promise
 }

@@ -1,0 +1,96 @@
+/** The end by a signal, as clients see it over HTTP/2: GOAWAY first, then time for what is open. */
+import { once } from 'node:events'
+import http2 from 'node:http2'
+import { connect as connectTcp } from 'node:net'
+import { describe, expect, it } from 'vitest'
+import { USER } from '../support/endpoint.ts'
+import { EndpointProcess } from '../support/endpoint-process.ts'
+import { H2Client } from '../support/h2-client.ts'
+import { readAll, readBytes } from '../support/reading.ts'
+import { openEcho } from '../support/targets.ts'
+
+const grace = (seconds: number) => ({ tables: `[culvert]\nshutdown_grace_secs = ${seconds}\n` })
+const LONG = grace(3600)
+
+async function start(options: { tables: string }) {
+  const endpoint = await EndpointProcess.start(options)
+  const client = await H2Client.open({ port: endpoint.port, ...USER })
+  const goaway = once(client.session, 'goaway')
+  const closed = once(client.session, 'close')
+  return { endpoint, client, goaway, closed }
+}
+
+describe('the first signal', () => {
+  it('ends a session without streams at once, with GOAWAY', async () => {
+    const { endpoint, goaway, closed } = await start(LONG)
+    await using _ = endpoint
+    endpoint.program.signal('SIGTERM')
+    expect((await goaway)[0]).toBe(http2.constants.NGHTTP2_NO_ERROR)
+    await closed
+    expect((await endpoint.program.finished).code).toBe(0)
+  })
+
+  it('lets an open tunnel finish, and ends when it has', async () => {
+    await using echo = await openEcho()
+    const { endpoint, client, goaway, closed } = await start(LONG)
+    await using _ = endpoint
+    const { stream } = await client.connect(echo.authority)
+    stream.write('before')
+    await readBytes(stream, 6)
+    endpoint.program.signal('SIGTERM')
+    await goaway
+    const content = Buffer.alloc(1_000_000, 'after')
+    stream.end(content)
+    expect((await readAll(stream)).equals(content)).toBe(true)
+    await closed
+    expect((await endpoint.program.finished).code).toBe(0)
+    await expect.poll(() => echo.sockets.size).toBe(0)
+  })
+
+  it('refuses clients that connect again meanwhile', async () => {
+    await using echo = await openEcho()
+    const { endpoint, client, goaway } = await start(LONG)
+    await using _ = endpoint
+    const { stream } = await client.connect(echo.authority)
+    endpoint.program.signal('SIGTERM')
+    await goaway
+    const again = connectTcp({ port: endpoint.port, host: '127.0.0.1' })
+    await expect(once(again, 'connect')).rejects.toMatchObject({ code: 'ECONNREFUSED' })
+    expect(stream.destroyed).toBe(false)
+    endpoint.program.signal('SIGINT')
+    expect((await endpoint.program.finished).code).toBe(0)
+  })
+
+  it('ends open tunnels when the grace is over', async () => {
+    await using echo = await openEcho()
+    const { endpoint, client, closed } = await start(grace(1))
+    await using _ = endpoint
+    const { stream } = await client.connect(echo.authority)
+    stream.resume()
+    const signalledAt = performance.now()
+    endpoint.program.signal('SIGTERM')
+    await closed
+    expect(performance.now() - signalledAt).toBeGreaterThan(900)
+    const { code, stdout } = await endpoint.program.finished
+    expect(code).toBe(0)
+    // The session is told in the log before the end is.
+    const lines = stdout.trim().split('\n')
+    expect(lines.at(-1)).toContain('"ended"')
+    expect(stdout).toMatch(/"user":"premium".*"session ended"/)
+    await expect.poll(() => echo.sockets.size).toBe(0)
+  })
+})
+
+it('a second signal ends at once what is open', async () => {
+  await using echo = await openEcho()
+  const { endpoint, client, goaway, closed } = await start(LONG)
+  await using _ = endpoint
+  const { stream } = await client.connect(echo.authority)
+  stream.resume()
+  endpoint.program.signal('SIGINT')
+  await goaway
+  endpoint.program.signal('SIGTERM')
+  await closed
+  expect((await endpoint.program.finished).code).toBe(0)
+  await expect.poll(() => echo.sockets.size).toBe(0)
+})
