@@ -99,28 +99,30 @@ export interface AddressPolicyOptions {
 export class AddressPolicy {
   readonly #allowPrivate: boolean
   readonly #ipv6: boolean
-  readonly #exemptions: ReadonlySet<string>
+  /** Addresses by port: nearly every question is settled by the port. */
+  readonly #exemptions = new Map<number, Set<string>>()
 
   constructor(options: AddressPolicyOptions) {
     this.#allowPrivate = options.allowPrivate
     this.#ipv6 = options.ipv6
-    this.#exemptions = new Set(
-      options.exemptions?.map(({ address, port }) => exemptionKey(address, port)) ?? [],
-    )
+    for (const { address, port } of options.exemptions ?? []) {
+      const addresses = this.#exemptions.get(port) ?? new Set()
+      this.#exemptions.set(port, addresses.add(canonical(address)))
+    }
   }
 
   /** Why `address` may not be reached; undefined when it may. Text that is no address is `target_refused`. */
   refusal(address: string, port: number): RefusalCode | undefined {
-    if (this.#exemptions.size > 0 && this.#exemptions.has(exemptionKey(address, port))) return undefined
+    if (this.#exemptions.get(port)?.has(canonical(address)) === true) return undefined
     const bytes = ipBytes(address)
     if (bytes === undefined) return 'target_refused'
     const verdict = judge(address, bytes)
     if (verdict === 'never') return 'target_private'
     if (!this.#allowPrivate && verdict === 'loopback') return 'target_loopback'
     if (!this.#allowPrivate && verdict === 'private') return 'target_private'
+    if (this.#ipv6 || bytes.length === 4) return undefined
     // An IPv4-mapped address is reached over IPv4.
-    const overIpv6 = bytes.length === 16 && normalizePeerAddress(address)?.family === 6
-    return overIpv6 && !this.#ipv6 ? 'target_unreachable' : undefined
+    return normalizePeerAddress(address)?.family === 6 ? 'target_unreachable' : undefined
   }
 
   /**
@@ -133,6 +135,6 @@ export class AddressPolicy {
   }
 }
 
-function exemptionKey(address: string, port: number): string {
-  return `${normalizePeerAddress(address)?.address ?? address} ${port}`
+function canonical(address: string): string {
+  return normalizePeerAddress(address)?.address ?? address
 }
