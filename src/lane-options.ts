@@ -1,10 +1,16 @@
 /** From keys of the configuration to options of the rooms. No room knows a key; only this file does. */
+import { existsSync } from 'node:fs'
+import { tmpdir } from 'node:os'
 import type { HostSettings, Settings } from './config/settings.ts'
 import type { GateOptions } from './gate/gate.ts'
 import type { HostMapOptions } from './gate/host-map.ts'
 import type { OutboundRulesOptions } from './egress/outbound-rules.ts'
+import type { ListenAddress } from './lane-messages.ts'
+import type { SpillOptions } from './relay/spill-area.ts'
 import type { OriginAddress } from './service/origin-pool.ts'
 import type { WebSiteOptions } from './service/web-site.ts'
+import { HTTP3_DEFAULTS } from './transport/http3.ts'
+import type { Http3Options } from './transport/http3.ts'
 import type { Channel } from './tunnel/session.ts'
 import type { Certificate, TcpProtocol, TlsTerminatorOptions } from './transport/tls-terminator.ts'
 import type { ClientCredentials } from './users/directory.ts'
@@ -140,6 +146,36 @@ export function inboundRules({ rules }: Settings) {
       clientRandomPskKey: rule.client_random_psk_key,
       action: rule.action,
     })),
+  }
+}
+
+/** Undefined without `[listen_protocols.quic]`. The port is the one that TCP has got. */
+export function http3Options(settings: Settings, address: ListenAddress): Http3Options | undefined {
+  const { quic } = settings.vpn.listen_protocols
+  const [certificate] = certificates(settings)
+  if (quic === null || certificate === undefined) return undefined
+  return {
+    ...HTTP3_DEFAULTS,
+    host: address.address,
+    port: address.port,
+    cert: Buffer.from(certificate.cert),
+    key: Buffer.from(certificate.key),
+    maxUdpPayloadBytes: Math.min(quic.recv_udp_payload_size, quic.send_udp_payload_size),
+    initialMaxDataBytes: quic.initial_max_data,
+    maxStreamsBidi: quic.initial_max_streams_bidi,
+    disableActiveMigration: quic.disable_active_migration,
+  }
+}
+
+/** A disk rather than memory: `/tmp` often is the latter. */
+const SPILL_DIRECTORY = existsSync('/var/tmp') ? '/var/tmp' : tmpdir()
+
+export function spillOptions({ vpn }: Settings): SpillOptions {
+  const { http3 } = vpn.culvert
+  return {
+    directory: http3.spill_directory ?? SPILL_DIRECTORY,
+    memoryBytes: http3.upload_memory_per_stream,
+    budgetBytes: http3.upload_spill_per_user,
   }
 }
 

@@ -29,12 +29,15 @@ import type { ListenAddress } from './lane-messages.ts'
 import type { Log } from './log.ts'
 import { IdleMonitor } from './relay/idle-monitor.ts'
 import { tcpEnd } from './relay/tcp-end.ts'
+import { SpillArea } from './relay/spill-area.ts'
 import { relayStreams } from './relay/stream-relay.ts'
 import { answerPlainHttp } from './service/plain-http.ts'
 import { createWebSite } from './service/web-site.ts'
 import type { WebSite } from './service/web-site.ts'
 import { Http1Transport } from './transport/http1.ts'
 import { Http2Transport } from './transport/http2.ts'
+import { Http3Transport } from './transport/http3.ts'
+import type { Http3Options } from './transport/http3.ts'
 import { TlsTerminator } from './transport/tls-terminator.ts'
 import { AuthThrottle } from './tunnel/auth-throttle.ts'
 import { SessionRegistry } from './tunnel/session-registry.ts'
@@ -61,6 +64,9 @@ export class Lane {
   readonly #deps: LaneDependencies
   readonly #server: net.Server
   readonly #rooms: Rooms
+  #http3: Http3Transport | undefined
+  /** What HTTP/3 shows; it holds one certificate only. */
+  #http3Certificate = ''
   #closing: Promise<void> | undefined
 
   private constructor(deps: LaneDependencies, server: net.Server, rooms: Rooms) {
@@ -74,29 +80,75 @@ export class Lane {
   /** Resolves when connections are accepted. A failed start leaves nothing open. */
   static async open(settings: Settings, deps: LaneDependencies): Promise<Lane> {
     const rooms = await openRooms(settings, deps)
+    const server = net.createServer({ allowHalfOpen: true }, (socket) => rooms.gate.accept(socket))
     try {
       const { address, port } = settings.vpn.listen_address
-      const server = net.createServer({ allowHalfOpen: true }, (socket) => rooms.gate.accept(socket))
       server.listen({ host: address, port, backlog: LISTEN_BACKLOG })
       await once(server, 'listening')
-      return new Lane(deps, server, rooms)
+      const lane = new Lane(deps, server, rooms)
+      await lane.#openHttp3(settings)
+      return lane
     } catch (error) {
+      server.close()
       destroyRooms(rooms, new Error('start has failed'))
       throw error
     }
   }
 
-  /** Puts new hosts, certificates, users and rules in force, all or none. Throws when they cannot be used. */
-  apply(settings: Settings): void {
+  /** UDP on the port that TCP has got. Without the addon for this platform the other versions go on alone. */
+  async #openHttp3(settings: Settings): Promise<void> {
+    const options = map.http3Options(settings, this.address)
+    if (options === undefined) return
+    const { log } = this.#deps
+    const http3 = createHttp3(options, settings, this.#rooms, this.#deps)
+    const start = await http3.start()
+    if (start.kind === 'unavailable') {
+      return log.warn(
+        { err: start.error },
+        'HTTP/3 is not available on this platform; HTTP/1.1 and HTTP/2 are',
+      )
+    }
+    this.#http3 = http3
+    this.#http3Certificate = options.cert.toString() + options.key.toString()
+    if (start.driver === 'poll')
+      log.info('HTTP/3 runs without io_uring, which the kernel or a sandbox does not allow')
+    if (!start.keyDirectoryIsPrivate) {
+      log.warn(
+        'other users can read the directory for temporary files, where the HTTP/3 library keeps the key',
+      )
+    }
+    if (this.#rooms.inbound.needsRandom) {
+      log.warn(
+        'an inbound rule needs the client random, which QUIC does not show: every HTTP/3 client is denied',
+      )
+    }
+    if (new Set(map.certificates(settings).map(({ cert }) => cert)).size > 1) {
+      log.warn('HTTP/3 shows the certificate of the first main host under every name')
+    }
+  }
+
+  /** Puts new hosts, certificates, users and rules in force, all or none. Rejects when they cannot be used. */
+  async apply(settings: Settings): Promise<void> {
     const { tls, gate, tunnel } = this.#rooms
     const rules = new InboundRules(map.inboundRules(settings))
     const hosts = new HostMap(map.hostMap(settings))
     const outbound = new OutboundRules(map.outboundRules(settings))
     const directory = new Directory(map.clientCredentials(settings))
+    await this.#replaceHttp3Certificate(settings)
     tls.replaceCertificates(map.certificates(settings))
     gate.update({ rules, hosts })
+    this.#rooms.inbound = rules
     this.#rooms.policy.replaceRules(outbound)
     tunnel.replaceDirectory(directory)
+  }
+
+  async #replaceHttp3Certificate(settings: Settings): Promise<void> {
+    const options = map.http3Options(settings, this.address)
+    if (this.#http3 === undefined || options === undefined) return
+    const certificate = options.cert.toString() + options.key.toString()
+    if (certificate === this.#http3Certificate) return
+    await this.#http3.replaceCertificate(options.cert, options.key)
+    this.#http3Certificate = certificate
   }
 
   /** Counters and gauges by name. */
@@ -114,7 +166,7 @@ export class Lane {
     const { gate, registry } = this.#rooms
     this.#server.close()
     gate.close()
-    await registry.close({ graceMs })
+    await Promise.all([registry.close({ graceMs }), this.#http3?.close({ graceMs })])
     this.destroy(new Error('the lane has closed'))
   }
 
@@ -122,6 +174,7 @@ export class Lane {
   destroy(reason: Error): void {
     this.#deps.log.debug({ reason: reason.message }, 'lane ends')
     this.#server.close()
+    this.#http3?.destroy(reason)
     destroyRooms(this.#rooms, reason)
   }
 }
@@ -132,6 +185,8 @@ interface Rooms {
   readonly registry: SessionRegistry
   readonly tunnel: Tunnel
   readonly gate: Gate
+  /** The rules in force; HTTP/3 asks them too. */
+  inbound: InboundRules
   readonly tls: TlsTerminator
   readonly http1: Http1Transport
   readonly http2: Http2Transport
@@ -171,21 +226,35 @@ async function openRooms(settings: Settings, deps: LaneDependencies): Promise<Ro
     onHttp2: (connection) => http2.accept(connection),
   })
   tls.replaceCertificates(map.certificates(settings))
-  const gate = new Gate(
-    map.gateOptions(settings),
-    new InboundRules(map.inboundRules(settings)),
-    new HostMap(map.hostMap(settings)),
-    {
-      clock,
-      counters,
-      log,
-      onConnection: (connection) => tls.accept(connection),
-      onNotTls: ({ socket }) =>
-        answerPlainHttp(socket, { headTimeoutMs: HEAD_TIMEOUT_MS }, { clock, counters }),
-      splice: (client, upstream) => void splice(client, upstream, idleMonitor),
-    },
-  )
-  return { counters, registry, tunnel, gate, tls, http1, http2, site, policy, icmp }
+  const inbound = new InboundRules(map.inboundRules(settings))
+  const gate = new Gate(map.gateOptions(settings), inbound, new HostMap(map.hostMap(settings)), {
+    clock,
+    counters,
+    log,
+    onConnection: (connection) => tls.accept(connection),
+    onNotTls: ({ socket }) =>
+      answerPlainHttp(socket, { headTimeoutMs: HEAD_TIMEOUT_MS }, { clock, counters }),
+    splice: (client, upstream) => void splice(client, upstream, idleMonitor),
+  })
+  return { counters, registry, tunnel, gate, inbound, tls, http1, http2, site, policy, icmp }
+}
+
+function createHttp3(
+  options: Http3Options,
+  settings: Settings,
+  rooms: Rooms,
+  { clock, log }: LaneDependencies,
+): Http3Transport {
+  const { counters, tunnel } = rooms
+  return new Http3Transport(options, {
+    clock,
+    counters,
+    log,
+    acceptSession: tunnel.acceptSession,
+    uploads: new SpillArea(map.spillOptions(settings), { counters, log }),
+    uploadKey: (session) => tunnel.userOf(session) ?? session.id,
+    admit: (address) => rooms.inbound.evaluate({ address }).action === 'allow',
+  })
 }
 
 function createForwarders(
@@ -212,10 +281,11 @@ async function openIcmpEgress(
 ): Promise<IcmpEgress | undefined> {
   const options = map.icmp(settings)
   if (options === undefined) return undefined
-  const fillRandom = (bytes: Buffer): void => void randomFillSync(bytes)
   const ipv6Available = settings.vpn.ipv6_available
   return openIcmp({ ...options, ipv6Available, policy, fillRandom, clock, counters, log })
 }
+
+const fillRandom = (bytes: Buffer): void => void randomFillSync(bytes)
 
 /** Joins a connection that is not ours to the server that it is for. */
 async function splice(client: Socket, upstream: Socket, idleMonitor: IdleMonitor): Promise<void> {

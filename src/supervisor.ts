@@ -10,6 +10,7 @@ import type { Settings } from './config/settings.ts'
 import { FileWatch } from './file-watch.ts'
 import type { FromLane, LaneBirth, LaneQuestion, ListenAddress } from './lane-messages.ts'
 import type { Log } from './log.ts'
+import { usePrivateTemp } from './private-temp.ts'
 
 export interface SupervisorOptions {
   readonly settings: Settings
@@ -40,6 +41,7 @@ export class Supervisor {
     this.#options = options
     this.#settings = options.settings
     this.#clock = options.clock ?? systemClock
+    if (options.settings.vpn.listen_protocols.quic !== null) usePrivateTemp()
     this.#lane = new LaneHandle(
       { settings: options.settings, logLevel: options.logLevel, ticketKeys: randomBytes(TICKET_KEY_BYTES) },
       options.writeLog,

@@ -102,9 +102,12 @@ export class Http2Request implements TunnelRequest, TunnelStream, Lingering {
 
   reset(reason: StreamReset): void {
     this.#finished = true
-    if (this.#stream.destroyed) return
-    if (reason === 'no_error') this.#stream.close(RESET_CODES.no_error)
-    else if (!this.#stream.closed) this.#stream.close(RESET_CODES[reason])
+    const stream = this.#stream
+    if (stream.destroyed || (stream.closed && reason !== 'no_error')) return
+    // `close` ends an open writable side first (nodejs/node lib/internal/http2/core.js, closeStream): END_STREAM
+    // would go out before RST_STREAM, and what was cut off would look complete.
+    if (reason !== 'no_error' && !stream.writableEnded) stream.end = () => stream
+    stream.close(RESET_CODES[reason])
   }
 
   /** {@link LingerQueue} */

@@ -56,7 +56,7 @@ export const HTTP3_DEFAULTS = {
 } as const
 
 /** What all servers of a process may owe together. */
-export const MAX_EVENT_DEBT = 3072
+export const MAX_EVENT_DEBT = 3840
 
 export interface Http3Dependencies {
   readonly clock: Clock
@@ -86,6 +86,7 @@ const OPEN_ATTEMPTS = 6
 const OPEN_RETRY_MS = 40
 /** How long a producer pause may last; the addon itself ends it after 5 s. */
 const MAX_PAUSE_MS = 2000
+const CLOSE_DELAY_MS = 60
 const MAPPED_PREFIX = '::ffff:'
 
 let sessionCount = 0
@@ -278,7 +279,10 @@ class Listener implements Http3Events {
   }
 
   async #close(graceMs: number): Promise<void> {
-    await Promise.all([...this.#sessions.values()].map((session) => session.close({ graceMs })))
+    const sessions = [...this.#sessions.values()]
+    await Promise.all(sessions.map((session) => session.close({ graceMs })))
+    // The library ends a connection a moment after it is told to, and ends them all with code 0 when it stops.
+    if (sessions.length > 0) await delay(CLOSE_DELAY_MS)
     await this.#server?.close()
     this.#windows?.destroy()
   }

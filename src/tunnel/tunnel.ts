@@ -60,6 +60,7 @@ export class Tunnel {
   readonly #deps: TunnelDependencies
   readonly #limits = new SessionLimits()
   readonly #strangerRefusal: Refusal
+  readonly #records = new WeakMap<ClientSession, SessionRecord>()
   #directory: UserDirectory
 
   constructor(options: TunnelOptions, deps: TunnelDependencies) {
@@ -73,11 +74,17 @@ export class Tunnel {
     this.#directory = directory
   }
 
+  /** Who authenticated first on this session; undefined while nobody has. */
+  userOf(session: ClientSession): string | undefined {
+    return this.#records.get(session)?.userName
+  }
+
   /** To be given to every transport. */
   readonly acceptSession = (session: ClientSession): SessionListener => {
     const { registry, counters } = this.#deps
     const record = new SessionRecord(this.#deps.clock.now())
     registry.add(session)
+    this.#records.set(session, record)
     counters.count('sessions_total', session.protocol)
     return {
       onRequest: (request) => this.#onRequest(request, record),

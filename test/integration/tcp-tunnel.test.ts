@@ -93,6 +93,8 @@ describe('TCP through HTTP/2', () => {
     const { stream } = await client.connect(target.authority)
     stream.resume()
     stream.write('hello')
+    // What was cut off must not look complete.
+    stream.on('end', () => expect.unreachable('END_STREAM before RST_STREAM'))
     await closeOf(stream)
     expect(stream.rstCode).toBe(http2.constants.NGHTTP2_CONNECT_ERROR)
   })
