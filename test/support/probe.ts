@@ -33,12 +33,16 @@ export interface Outcome {
   /** Version and protocol, or the error that ended the handshake. */
   readonly handshake?: string
   readonly answer: string
-  /** `open`: nothing more came for {@link QUIET_MS}. */
-  readonly end: 'open' | 'closed' | 'reset'
+  /**
+   * `open`: nothing more came for {@link QUIET_MS}. FIN and RST are one: which of them a server sends whose input
+   * is not read to the end depends on how much had arrived.
+   */
+  readonly end: 'open' | 'closed'
 }
 
 /** After the last sign of life. */
-const QUIET_MS = 1000
+const QUIET_MS = 1500
+const HANDSHAKE_PATIENCE_MS = 10_000
 
 export async function runProbe(probe: Probe, port: number): Promise<Outcome> {
   const raw = connect({ port, host: '127.0.0.1', allowHalfOpen: true })
@@ -64,7 +68,7 @@ export async function runProbe(probe: Probe, port: number): Promise<Outcome> {
 /** Undefined when it succeeded. */
 function handshake(socket: TLSSocket): Promise<string | undefined> {
   return new Promise((resolve) => {
-    const timer = setTimeout(() => resolve('open'), QUIET_MS)
+    const timer = setTimeout(() => resolve('open'), HANDSHAKE_PATIENCE_MS)
     const settle = (result: string | undefined): void => {
       clearTimeout(timer)
       resolve(result)
@@ -90,9 +94,7 @@ function converse(probe: Probe, socket: Socket, port: number): Promise<Outcome> 
     })
     socket.once('end', () => settle('closed'))
     socket.once('close', () => settle('closed'))
-    socket.on('error', (error: NodeJS.ErrnoException) =>
-      settle(error.code === 'ECONNRESET' ? 'reset' : 'closed'),
-    )
+    socket.on('error', () => settle('closed'))
     for (const piece of probe.send) {
       if (piece === END) socket.end()
       else socket.write(typeof piece === 'string' ? Buffer.from(piece, 'latin1') : piece)
