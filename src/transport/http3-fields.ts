@@ -41,7 +41,8 @@ export function isOversized(fields: readonly Http3Field[]): boolean {
 /** The head of a request; undefined when it is malformed. */
 export function parseRequestHead(fields: readonly Http3Field[]): RequestHead | undefined {
   const pseudo = new Map<string, string>()
-  const headers: Record<string, string> = {}
+  // Names are the client's: `constructor` and the like must not find anything.
+  const headers = Object.create(null) as Record<string, string>
   let regular = false
   for (const { name, value } of fields) {
     if (FORBIDDEN_IN_VALUE.test(value)) return undefined

@@ -1,0 +1,419 @@
+/** The transport contract over HTTP/3, and what only HTTP/3 has. */
+import { once } from 'node:events'
+import { createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { pino } from 'pino'
+import { describe, expect, test } from 'vitest'
+import { systemClock } from '../../src/clock.ts'
+import { Counters } from '../../src/counters.ts'
+import { SpillArea } from '../../src/relay/spill-area.ts'
+import { HTTP3_DEFAULTS, Http3Transport } from '../../src/transport/http3.ts'
+import type { Http3Dependencies } from '../../src/transport/http3.ts'
+import type { AcceptSession, ClientSession, TunnelRequest } from '../../src/tunnel/session.ts'
+import { createTestCertificate, testCertificate } from '../support/certificate.ts'
+import { H3Client, RawH3Client, answerOf, resetOf } from '../support/h3-client.ts'
+import { collect, runTransportContract } from './transport.contract.ts'
+import type { ContractClient, ContractExchange } from './transport.contract.ts'
+
+const silent = pino({ level: 'silent' })
+
+interface Started extends AsyncDisposable {
+  readonly port: number
+  readonly transport: Http3Transport
+  readonly counters: Counters
+}
+
+async function start(
+  acceptSession: AcceptSession,
+  changes: Partial<Http3Dependencies> & { host?: string } = {},
+): Promise<Started> {
+  const { host = '127.0.0.1', ...deps } = changes
+  const { cert, key } = testCertificate()
+  const counters = new Counters()
+  const area = { directory: tmpdir(), memoryBytes: 1024 * 1024, budgetBytes: 64 * 1024 * 1024 }
+  const transport = new Http3Transport(
+    { ...HTTP3_DEFAULTS, host, port: 0, cert: Buffer.from(cert), key: Buffer.from(key) },
+    {
+      clock: systemClock,
+      counters,
+      log: silent,
+      uploads: new SpillArea(area, { counters, log: silent }),
+      acceptSession,
+      ...deps,
+    },
+  )
+  const started = await transport.start()
+  if (started.kind === 'unavailable') throw started.error
+  return {
+    port: started.port,
+    transport,
+    counters,
+    [Symbol.asyncDispose]: () => transport.close({ graceMs: 0 }),
+  }
+}
+
+/** Hands every request to `onRequest`. */
+function answerWith(onRequest: (request: TunnelRequest) => void): AcceptSession {
+  return () => ({ onRequest, onClose: () => {} })
+}
+
+function exchangeOf(stream: Awaited<ReturnType<typeof answerOf>>['stream']): ContractExchange {
+  return {
+    answer: answerOf(stream).then(({ status, headers }) => ({ status, headers })),
+    stream,
+    reset: () => stream.close(0x10c),
+  }
+}
+
+runTransportContract({
+  protocol: 'HTTP3',
+  multiplexed: true,
+  async start(accept) {
+    const started = await start(accept)
+    const clients: H3Client[] = []
+    return {
+      async open(): Promise<ContractClient> {
+        const client = await H3Client.open(started.port)
+        clients.push(client)
+        return {
+          connect: (authority, headers) => exchangeOf(client.connect(authority, headers)),
+          request: (method, path, headers = {}) =>
+            exchangeOf(
+              client.request({
+                ':method': method,
+                ':scheme': 'https',
+                ':authority': 'vpn.endpoint',
+                ':path': path,
+                ...headers,
+              }),
+            ),
+          destroy: () => client.session.destroy(),
+        }
+      },
+      async [Symbol.asyncDispose]() {
+        await Promise.all(clients.map((client) => client[Symbol.asyncDispose]()))
+        await started[Symbol.asyncDispose]()
+      },
+    }
+  },
+})
+
+describe('HTTP/3 requests', () => {
+  const MALFORMED: [string, [string, string][]][] = [
+    [
+      'an upper-case name',
+      [
+        [':method', 'CONNECT'],
+        [':authority', 'a:1'],
+        ['User-Agent', 'x'],
+      ],
+    ],
+    [
+      'CONNECT with :path',
+      [
+        [':method', 'CONNECT'],
+        [':authority', 'a:1'],
+        [':path', '/'],
+      ],
+    ],
+    [
+      'CONNECT with :scheme',
+      [
+        [':method', 'CONNECT'],
+        [':authority', 'a:1'],
+        [':scheme', 'https'],
+      ],
+    ],
+    ['CONNECT without :authority', [[':method', 'CONNECT']]],
+    [
+      'GET without :path',
+      [
+        [':method', 'GET'],
+        [':scheme', 'https'],
+        [':authority', 'a'],
+      ],
+    ],
+    [
+      'GET without :scheme',
+      [
+        [':method', 'GET'],
+        [':path', '/'],
+        [':authority', 'a'],
+      ],
+    ],
+    [
+      'GET without host',
+      [
+        [':method', 'GET'],
+        [':path', '/'],
+        [':scheme', 'https'],
+      ],
+    ],
+    [
+      'two hosts',
+      [
+        [':method', 'GET'],
+        [':path', '/'],
+        [':scheme', 'https'],
+        [':authority', 'a'],
+        ['host', 'b'],
+      ],
+    ],
+    [
+      'a pseudo-header twice',
+      [
+        [':method', 'CONNECT'],
+        [':method', 'CONNECT'],
+        [':authority', 'a:1'],
+      ],
+    ],
+    [
+      'a pseudo-header behind a field',
+      [
+        [':method', 'CONNECT'],
+        ['x', 'y'],
+        [':authority', 'a:1'],
+      ],
+    ],
+    [
+      'an unknown pseudo-header',
+      [
+        [':method', 'CONNECT'],
+        [':authority', 'a:1'],
+        [':protocol', 'websocket'],
+      ],
+    ],
+    [
+      'a connection field',
+      [
+        [':method', 'CONNECT'],
+        [':authority', 'a:1'],
+        ['connection', 'close'],
+      ],
+    ],
+    [
+      'te of another value',
+      [
+        [':method', 'CONNECT'],
+        [':authority', 'a:1'],
+        ['te', 'gzip'],
+      ],
+    ],
+    [
+      'a line break in a value',
+      [
+        [':method', 'CONNECT'],
+        [':authority', 'a:1'],
+        ['x', 'a\r\nb: c'],
+      ],
+    ],
+    [
+      'a space in a name',
+      [
+        [':method', 'CONNECT'],
+        [':authority', 'a:1'],
+        ['x y', 'z'],
+      ],
+    ],
+    [
+      'an empty name',
+      [
+        [':method', 'CONNECT'],
+        [':authority', 'a:1'],
+        ['', 'z'],
+      ],
+    ],
+  ]
+
+  test('resets malformed ones with H3_MESSAGE_ERROR and keeps the connection', async () => {
+    const methods: string[] = []
+    await using server = await start(
+      answerWith((request) => {
+        methods.push(request.method)
+        request.refuse(404)
+      }),
+    )
+    await using client = await RawH3Client.open(server.port)
+    for (const [name, fields] of MALFORMED) {
+      const code = await client.resetOf(client.request(fields))
+      expect([name, code]).toEqual([name, 0x10e])
+    }
+    const stream = client.request([
+      [':method', 'CONNECT'],
+      [':authority', 'a:1'],
+      ['te', 'trailers'],
+    ])
+    await once(stream, 'data')
+    expect(methods).toEqual(['CONNECT'])
+    expect(server.counters.snapshot().http3_malformed_requests).toBe(MALFORMED.length)
+  })
+
+  test('resets content that contradicts its length', async () => {
+    await using server = await start(answerWith(({ body }) => body.resume()))
+    await using client = await H3Client.open(server.port)
+    const head = { ':method': 'POST', ':scheme': 'https', ':authority': 'a', ':path': '/' }
+    const stream = client.request({ ...head, 'content-length': '5' })
+    const code = resetOf(stream)
+    stream.end('four')
+    expect(await code).toBe(0x10e)
+  })
+
+  test('refuses head sections beyond 64 KiB', async () => {
+    await using server = await start(answerWith((request) => request.refuse(200)))
+    await using client = await H3Client.open(server.port)
+    expect(await resetOf(client.connect('a:1', { 'x-large': 'x'.repeat(70_000) }))).toBe(0x107)
+  })
+
+  test.each([
+    ['no_error', 0x100],
+    ['cancel', 0x10c],
+    ['connect_error', 0x10f],
+    ['excessive_load', 0x107],
+    ['internal_error', 0x102],
+  ] as const)('maps %s', async (reason, code) => {
+    await using server = await start(answerWith((request) => request.reset(reason)))
+    await using client = await H3Client.open(server.port)
+    expect(await resetOf(client.connect('a:1'))).toBe(code)
+  })
+
+  test('takes a reset with H3_NO_ERROR for an end', async () => {
+    const accepted = Promise.withResolvers<string>()
+    await using server = await start(
+      answerWith((request) => accepted.resolve(collect(request.accept().io).then(String))),
+    )
+    await using client = await H3Client.open(server.port)
+    const { stream } = await client.tunnel('a:1')
+    stream.write('whole')
+    await expect.poll(() => stream.writableLength).toBe(0)
+    // What is written must have left before the reset discards it.
+    await new Promise((resolve) => client.session.ping(resolve))
+    stream.close(0x100)
+    expect(await accepted.promise).toBe('whole')
+  })
+
+  test('releases answered streams that the client does not end', async () => {
+    await using server = await start(answerWith((request) => request.refuse(502)))
+    await using client = await H3Client.open(server.port, { initialMaxStreamsBidi: 10 })
+    const { stream } = await client.tunnel('a:1')
+    stream.resume()
+    // STOP_SENDING arrives a moment later; this client notices when it writes.
+    await expect.poll(() => stream.destroyed || !stream.write('x'), { timeout: 20_000 }).toBe(true)
+    expect(stream.destroyed).toBe(true)
+  })
+
+  test('leaves nothing behind after 5,000 requests', async () => {
+    let session: ClientSession | undefined
+    await using server = await start((opened) => {
+      session = opened
+      return { onRequest: (request) => request.accept({}, { endStream: true }), onClose: () => {} }
+    })
+    await using client = await H3Client.open(server.port)
+    const one = async (): Promise<void> => {
+      const stream = client.connect('_check')
+      stream.end()
+      await answerOf(stream)
+      stream.resume()
+      if (!stream.closed) await once(stream, 'close')
+    }
+    for (let done = 0; done < 500; done++) await one()
+    const before = process.memoryUsage().heapUsed
+    for (let done = 0; done < 4500; done += 10) await Promise.all(Array.from({ length: 10 }, one))
+    expect(session?.openStreams).toBe(0)
+    // Far below a kilobyte for each of them, without a forced collection.
+    expect(process.memoryUsage().heapUsed - before).toBeLessThan(64 * 1024 * 1024)
+  }, 120_000)
+})
+
+describe('HTTP/3 listener', () => {
+  test('leaves TCP on its port free', async () => {
+    await using server = await start(answerWith(() => {}))
+    const tcp = createServer()
+    tcp.listen(server.port, '127.0.0.1')
+    await once(tcp, 'listening')
+    tcp.close()
+  })
+
+  test.each(['127.0.0.1', '::1'])('takes %s on the address for both families', async (host) => {
+    const addresses: string[] = []
+    await using server = await start(
+      (session) => {
+        addresses.push(session.remoteAddress)
+        return { onRequest: (request) => request.refuse(502), onClose: () => {} }
+      },
+      { host: '::' },
+    )
+    await using client = await H3Client.open(server.port, { host })
+    expect((await client.tunnel('a:1')).status).toBe(502)
+    expect(addresses).toEqual([host])
+  })
+
+  test('turns away addresses that the rules deny, before anyone hears of them', async () => {
+    let sessions = 0
+    await using server = await start(
+      () => {
+        sessions++
+        return { onRequest: () => {}, onClose: () => {} }
+      },
+      { admit: () => false },
+    )
+    // The client may see the handshake through before it is told.
+    const told = await H3Client.open(server.port).then(
+      (client) => client.closed.then(() => true),
+      () => true,
+    )
+    expect(told).toBe(true)
+    expect(sessions).toBe(0)
+    expect(server.counters.snapshot().http3_denied).toBe(1)
+  })
+
+  test('gives a new certificate to new connections and ends the old ones in order', async () => {
+    await using server = await start(answerWith((request) => request.refuse(502)))
+    await using before = await H3Client.open(server.port)
+    const { cert, key } = createTestCertificate(['vpn.endpoint'])
+    await server.transport.replaceCertificate(Buffer.from(cert), Buffer.from(key))
+    expect((await before.closed).errorCode).toBe(0x100)
+    await using after = await H3Client.open(server.port)
+    expect((await after.tunnel('a:1')).status).toBe(502)
+    expect(server.transport.sessions).toBe(1)
+  })
+
+  test('keeps the old certificate when the new one is refused', async () => {
+    await using server = await start(answerWith((request) => request.refuse(502)))
+    const bad = Buffer.from('not a certificate')
+    await expect(server.transport.replaceCertificate(bad, bad)).rejects.toThrow()
+    await using client = await H3Client.open(server.port)
+    expect((await client.tunnel('a:1')).status).toBe(502)
+  })
+
+  test('refuses a port that is taken by somebody else', async () => {
+    const { createSocket } = await import('node:dgram')
+    const other = createSocket('udp4')
+    other.bind(0, '127.0.0.1')
+    await once(other, 'listening')
+    const { cert, key } = testCertificate()
+    const counters = new Counters()
+    const transport = new Http3Transport(
+      {
+        ...HTTP3_DEFAULTS,
+        host: '127.0.0.1',
+        port: other.address().port,
+        cert: Buffer.from(cert),
+        key: Buffer.from(key),
+      },
+      {
+        clock: systemClock,
+        counters,
+        log: silent,
+        uploads: new SpillArea(
+          { directory: tmpdir(), memoryBytes: 1, budgetBytes: 1 },
+          { counters, log: silent },
+        ),
+        acceptSession: answerWith(() => {}),
+      },
+    )
+    await expect(transport.start()).rejects.toThrow()
+    const closed = once(other, 'close')
+    other.close()
+    await closed
+  })
+})

@@ -1,0 +1,207 @@
+import { mkdtemp, readdir, readlink, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import fc from 'fast-check'
+import { pino } from 'pino'
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { Counters } from '../../../src/counters.ts'
+import { SpillArea } from '../../../src/relay/spill-area.ts'
+import type { SpillBuffer } from '../../../src/relay/spill.ts'
+
+const log = pino({ level: 'silent' })
+const KILOBYTE = 1024
+const MEGABYTE = 1024 * KILOBYTE
+
+let directory = ''
+let counters = new Counters()
+
+beforeEach(async () => {
+  directory = await mkdtemp(join(tmpdir(), 'culvert-spill-'))
+  counters = new Counters()
+})
+
+afterEach(async () => {
+  // Nothing stays on disk, and no descriptor stays open.
+  expect(await readdir(directory)).toEqual([])
+  await expect.poll(() => openFiles(directory)).toBe(0)
+  await rm(directory, { recursive: true })
+})
+
+async function openFiles(under: string): Promise<number> {
+  const links = await Promise.all(
+    (await readdir('/proc/self/fd')).map((fd) => readlink(`/proc/self/fd/${fd}`).catch(() => '')),
+  )
+  return links.filter((path) => path.startsWith(under)).length
+}
+
+function createArea(memoryBytes: number, budgetBytes: number, at = directory): SpillArea {
+  return new SpillArea({ directory: at, memoryBytes, budgetBytes }, { counters, log })
+}
+
+/** A buffer with what its listener has heard. */
+class Subject {
+  readonly buffer: SpillBuffer
+  overflow: string | undefined
+  #onReadable: (() => void) | undefined
+  #readable = false
+
+  constructor(area: SpillArea, key = 'user') {
+    this.buffer = area.open(() => key, {
+      onReadable: () => {
+        this.#readable = true
+        this.#onReadable?.()
+      },
+      onOverflow: (reason) => (this.overflow = reason),
+    })
+  }
+
+  /** The next chunk, from wherever it is. */
+  async next(): Promise<Buffer> {
+    for (;;) {
+      const chunk = this.buffer.read()
+      if (chunk !== undefined) return chunk
+      if (!this.#readable) await new Promise<void>((resolve) => (this.#onReadable = resolve))
+      this.#readable = false
+    }
+  }
+
+  async readAll(): Promise<Buffer> {
+    const chunks: Buffer[] = []
+    while (!this.buffer.empty) chunks.push(Buffer.from(await this.next()))
+    return Buffer.concat(chunks)
+  }
+}
+
+/** Bytes that differ wherever they are. */
+function pattern(bytes: number, from = 0): Buffer {
+  const chunk = Buffer.allocUnsafe(bytes)
+  for (let at = 0; at < bytes; at++) chunk[at] = ((from + at) * 31 + ((from + at) >> 8)) & 0xff
+  return chunk
+}
+
+describe('SpillBuffer', () => {
+  test('keeps little in memory without touching the disk', async () => {
+    const subject = new Subject(createArea(MEGABYTE, 0))
+    subject.buffer.write(Buffer.from('one '))
+    subject.buffer.write(Buffer.from('two'))
+    expect(String(await subject.readAll())).toBe('one two')
+    expect(subject.buffer.read()).toBeUndefined()
+    expect(counters.snapshot()).toEqual({})
+    subject.buffer.destroy()
+  })
+
+  test('copies what it is given', async () => {
+    const subject = new Subject(createArea(MEGABYTE, 0))
+    const chunk = Buffer.from('before')
+    subject.buffer.write(chunk)
+    chunk.fill('x')
+    expect(String(await subject.readAll())).toBe('before')
+    subject.buffer.destroy()
+  })
+
+  test('gives 20 MB back in order through the disk', async () => {
+    const area = createArea(MEGABYTE, 64 * MEGABYTE)
+    const subject = new Subject(area)
+    const sent = pattern(20 * MEGABYTE)
+    for (let at = 0; at < sent.length; at += 16 * KILOBYTE)
+      subject.buffer.write(sent.subarray(at, at + 16 * KILOBYTE))
+    await expect.poll(() => area.storedBytes).toBeGreaterThan(15 * MEGABYTE)
+    expect((await subject.readAll()).equals(sent)).toBe(true)
+    expect(area.storedBytes).toBe(0)
+    subject.buffer.destroy()
+  })
+
+  test('property: any interleaving of writes and reads keeps the order', async () => {
+    const step = fc.record({
+      write: fc.integer({ min: 0, max: 700 * KILOBYTE }),
+      reads: fc.integer({ min: 0, max: 8 }),
+    })
+    await fc.assert(
+      fc.asyncProperty(fc.array(step, { maxLength: 12 }), async (steps) => {
+        const subject = new Subject(createArea(300 * KILOBYTE, 64 * MEGABYTE))
+        let sent = 0
+        let received = 0
+        const take = async (): Promise<void> => {
+          const chunk = await subject.next()
+          expect(chunk.equals(pattern(chunk.length, received))).toBe(true)
+          received += chunk.length
+        }
+        for (const { write, reads } of steps) {
+          subject.buffer.write(pattern(write, sent))
+          sent += write
+          for (let read = 0; read < reads && !subject.buffer.empty; read++) await take()
+        }
+        while (!subject.buffer.empty) await take()
+        expect(received).toBe(sent)
+        subject.buffer.destroy()
+      }),
+      { numRuns: 40 },
+    )
+  })
+
+  test('uses the file again instead of growing with the stream', async () => {
+    const area = createArea(512 * KILOBYTE, 4 * MEGABYTE)
+    const subject = new Subject(area)
+    let sent = 0
+    let received = 0
+    // 40 MB through a budget of 4 MB, with a backlog all the time.
+    while (sent < 40 * MEGABYTE) {
+      subject.buffer.write(pattern(MEGABYTE, sent))
+      sent += MEGABYTE
+      while (sent - received > 3 * MEGABYTE) {
+        const chunk = await subject.next()
+        expect(chunk.equals(pattern(chunk.length, received))).toBe(true)
+        received += chunk.length
+      }
+    }
+    expect(subject.overflow).toBeUndefined()
+    subject.buffer.destroy()
+    expect(area.storedBytes).toBe(0)
+  })
+
+  test('gives up when the budget is used up, by all streams of the key together', async () => {
+    const area = createArea(256 * KILOBYTE, 2 * MEGABYTE)
+    const first = new Subject(area)
+    const second = new Subject(area)
+    const other = new Subject(area, 'another user')
+    first.buffer.write(pattern(2 * MEGABYTE))
+    await expect.poll(() => area.storedBytes).toBeGreaterThan(MEGABYTE)
+    second.buffer.write(pattern(2 * MEGABYTE))
+    await expect.poll(() => second.overflow ?? first.overflow).toBe('budget')
+    other.buffer.write(pattern(2 * MEGABYTE))
+    expect((await other.readAll()).length).toBe(2 * MEGABYTE)
+    expect(other.overflow).toBeUndefined()
+    expect(counters.snapshot()).toMatchObject({ 'spill_overflows{budget}': 1 })
+    for (const { buffer } of [first, second, other]) buffer.destroy()
+    expect(area.storedBytes).toBe(0)
+  })
+
+  test('gives up when the disk fails', async () => {
+    const subject = new Subject(createArea(0, MEGABYTE, join(directory, 'missing')))
+    subject.buffer.write(pattern(MEGABYTE))
+    await expect.poll(() => subject.overflow).toBe('disk_failed')
+    expect(subject.buffer.read()).toBeUndefined()
+  })
+
+  test('says when too much waits for the disk, and when that is over', async () => {
+    const area = createArea(MEGABYTE, 64 * MEGABYTE)
+    const subject = new Subject(area)
+    expect(area.congested).toBe(false)
+    subject.buffer.write(pattern(8 * MEGABYTE))
+    expect(area.congested).toBe(true)
+    await new Promise<void>((resolve) => area.onRelief(resolve))
+    expect(area.congested).toBe(false)
+    subject.buffer.destroy()
+  })
+
+  test('forgets everything when it is destroyed in the middle of writes', async () => {
+    const area = createArea(0, 64 * MEGABYTE)
+    const subject = new Subject(area)
+    subject.buffer.write(pattern(8 * MEGABYTE))
+    subject.buffer.destroy()
+    subject.buffer.destroy()
+    subject.buffer.write(pattern(8))
+    expect(subject.buffer.empty).toBe(true)
+    expect(area).toMatchObject({ congested: false, storedBytes: 0 })
+  })
+})
