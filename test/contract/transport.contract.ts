@@ -107,15 +107,18 @@ export function runTransportContract(harness: TransportHarness): void {
     }
 
     /** An accepted tunnel and its client. */
-    async function tunnel(): Promise<
-      { client: ContractClient; exchange: ContractExchange; io: Duplex } & TunnelStream
-    > {
+    async function tunnel(): Promise<{
+      client: ContractClient
+      exchange: ContractExchange
+      io: Duplex
+      accepted: TunnelStream
+    }> {
       const client = await open()
       const exchange = client.connect('example.org:443')
       const request = await recorder.request()
       const accepted = request.accept()
       expect((await exchange.answer).status).toBe(200)
-      return { client, exchange, io: accepted.io, reset: (reason) => accepted.reset(reason) }
+      return { client, exchange, io: accepted.io, accepted }
     }
 
     afterEach(async () => {
@@ -223,13 +226,13 @@ export function runTransportContract(harness: TransportHarness): void {
     })
 
     test('resets a tunnel', async () => {
-      const { exchange, io, reset } = await tunnel()
+      const { exchange, io, accepted } = await tunnel()
       let ended = false
       exchange.stream.on('end', () => (ended = true))
       exchange.stream.resume()
       const closed = closeOf(exchange.stream)
-      reset('connect_error')
-      reset('cancel')
+      accepted.reset('connect_error')
+      accepted.reset('cancel')
       await closed
       expect(ended).toBe(false)
       expect(io.destroyed).toBe(true)
