@@ -77,8 +77,8 @@ async function run(plan: Plan): Promise<boolean> {
   const machine = describeMachine(pinning)
   const results: RowResult[] = plan.rows.map((row) => ({
     row,
-    own: { runs: [] },
-    peer: plan.peer === undefined ? undefined : { runs: [] },
+    own: { runs: [], peakRssMib: [] },
+    peer: plan.peer === undefined ? undefined : { runs: [], peakRssMib: [] },
   }))
   for (let turn = 0; turn < plan.runs; turn++) {
     for (const { row, own, peer } of results) {
@@ -111,10 +111,12 @@ async function runOnce(
   if (outcome.failure !== undefined) return
   const isOwn = command === OWN_COMMAND
   try {
-    const values = await measureOnce(row, isOwn, command, plan, pinning)
+    const { values, peakRssMib } = await measureOnce(row, isOwn, command, plan, pinning)
     outcome.runs.push(values)
+    outcome.peakRssMib.push(peakRssMib)
     const text = row.figures.map((figure, index) => `${values[index]?.toFixed(figure.digits)} ${figure.unit}`)
-    console.error(`${isOwn ? 'culvert' : 'peer   '}  ${row.name.padEnd(12)} ${text.join(', ')}`)
+    const memory = Number.isNaN(peakRssMib) ? '' : ` (at most ${peakRssMib.toFixed(0)} MiB)`
+    console.error(`${isOwn ? 'culvert' : 'peer   '}  ${row.name.padEnd(12)} ${text.join(', ')}${memory}`)
   } catch (error) {
     const message = error instanceof Error ? error.message : String(error)
     outcome.failure = message.replaceAll('\n', ' ').slice(0, MAX_FAILURE_CHARS)
@@ -128,11 +130,12 @@ async function measureOnce(
   command: string,
   plan: Plan,
   pinning: Pinning | undefined,
-): Promise<readonly number[]> {
+): Promise<{ values: readonly number[]; peakRssMib: number }> {
   const { seconds, bytes } = plan
   if (work.kind === 'gate') {
     if (!isOwn) throw new Error('it is a part of culvert')
-    return measureGate({ server: pinning?.endpoint, load: pinning?.load }, { seconds })
+    const values = await measureGate({ server: pinning?.endpoint, load: pinning?.load }, { seconds })
+    return { values, peakRssMib: NaN }
   }
   await using endpoint = await EndpointProcess.start({
     command: isOwn ? `'${command}'` : command,
@@ -140,7 +143,8 @@ async function measureOnce(
     cores: pinning?.endpoint,
     profileDirectory: isOwn ? plan.profileDirectory : undefined,
   })
-  return await measure(work, endpoint, { seconds, bytes, cores: pinning?.load })
+  const values = await measure(work, endpoint, { seconds, bytes, cores: pinning?.load })
+  return { values, peakRssMib: (await endpoint.peakRssKib()) / 1024 }
 }
 
 endChildrenOnExit()

@@ -89,9 +89,18 @@ export class EndpointProcess implements AsyncDisposable {
     return (Number(fields[11]) + Number(fields[12])) / TICKS_PER_SECOND
   }
 
-  async rssKib(): Promise<number> {
+  rssKib(): Promise<number> {
+    return this.#readStatus('VmRSS')
+  }
+
+  /** The largest resident set so far. */
+  peakRssKib(): Promise<number> {
+    return this.#readStatus('VmHWM')
+  }
+
+  async #readStatus(field: 'VmRSS' | 'VmHWM'): Promise<number> {
     const status = await readFile(`/proc/${this.#child.pid}/status`, 'utf8')
-    return Number(/^VmRSS:\s+(\d+) kB$/m.exec(status)?.[1] ?? NaN)
+    return Number(new RegExp(`^${field}:\\s+(\\d+) kB$`, 'm').exec(status)?.[1] ?? NaN)
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -6,6 +6,8 @@ import { median } from './quantile.ts'
 /** What one endpoint did in one row: a list of values per run, or why there are none. */
 export interface Outcome {
   readonly runs: (readonly number[])[]
+  /** Largest resident set of the endpoint in each run; NaN where the row has no endpoint. */
+  readonly peakRssMib: number[]
   failure?: string
 }
 
@@ -94,6 +96,7 @@ export function toJson({ machine, options, results }: Report): string {
   const rows = results.map(({ row, own, peer }) => ({
     name: row.name,
     title: row.title,
+    peakRssMib: { own: own.peakRssMib, peer: peer?.peakRssMib },
     figures: row.figures.map((figure, index) => {
       const describeOutcome = (outcome: Outcome | undefined) =>
         outcome && {
