@@ -17,7 +17,6 @@ export class Http1ConnectRequest implements TunnelRequest, TunnelStream {
   readonly body = Readable.from([])
   readonly #connection: TransportConnection
   readonly #message: IncomingMessage
-  readonly #head: Buffer
   #headers: RequestHeaders | undefined
   #abort: AbortController | undefined
   #answered = false
@@ -33,8 +32,10 @@ export class Http1ConnectRequest implements TunnelRequest, TunnelStream {
     session.tunnelling = true
     this.#connection = connection
     this.#message = message
-    this.#head = head
     this.authority = parseTarget(message.url ?? '', message.headers.host)
+    if (head.length > 0) connection.socket.unshift(head)
+    // Node has stopped reading; without this a client that gives up before the answer is not noticed.
+    connection.socket.read(0)
   }
 
   get headers(): RequestHeaders {
@@ -61,7 +62,6 @@ export class Http1ConnectRequest implements TunnelRequest, TunnelStream {
     if (endStream) this.#finish(200, headers)
     else {
       this.#writeHead(200, headers)
-      if (this.#head.length > 0) this.#connection.socket.unshift(this.#head)
     }
     return this
   }

@@ -1,7 +1,8 @@
 /** One HTTP/2 stream as a `TunnelRequest` (RFC 9113 sections 8.3 and 8.5). */
 import { constants } from 'node:http2'
 import type { IncomingHttpHeaders, OutgoingHttpHeaders, ServerHttp2Stream } from 'node:http2'
-import type { Duplex, Readable, Writable } from 'node:stream'
+import { Readable } from 'node:stream'
+import type { Duplex, Writable } from 'node:stream'
 import type { StreamReset } from '../errors.ts'
 import type {
   ClientSession,
@@ -45,6 +46,7 @@ export class Http2Request implements TunnelRequest, TunnelStream, Lingering {
     this.#linger = linger
     // The code of a peer's reset is not an error of ours; `close` without `end` tells it to whoever reads.
     stream.on('error', ignoreError)
+    stream.push = pushUnlessDestroyed
   }
 
   get method(): string {
@@ -88,6 +90,8 @@ export class Http2Request implements TunnelRequest, TunnelStream, Lingering {
 
   accept(headers: ResponseHeaders = {}, { endStream = false } = {}): TunnelStream {
     this.#answer(200, headers, endStream ? CONNECT_ANSWER_AND_END : CONNECT_ANSWER)
+    // A stream that nobody has read from when our side ends is closed by Node (core.js, kMaybeDestroy).
+    if (!endStream) this.#stream.read(0)
     return this
   }
 
@@ -139,6 +143,15 @@ export class Http2Request implements TunnelRequest, TunnelStream, Lingering {
 }
 
 function ignoreError(): void {}
+
+/**
+ * Node pushes EOF into a stream that it destroys, because it was reset or its session is lost
+ * (lib/internal/http2/core.js, `_destroy`): what was cut off would look complete.
+ */
+function pushUnlessDestroyed(this: ServerHttp2Stream, chunk: unknown, encoding?: BufferEncoding): boolean {
+  if (chunk === null && this.destroyed) return false
+  return Readable.prototype.push.call(this, chunk, encoding)
+}
 
 /** Drops pseudo-header fields and joins what Node left as lists. */
 function flattenHeaders(raw: IncomingHttpHeaders): RequestHeaders {

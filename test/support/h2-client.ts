@@ -2,6 +2,8 @@
 import { once } from 'node:events'
 import http2 from 'node:http2'
 import type { ClientHttp2Session, ClientHttp2Stream, IncomingHttpHeaders } from 'node:http2'
+import { connect as connectTls } from 'node:tls'
+import type { TLSSocket } from 'node:tls'
 import { encodeBasicAuth } from '../../src/wire/basic-auth.ts'
 
 export interface H2ClientOptions {
@@ -25,23 +27,32 @@ const SESSION_WINDOW_BYTES = 8_388_608
 
 export class H2Client implements AsyncDisposable {
   readonly session: ClientHttp2Session
+  /** Underneath, for breaking the connection. */
+  readonly socket: TLSSocket
   readonly #authorization: string | undefined
 
-  constructor(session: ClientHttp2Session, authorization: string | undefined) {
+  constructor(session: ClientHttp2Session, socket: TLSSocket, authorization: string | undefined) {
     this.session = session
+    this.socket = socket
     this.#authorization = authorization
     session.on('error', () => {})
   }
 
   static async open(options: H2ClientOptions): Promise<H2Client> {
     const { port, host = '127.0.0.1', serverName = 'vpn.endpoint', username, password, settings } = options
-    const session = http2.connect(`https://${host}:${port}`, {
+    const socket = connectTls({
+      host,
+      port,
       servername: serverName,
       rejectUnauthorized: false,
+      ALPNProtocols: ['h2'],
+    })
+    const session = http2.connect(`https://${host}:${port}`, {
+      createConnection: () => socket,
       settings: { enablePush: false, initialWindowSize: 131_072, maxConcurrentStreams: 1000, ...settings },
     })
     const authorization = username === undefined ? undefined : encodeBasicAuth(username, password ?? '')
-    const client = new H2Client(session, authorization)
+    const client = new H2Client(session, socket, authorization)
     await once(session, 'connect')
     session.setLocalWindowSize(SESSION_WINDOW_BYTES)
     return client

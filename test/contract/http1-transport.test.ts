@@ -1,0 +1,129 @@
+/** The transport contract over HTTP/1.1: a connection per exchange. */
+import { once } from 'node:events'
+import https from 'node:https'
+import type { ClientRequest, IncomingMessage } from 'node:http'
+import { connect as connectTcp } from 'node:net'
+import { Duplex } from 'node:stream'
+import { connect } from 'node:tls'
+import { startTlsTransport } from '../support/tls-transport.ts'
+import { runTransportContract } from './transport.contract.ts'
+import type { ContractExchange } from './transport.contract.ts'
+
+const TLS = { host: '127.0.0.1', servername: 'vpn.endpoint', rejectUnauthorized: false, allowHalfOpen: true }
+
+/** A CONNECT written by hand: Node's own client gives up half-open connections. */
+function openConnect(
+  port: number,
+  authority: string,
+  headers: Record<string, string> = {},
+): ContractExchange {
+  const raw = connectTcp({ host: '127.0.0.1', port, allowHalfOpen: true })
+  const socket = connect({ ...TLS, socket: raw })
+  raw.on('error', () => {})
+  socket.on('error', () => {})
+  const fields = Object.entries({ host: authority, ...headers }).map(
+    ([name, value]) => `${name}: ${value}\r\n`,
+  )
+  const written = Promise.withResolvers<void>()
+  const head = `CONNECT ${authority} HTTP/1.1\r\n${fields.join('')}\r\n`
+  socket.write(head, () => written.resolve())
+  return {
+    answer: readHead(socket),
+    stream: socket,
+    // TCP RST below TLS. It is refused while a write is under way.
+    reset: () => void written.promise.then(() => setImmediate(() => raw.resetAndDestroy())),
+  }
+}
+
+/** Reads exactly the head, and leaves what follows in the socket. */
+function readHead(socket: Duplex): ContractExchange['answer'] {
+  const { promise, resolve, reject } = Promise.withResolvers<Awaited<ContractExchange['answer']>>()
+  let head = ''
+  const onReadable = (): void => {
+    for (let byte = socket.read(1) as Buffer | null; byte !== null; byte = socket.read(1) as Buffer | null) {
+      head += byte.toString('latin1')
+      if (!head.endsWith('\r\n\r\n')) continue
+      socket.off('readable', onReadable)
+      return resolve(parseHead(head))
+    }
+  }
+  socket.on('readable', onReadable)
+  socket.once('close', () => reject(new Error('closed before an answer')))
+  promise.catch(() => {})
+  return promise
+}
+
+function parseHead(head: string): Awaited<ContractExchange['answer']> {
+  const [statusLine = '', ...lines] = head.trimEnd().split('\r\n')
+  const headers = Object.fromEntries(
+    lines.map((line) => [
+      line.slice(0, line.indexOf(':')).toLowerCase(),
+      line.slice(line.indexOf(':') + 1).trim(),
+    ]),
+  )
+  return { status: Number(statusLine.split(' ')[1]), headers }
+}
+
+/** An ordinary request by Node's client as one duplex. */
+function openRequest(
+  port: number,
+  method: string,
+  path: string,
+  headers: Record<string, string> = {},
+): ContractExchange {
+  const request = https.request({ ...TLS, port, method, path, headers, agent: false })
+  request.on('error', () => {})
+  request.flushHeaders()
+  const answered = once(request, 'response') as Promise<[IncomingMessage]>
+  const answer = answered.then(([response]) => ({
+    status: response.statusCode ?? 0,
+    headers: response.headers,
+  }))
+  answer.catch(() => {})
+  return { answer, stream: joinExchange(request, answered), reset: () => request.destroy() }
+}
+
+function joinExchange(request: ClientRequest, answered: Promise<[IncomingMessage]>): Duplex {
+  const joined = new Duplex({
+    write: (chunk: Buffer, _encoding, done) => void request.write(chunk, done),
+    final: (done) => void request.end(done),
+    read: () => {},
+  })
+  answered.then(
+    ([response]) => {
+      response.on('data', (chunk: Buffer) => joined.push(chunk))
+      response.on('end', () => joined.push(null))
+    },
+    () => joined.destroy(),
+  )
+  return joined
+}
+
+runTransportContract({
+  protocol: 'HTTP1',
+  multiplexed: false,
+  start: async (accept) => {
+    const transport = await startTlsTransport('http/1.1', accept)
+    return {
+      open: () => {
+        const exchanges: ContractExchange[] = []
+        const keep = (exchange: ContractExchange): ContractExchange => {
+          exchanges.push(exchange)
+          return exchange
+        }
+        return Promise.resolve({
+          connect: (authority, headers) => keep(openConnect(transport.port, authority, headers)),
+          request: (method, path, headers) => keep(openRequest(transport.port, method, path, headers)),
+          destroy: async () => {
+            for (const { stream, reset } of exchanges) {
+              const closed = stream.closed ? undefined : once(stream, 'close')
+              reset()
+              await closed
+            }
+          },
+        })
+      },
+      [Symbol.asyncDispose]: () => transport[Symbol.asyncDispose](),
+    }
+  },
+})

@@ -1,0 +1,71 @@
+/** A transport over TLS on a real port, without the gate in front: every connection speaks one given protocol. */
+import { randomBytes } from 'node:crypto'
+import { once } from 'node:events'
+import net from 'node:net'
+import type { AddressInfo, Socket } from 'node:net'
+import { systemClock } from '../../src/clock.ts'
+import { Counters } from '../../src/counters.ts'
+import { Http1Transport } from '../../src/transport/http1.ts'
+import { Http2Transport } from '../../src/transport/http2.ts'
+import { TlsTerminator } from '../../src/transport/tls-terminator.ts'
+import type { TcpProtocol } from '../../src/transport/tls-terminator.ts'
+import type { AcceptSession } from '../../src/tunnel/session.ts'
+import { testCertificate } from './certificate.ts'
+
+const HTTP2_OPTIONS = {
+  streamWindowBytes: 131_072,
+  sessionWindowBytes: 8_388_608,
+  maxConcurrentStreams: 1000,
+  maxFrameBytes: 16_384,
+  maxHeaderListBytes: 65_536,
+}
+
+export interface TlsTransport extends AsyncDisposable {
+  readonly port: number
+}
+
+export async function startTlsTransport(
+  protocol: TcpProtocol,
+  acceptSession: AcceptSession,
+): Promise<TlsTransport> {
+  const deps = { clock: systemClock, counters: new Counters(), acceptSession }
+  const http1 = new Http1Transport({ headTimeoutMs: 60_000, maxHeadBytes: 32_768 }, deps)
+  const http2 = new Http2Transport(HTTP2_OPTIONS, deps)
+  const tls = new TlsTerminator(
+    { protocolsOf: () => [protocol], handshakeTimeoutMs: 10_000, ticketKeys: randomBytes(48) },
+    {
+      ...deps,
+      onHttp1: (connection) => http1.accept(connection),
+      onHttp2: (connection) => http2.accept(connection),
+    },
+  )
+  tls.replaceCertificates([testCertificate()])
+  const sockets = new Set<Socket>()
+  const server = net.createServer({ allowHalfOpen: true, noDelay: true }, (socket) => {
+    sockets.add(socket)
+    socket.on('error', () => {})
+    socket.once('close', () => sockets.delete(socket))
+    tls.accept({
+      socket,
+      remoteAddress: socket.remoteAddress ?? '',
+      remotePort: socket.remotePort ?? 0,
+      serverName: 'vpn.endpoint',
+      alpn: [protocol],
+      channel: 'main',
+      certificateIndex: 0,
+      handshakeDone: () => {},
+    })
+  })
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  return {
+    port: (server.address() as AddressInfo).port,
+    [Symbol.asyncDispose]: async () => {
+      for (const socket of sockets) socket.destroy()
+      server.close()
+      await once(server, 'close')
+      http1.destroy()
+      http2.destroy()
+    },
+  }
+}
