@@ -5,9 +5,10 @@
 import { createReadStream } from 'node:fs'
 import { describe, expect, it } from 'vitest'
 import type { Page } from 'playwright-core'
+import { startBrowsableEndpoint } from '../support/browsable-endpoint.ts'
 import { hasChromium, openChromium } from '../support/chromium.ts'
 import type { Chromium } from '../support/chromium.ts'
-import { startEndpoint, USER } from '../support/endpoint.ts'
+import { USER } from '../support/endpoint.ts'
 import type { TestEndpoint } from '../support/endpoint.ts'
 import { hashOf, hashOfPattern } from '../support/patterned-bytes.ts'
 import { openWebTarget, RESOURCES, TITLE } from '../support/web-target.ts'
@@ -16,19 +17,6 @@ const DOWNLOAD_BYTES = 100_000_000
 const WRONG = { username: USER.username, password: 'wrong' }
 const CHALLENGE = { source: 'Proxy', scheme: 'basic', realm: expect.any(String) as string }
 const PATIENCE = { timeout: 90_000 }
-
-/** `localhost` is a main host. Names of chromium's own errands are not resolved: nothing listens at the resolver. */
-function startProxy(): Promise<TestEndpoint> {
-  return startEndpoint({
-    hosts: `[[main_hosts]]
-hostname = "vpn.endpoint"
-allowed_sni = ["localhost"]
-cert_chain_path = "cert.pem"
-private_key_path = "key.pem"
-`,
-    tables: '[culvert.dns]\nservers = ["127.0.0.1:1"]\n[culvert.log]\nprivacy = "full"',
-  })
-}
 
 function openBehind(endpoint: TestEndpoint, credentials = USER): Promise<Chromium> {
   return openChromium({ proxy: `https://localhost:${endpoint.port}`, credentials })
@@ -47,7 +35,7 @@ describe.skipIf(!hasChromium)(
   `chromium through the endpoint${hasChromium ? '' : ' (skipped: no chromium here)'}`,
   () => {
     it('loads a page over HTTPS and one with 50 resources', PATIENCE, async () => {
-      await using endpoint = await startProxy()
+      await using endpoint = await startBrowsableEndpoint()
       await using target = await openWebTarget()
       {
         await using browser = await openBehind(endpoint)
@@ -70,7 +58,7 @@ describe.skipIf(!hasChromium)(
     })
 
     it('downloads 100 MB', PATIENCE, async () => {
-      await using endpoint = await startProxy()
+      await using endpoint = await startBrowsableEndpoint()
       await using target = await openWebTarget()
       {
         await using browser = await openBehind(endpoint)
@@ -85,7 +73,7 @@ describe.skipIf(!hasChromium)(
     })
 
     it('talks to WebSockets, with and without TLS', PATIENCE, async () => {
-      await using endpoint = await startProxy()
+      await using endpoint = await startBrowsableEndpoint()
       await using target = await openWebTarget()
       {
         await using browser = await openBehind(endpoint)
@@ -106,7 +94,7 @@ describe.skipIf(!hasChromium)(
     })
 
     it('asks again when the password is wrong, and loads nothing', PATIENCE, async () => {
-      await using endpoint = await startProxy()
+      await using endpoint = await startBrowsableEndpoint()
       await using target = await openWebTarget()
       {
         await using browser = await openChromium({ proxy: `https://localhost:${endpoint.port}` })
@@ -134,7 +122,7 @@ describe.skipIf(!hasChromium)(
       'gets a page of the web site for an http: address, and the target hears nothing',
       PATIENCE,
       async () => {
-        await using endpoint = await startProxy()
+        await using endpoint = await startBrowsableEndpoint()
         await using target = await openWebTarget()
         {
           await using browser = await openBehind(endpoint)
@@ -148,7 +136,7 @@ describe.skipIf(!hasChromium)(
     )
 
     it('sees a web site when it comes as a visitor', PATIENCE, async () => {
-      await using endpoint = await startProxy()
+      await using endpoint = await startBrowsableEndpoint()
       {
         await using browser = await openChromium()
         const response = await browser.page.goto(`https://localhost:${endpoint.port}/`)
