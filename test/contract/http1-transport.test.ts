@@ -115,9 +115,10 @@ runTransportContract({
           connect: (authority, headers) => keep(openConnect(transport.port, authority, headers)),
           request: (method, path, headers) => keep(openRequest(transport.port, method, path, headers)),
           destroy: async () => {
-            for (const { stream, reset } of exchanges) {
+            for (const exchange of exchanges) {
+              const { stream } = exchange
               const closed = stream.closed ? undefined : once(stream, 'close')
-              reset()
+              exchange.reset()
               await closed
             }
           },
