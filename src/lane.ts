@@ -31,10 +31,12 @@ import { IdleMonitor } from './relay/idle-monitor.ts'
 import { tcpEnd } from './relay/tcp-end.ts'
 import { SpillArea } from './relay/spill-area.ts'
 import { relayStreams } from './relay/stream-relay.ts'
+import { nginxStyle } from './service/answer-head.ts'
 import { answerPlainHttp } from './service/plain-http.ts'
 import { createWebSite } from './service/web-site.ts'
 import type { WebSite } from './service/web-site.ts'
 import { Http1Transport } from './transport/http1.ts'
+import type { Http1Style } from './transport/http1-head.ts'
 import { Http2Transport } from './transport/http2.ts'
 import { Http3Transport } from './transport/http3.ts'
 import type { Http3Options } from './transport/http3.ts'
@@ -112,7 +114,7 @@ export class Lane {
     this.#http3Certificate = options.cert.toString() + options.key.toString()
     if (start.driver === 'poll')
       log.info('HTTP/3 runs without io_uring, which the kernel or a sandbox does not allow')
-    if (!start.keyDirectoryIsPrivate) {
+    if (!start.keyIsPrivate) {
       log.warn(
         'other users can read the directory for temporary files, where the HTTP/3 library keeps the key',
       )
@@ -217,7 +219,13 @@ async function openRooms(settings: Settings, deps: LaneDependencies): Promise<Ro
     forwarders: createForwarders(settings, { policy, icmp, idleMonitor, counters, clock }),
   })
   const { acceptSession } = tunnel
-  const http1 = new Http1Transport(HTTP1_OPTIONS, { clock, counters, acceptSession })
+  const mayUpgrade: Http1Style['mayUpgrade'] = (channel, path) => site.service.mayUpgrade(channel, path)
+  const http1 = new Http1Transport(HTTP1_OPTIONS, {
+    clock,
+    counters,
+    acceptSession,
+    style: { ...nginxStyle, mayUpgrade },
+  })
   const http2 = new Http2Transport(map.http2Options(settings), { clock, counters, acceptSession })
   const tls = new TlsTerminator(map.tlsOptions(settings, deps.ticketKeys), {
     clock,

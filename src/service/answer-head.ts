@@ -61,12 +61,31 @@ function spell(name: string): string {
 }
 
 /**
- * The whole answer to bytes that the HTTP parser refused; the connection ends after it. Undefined: nginx would end
- * without a word, since the head is not whole. `bytes` is what was received, as far as it is still known.
+ * The whole answer to bytes that the HTTP parser refused with `code`; the connection ends after it. Undefined: nginx
+ * would end without a word, since the head is not whole. `bytes` is what was received, as far as it is still known.
  */
-export function malformedAnswer(bytes: Buffer, wallMs: number): Buffer | undefined {
+export function malformedAnswer(bytes: Buffer, code: string, wallMs: number): Buffer | undefined {
+  if (code === 'HPE_HEADER_OVERFLOW')
+    return encodeAnswer({ kind: 'bad', status: 400, special: 'header_too_large' }, wallMs)
   const verdict = new HeadReader().push(bytes)
   return verdict && encodeAnswer(overTls(verdict), wallMs)
+}
+
+/** A head as the parser understood it. */
+export interface ParsedHead {
+  readonly method?: string | undefined
+  readonly url?: string | undefined
+  readonly httpVersion: string
+  /** Names and values in turn. */
+  readonly rawHeaders: readonly string[]
+}
+
+/** The whole answer to a request that the parser let pass and nginx refuses; undefined when it is sound. */
+export function refusalOf(head: ParsedHead, wallMs: number): Buffer | undefined {
+  let text = `${head.method} ${head.url} HTTP/${head.httpVersion}\r\n`
+  for (const [index, part] of head.rawHeaders.entries()) text += index % 2 === 0 ? `${part}: ` : `${part}\r\n`
+  const verdict = new HeadReader().push(Buffer.from(`${text}\r\n`, 'latin1'))
+  return verdict?.kind === 'bad' ? encodeAnswer(verdict, wallMs) : undefined
 }
 
 /** What is sound to nginx and was still refused: an unusual method mostly. */
@@ -75,3 +94,6 @@ function overTls(verdict: HeadVerdict): HeadVerdict {
   const known = /^(?:GET|HEAD|POST)$/.test(verdict.method)
   return { kind: 'bad', status: known ? 400 : 405 }
 }
+
+/** What an HTTP/1.1 transport needs to write and end its answers like nginx. */
+export const nginxStyle = { closesConnection, formatHead: formatAnswerHead, malformedAnswer, refusalOf }

@@ -1,6 +1,6 @@
 /** Who answers a request that is not a tunnel: ping, speed test, reverse proxy or the decoy (reference 1.11). */
 import type { Counters } from '../counters.ts'
-import type { TunnelRequest } from '../tunnel/session.ts'
+import type { Channel, TunnelRequest } from '../tunnel/session.ts'
 import type { Decoy } from './decoy-site.ts'
 import { answerPing } from './ping.ts'
 import type { ReverseProxy } from './reverse-proxy.ts'
@@ -49,6 +49,14 @@ export class WebService {
       case 'main':
         return this.#onMainHost(request)
     }
+  }
+
+  /** Whether a request for `path` on `channel` may leave HTTP: only the reverse proxy knows what to do with it. */
+  mayUpgrade(channel: Channel, path: string): boolean {
+    if (this.#deps.reverseProxy === undefined) return false
+    const { reverseProxyPath } = this.#options
+    if (channel === 'main') return reverseProxyPath !== undefined && path.startsWith(reverseProxyPath)
+    return channel === 'reverse_proxy'
   }
 
   /**

@@ -66,7 +66,7 @@ export function createWebSite(options: WebSiteOptions, { clock, counters }: WebS
     if (options.decoyOrigin) return new DecoyOrigin(openProxy(options.decoyOrigin), pages)
     const files = options.decoyRoot
       ? new SiteDirectory({ root: options.decoyRoot, maxOpenFiles: MAX_OPEN_FILES })
-      : new DefaultSite(clock.wall())
+      : new DefaultSite(undefined, options.index)
     const { index, port } = options
     const redirect = port === HTTPS_PORT ? {} : { redirectPort: port }
     return new DecoySite(

@@ -86,11 +86,10 @@ export class Http1ConnectRequest implements TunnelRequest, TunnelStream {
   #writeHead(status: number, headers: ResponseHeaders): void {
     if (this.#answered) return
     this.#answered = true
-    const reason = status === 200 ? 'Connection established' : (STATUS_CODES[status] ?? '')
-    this.#connection.socket.write(
-      encodeHead(this.#message.httpVersionMinor, status, reason, { connection: 'close', ...headers }),
-      'latin1',
-    )
+    const { reason, fields } = this.session.style.formatHead(status, headers, 'close')
+    const words = status === 200 ? 'Connection established' : reason || (STATUS_CODES[status] ?? '')
+    const head = encodeHead(this.#message.httpVersionMinor, status, words, fields)
+    this.#connection.socket.write(head, 'latin1')
   }
 
   #finish(status: number, headers: ResponseHeaders): void {

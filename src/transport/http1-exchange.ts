@@ -24,6 +24,7 @@ export class Http1Exchange implements TunnelRequest {
   readonly #offer: UpgradeOffer | undefined
   #headers: RequestHeaders | undefined
   #abort: AbortController | undefined
+  #expectsContinue: boolean
   #done = false
 
   constructor(
@@ -40,6 +41,8 @@ export class Http1Exchange implements TunnelRequest {
     this.#message = message
     this.#response = response
     this.#offer = offer
+    this.#expectsContinue =
+      message.httpVersion === '1.1' && /^100-continue$/i.test(message.headers.expect ?? '')
     response.on('error', ignoreError)
     message.on('error', ignoreError)
     response.once('close', () => this.#onClose())
@@ -56,7 +59,10 @@ export class Http1Exchange implements TunnelRequest {
     return this.#abort.signal
   }
 
+  /** Whoever reads the content agrees to it (RFC 9110 section 10.1.1); after the answer it is only discarded. */
   get body(): Readable {
+    if (this.#expectsContinue && !this.#response.headersSent) this.#response.writeContinue()
+    this.#expectsContinue = false
     return this.#message
   }
 
@@ -76,8 +82,12 @@ export class Http1Exchange implements TunnelRequest {
   respond(status: number, headers: ResponseHeaders, { endStream = false } = {}): Writable {
     const response = this.#response
     if (response.headersSent || response.destroyed) return response
-    if (this.session.state === 'draining' || this.#offer) response.shouldKeepAlive = false
-    response.writeHead(status, STATUS_CODES[status] ?? '', headers as Record<string, string | string[]>)
+    const { state, style } = this.session
+    if (state === 'draining' || this.#offer || style.closesConnection(status, this.method))
+      response.shouldKeepAlive = false
+    const connection = response.shouldKeepAlive ? 'keep-alive' : 'close'
+    const { reason, fields } = style.formatHead(status, headers, connection)
+    response.writeHead(status, reason || (STATUS_CODES[status] ?? ''), [...fields])
     if (endStream) response.end()
     if (this.#offer) response.once('finish', () => this.#offer?.connection.socket.end())
     return response
@@ -87,10 +97,8 @@ export class Http1Exchange implements TunnelRequest {
   upgrade(headers: ResponseHeaders): TunnelStream {
     const { head, connection } = this.#offer ?? raise()
     this.#response.detachSocket(connection.socket)
-    connection.socket.write(
-      encodeHead(1, 101, 'Switching Protocols', { connection: 'upgrade', ...headers }),
-      'latin1',
-    )
+    const { fields } = this.session.style.formatHead(101, headers, 'upgrade')
+    connection.socket.write(encodeHead(1, 101, 'Switching Protocols', fields), 'latin1')
     if (head.length > 0) connection.socket.unshift(head)
     const io: Duplex = connection.socket
     return { io, reset: (reason) => this.reset(reason) }

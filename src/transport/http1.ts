@@ -11,6 +11,7 @@ import type { Counters } from '../counters.ts'
 import type { AcceptSession, ClientSession, SessionListener } from '../tunnel/session.ts'
 import { Http1ConnectRequest } from './http1-connect.ts'
 import { Http1Exchange } from './http1-exchange.ts'
+import type { Http1Style } from './http1-head.ts'
 import type { TransportConnection } from './tls-terminator.ts'
 
 export interface Http1Options {
@@ -23,6 +24,7 @@ export interface Http1Dependencies {
   clock: Clock
   counters: Counters
   acceptSession: AcceptSession
+  style: Http1Style
 }
 
 export class Http1Transport {
@@ -39,14 +41,17 @@ export class Http1Transport {
       maxHeaderSize: options.maxHeadBytes,
       // A decoy must look like the web server it imitates, which sends no such header on its own.
       keepAlive: false,
+      // The style's refusals cover it, with a page.
+      requireHostHeader: false,
+      shouldUpgradeCallback: (message) => this.#mayUpgrade(message),
     })
+    // A client that has closed its half still gets its answer; the sockets' own allowHalfOpen does not suffice
+    // (nodejs/node lib/_http_server.js, socketOnEnd).
+    Object.assign(this.#server, { httpAllowHalfOpen: true })
     this.#server.on('connect', (message, socket, head) => this.#onConnect(message, socket, head))
     this.#server.on('request', (message, response) => this.#onExchange(message, response))
     this.#server.on('upgrade', (message, socket, head) => this.#onUpgrade(message, socket, head))
-    this.#server.on('checkContinue', (message, response) => {
-      response.writeContinue()
-      this.#onExchange(message, response)
-    })
+    this.#server.on('checkContinue', (message, response) => this.#onExchange(message, response))
     this.#server.on('clientError', (error, socket) => this.#onClientError(error, socket))
   }
 
@@ -70,7 +75,15 @@ export class Http1Transport {
 
   #onExchange(message: IncomingMessage, response: ServerResponse): void {
     const session = this.#sessions.get(message.socket)
-    session?.onRequest(new Http1Exchange(session, message, response, undefined))
+    if (!session) return
+    const refusal = this.#deps.style.refusalOf(message, this.#deps.clock.wall())
+    if (refusal === undefined) session.onRequest(new Http1Exchange(session, message, response, undefined))
+    else session.endWith(refusal)
+  }
+
+  #mayUpgrade(message: IncomingMessage): boolean {
+    const session = this.#sessions.get(message.socket)
+    return session !== undefined && this.#deps.style.mayUpgrade(session.channel, message.url ?? '')
   }
 
   #onUpgrade(message: IncomingMessage, socket: Duplex, head: Buffer): void {
@@ -117,6 +130,10 @@ export class Http1ClientSession implements ClientSession {
     this.#deps = deps
   }
 
+  get style(): Http1Style {
+    return this.#deps.style
+  }
+
   get state(): ClientSession['state'] {
     return this.#state
   }
@@ -147,15 +164,24 @@ export class Http1ClientSession implements ClientSession {
     if (this.#state === 'draining') this.connection.socket.end()
   }
 
-  /** What a web server says to a head that it cannot read. */
-  onMalformed(error: NodeJS.ErrnoException): void {
+  /** What a web server says to bytes that it cannot read. */
+  onMalformed(error: NodeJS.ErrnoException & { rawPacket?: Buffer }): void {
     this.#error = error
-    const status = MALFORMED_STATUS[error.code ?? ''] ?? '400 Bad Request'
-    const body = `<html>\r\n<head><title>${status}</title></head>\r\n<body>\r\n<center><h1>${status}</h1></center>\r\n<hr><center>nginx</center>\r\n</body>\r\n</html>\r\n`
-    this.connection.socket.end(
-      `HTTP/1.1 ${status}\r\nServer: nginx\r\nDate: ${new Date(this.#deps.clock.wall()).toUTCString()}\r\n` +
-        `Content-Type: text/html\r\nContent-Length: ${body.length}\r\nConnection: close\r\n\r\n${body}`,
-    )
+    if (this.#openStreams > 0) {
+      // The content of a request is broken, not its head: the answer that is under way shall be the last.
+      this.#state = 'draining'
+      return
+    }
+    const { style, clock } = this.#deps
+    const answer = style.malformedAnswer(error.rawPacket ?? Buffer.alloc(0), error.code ?? '', clock.wall())
+    if (answer === undefined) this.connection.socket.end()
+    else this.endWith(answer)
+  }
+
+  /** Sends a whole answer that is the last on this connection. */
+  endWith(answer: Buffer): void {
+    this.#state = 'draining'
+    this.connection.socket.end(answer)
     // Unread input would turn the close into a reset that eats the answer.
     this.connection.socket.resume()
     this.destroyLater()
@@ -192,7 +218,3 @@ export class Http1ClientSession implements ClientSession {
 }
 
 const LINGER_MS = 2000
-const MALFORMED_STATUS: Record<string, string> = {
-  HPE_HEADER_OVERFLOW: '400 Request Header Or Cookie Too Large',
-  ERR_HTTP_REQUEST_TIMEOUT: '408 Request Time-out',
-}

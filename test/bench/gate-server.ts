@@ -12,6 +12,7 @@ import { Counters } from '../../src/counters.ts'
 import { Gate } from '../../src/gate/gate.ts'
 import { HostMap } from '../../src/gate/host-map.ts'
 import { InboundRules } from '../../src/gate/inbound-rules.ts'
+import { nginxStyle } from '../../src/service/answer-head.ts'
 import { Http1Transport } from '../../src/transport/http1.ts'
 import { TlsTerminator } from '../../src/transport/tls-terminator.ts'
 import type { SessionListener, TunnelRequest } from '../../src/tunnel/session.ts'
@@ -46,7 +47,7 @@ async function listen(serverName: string): Promise<GatePorts> {
   const deps = { clock: systemClock, counters }
   const http1 = new Http1Transport(
     { headTimeoutMs: TIMEOUT_MS, maxHeadBytes: 32_768 },
-    { ...deps, acceptSession: () => echoSession },
+    { ...deps, acceptSession: () => echoSession, style: { ...nginxStyle, mayUpgrade: () => false } },
   )
   const tls = new TlsTerminator(
     { protocolsOf: () => ['http/1.1'], handshakeTimeoutMs: TIMEOUT_MS, ticketKeys: randomBytes(48) },

@@ -55,8 +55,8 @@ describe('authentication', () => {
       answers.add((await readAll(socket)).toString('latin1'))
     }
     expect([...answers]).toEqual([
-      'HTTP/1.1 407 Proxy Authentication Required\r\nconnection: close\r\ncontent-length: 0\r\n' +
-        'proxy-authenticate: Basic realm="Authorization Required"\r\n\r\n',
+      'HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\nConnection: close\r\n' +
+        'Proxy-Authenticate: Basic realm="Authorization Required"\r\n\r\n',
     ])
   })
 

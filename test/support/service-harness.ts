@@ -5,6 +5,7 @@ import { createServer } from 'node:net'
 import type { AddressInfo, Socket } from 'node:net'
 import { systemClock } from '../../src/clock.ts'
 import { Counters } from '../../src/counters.ts'
+import { nginxStyle } from '../../src/service/answer-head.ts'
 import { Http1Transport } from '../../src/transport/http1.ts'
 import { Http2Transport } from '../../src/transport/http2.ts'
 import { TlsTerminator } from '../../src/transport/tls-terminator.ts'
@@ -32,8 +33,9 @@ export async function startWebHarness(
     sessions.add(session)
     return { onRequest: handle, onClose: () => void sessions.delete(session) }
   }
+  const style = { ...nginxStyle, mayUpgrade: () => true }
   const deps = { clock, counters, acceptSession }
-  const http1 = new Http1Transport({ headTimeoutMs: 60_000, maxHeadBytes: 32_768 }, deps)
+  const http1 = new Http1Transport({ headTimeoutMs: 60_000, maxHeadBytes: 32_768 }, { ...deps, style })
   const http2 = new Http2Transport(
     {
       streamWindowBytes: 131_072,

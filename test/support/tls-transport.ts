@@ -5,6 +5,7 @@ import net from 'node:net'
 import type { AddressInfo, Socket } from 'node:net'
 import { systemClock } from '../../src/clock.ts'
 import { Counters } from '../../src/counters.ts'
+import { nginxStyle } from '../../src/service/answer-head.ts'
 import { Http1Transport } from '../../src/transport/http1.ts'
 import { Http2Transport } from '../../src/transport/http2.ts'
 import { TlsTerminator } from '../../src/transport/tls-terminator.ts'
@@ -29,7 +30,8 @@ export async function startTlsTransport(
   acceptSession: AcceptSession,
 ): Promise<TlsTransport> {
   const deps = { clock: systemClock, counters: new Counters(), acceptSession }
-  const http1 = new Http1Transport({ headTimeoutMs: 60_000, maxHeadBytes: 32_768 }, deps)
+  const style = { ...nginxStyle, mayUpgrade: () => true }
+  const http1 = new Http1Transport({ headTimeoutMs: 60_000, maxHeadBytes: 32_768 }, { ...deps, style })
   const http2 = new Http2Transport(HTTP2_OPTIONS, deps)
   const tls = new TlsTerminator(
     { protocolsOf: () => [protocol], handshakeTimeoutMs: 10_000, ticketKeys: randomBytes(48) },

@@ -1,5 +1,10 @@
 import { describe, expect, it } from 'vitest'
-import { closesConnection, formatAnswerHead, malformedAnswer } from '../../../src/service/answer-head.ts'
+import {
+  closesConnection,
+  formatAnswerHead,
+  malformedAnswer,
+  refusalOf,
+} from '../../../src/service/answer-head.ts'
 
 describe('formatAnswerHead', () => {
   it('orders and spells the fields as nginx does', () => {
@@ -60,7 +65,7 @@ describe('malformedAnswer', () => {
     [`GET /${'a'.repeat(9000)} HTTP/1.1\r\n`, '414 Request-URI Too Large'],
     ['\x00', '400 Bad Request'],
   ])('%j', (bytes, status) => {
-    const answer = malformedAnswer(Buffer.from(bytes, 'latin1'), 0)?.toString('latin1') ?? ''
+    const answer = malformedAnswer(Buffer.from(bytes, 'latin1'), 'HPE_INVALID', 0)?.toString('latin1') ?? ''
     expect(answer).toMatch(
       new RegExp(`^HTTP/1.1 ${status}\\r\\nServer: nginx\\r\\nDate: Thu, 01 Jan 1970 00:00:00 GMT\\r\\n`),
     )
@@ -68,6 +73,26 @@ describe('malformedAnswer', () => {
   })
 
   it('has nothing to say about half a head', () => {
-    expect(malformedAnswer(Buffer.from('GET / HTTP/1.1\r\nHo'), 0)).toBeUndefined()
+    expect(malformedAnswer(Buffer.from('GET / HTTP/1.1\r\nHo'), 'HPE_INVALID_EOF_STATE', 0)).toBeUndefined()
+  })
+})
+
+describe('refusalOf', () => {
+  const head = { method: 'GET', url: '/', httpVersion: '1.1', rawHeaders: ['Host', 'x'] }
+
+  it.each([
+    [{ ...head, rawHeaders: ['Host', 'x', 'Host', 'y'] }, '400 Bad Request'],
+    [{ ...head, rawHeaders: [] }, '400 Bad Request'],
+    [{ ...head, httpVersion: '2.0' }, '505 HTTP Version Not Supported'],
+    [{ ...head, url: '/../x' }, '400 Bad Request'],
+    [{ ...head, url: `/${'a'.repeat(9000)}` }, '414 Request-URI Too Large'],
+    [{ ...head, method: 'TRACE' }, '405 Not Allowed'],
+  ])('%o', (parsed, status) => {
+    expect(refusalOf(parsed, 0)?.toString('latin1').slice(9)).toMatch(new RegExp(`^${status}\r\n`))
+  })
+
+  it('lets a sound head pass', () => {
+    expect(refusalOf(head, 0)).toBeUndefined()
+    expect(refusalOf({ ...head, method: 'PUT', httpVersion: '1.0', rawHeaders: [] }, 0)).toBeUndefined()
   })
 })
