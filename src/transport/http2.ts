@@ -122,7 +122,7 @@ class Http2ClientSession implements ClientSession {
       this.#error = error
     })
     // The socket allows half-open for the sake of HTTP/1.1 tunnels; HTTP/2 has no use for half a connection.
-    this.#socket.once('end', () => this.#session.destroy())
+    this.#socket.once('end', () => this.#end())
     this.#session.once('close', () => this.#onClose(listener))
     this.#session.on('stream', (stream, headers) => this.#onStream(stream, headers, listener))
   }
@@ -156,6 +156,16 @@ class Http2ClientSession implements ClientSession {
 
   destroy(reason: Error): void {
     this.#error ??= reason
+    this.#end()
+  }
+
+  /**
+   * Node's destroyed session waits for the write that is under way before it closes its socket
+   * (nodejs/node lib/internal/http2/core.js, closeSession). Towards a peer that has gone, or does not read, that
+   * write may never end.
+   */
+  #end(): void {
     this.#session.destroy()
+    this.#socket.destroy()
   }
 }

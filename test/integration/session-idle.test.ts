@@ -6,11 +6,14 @@ import http2 from 'node:http2'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { connect as connectTls } from 'node:tls'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { USER, startEndpoint } from '../support/endpoint.ts'
+import { OPEN_EDGE, USER, startEndpoint } from '../support/endpoint.ts'
 import type { TestEndpoint } from '../support/endpoint.ts'
 import { H2Client } from '../support/h2-client.ts'
+import { frame, uint32 } from '../support/http2-frames.ts'
+import { RawHttp2, connectFrame } from '../support/raw-http2.ts'
+import { sendPattern, standstill } from '../support/patterned-bytes.ts'
 import { readAll, readBytes } from '../support/reading.ts'
-import { openEcho } from '../support/targets.ts'
+import { openEcho, openTcpTarget } from '../support/targets.ts'
 import { openTcp, readToClose } from '../support/tls-client.ts'
 
 /** Every limit of these endpoints is one second: the shortest that the files can say. */
@@ -75,6 +78,12 @@ describe('an idle session', () => {
     expect(gone).toBe(false)
   })
 
+  it('is cut off from a client that stays after the GOAWAY', { timeout: 40_000 }, async () => {
+    await using raw = await RawHttp2.open(endpoint.port)
+    await raw.frame(({ name }) => name === 'GOAWAY')
+    await raw.closed()
+  })
+
   it('over HTTP/1.1 ends too', async () => {
     const socket = connectTls({
       port: endpoint.port,
@@ -85,6 +94,47 @@ describe('an idle session', () => {
     })
     await once(socket, 'secureConnect')
     expect((await readToClose(socket)).length).toBe(0)
+  })
+})
+
+describe('a client that leaves', () => {
+  let endpoint: TestEndpoint
+  beforeAll(async () => {
+    endpoint = await startEndpoint({ tables: OPEN_EDGE })
+  })
+  afterAll(() => endpoint[Symbol.asyncDispose]())
+
+  // node:http2 waits for the write that is under way before it lets go of the socket, be it for ever.
+  it('leaves nothing when it ends the connection without having read', async () => {
+    await using flood = await openTcpTarget((socket) => void sendPattern(socket, 2 ** 30))
+    const arrival = flood.nextSocket()
+    await using raw = await RawHttp2.open(endpoint.port)
+    const wide = frame('SETTINGS', { payload: Buffer.from([0, 4, 0x7f, 0xff, 0xff, 0xff]) })
+    const wider = frame('WINDOW_UPDATE', { payload: uint32(2 ** 30) })
+    raw.send(wide, wider, connectFrame(1, flood.authority))
+    await raw.frame(({ name }) => name === 'HEADERS')
+    raw.socket.pause()
+    const socket = await arrival
+    await standstill(() => socket.bytesWritten - socket.writableLength)
+    raw.socket.end()
+    await endpoint.waitUntilFree()
+  })
+
+  it('leaves nothing however its sockets end', async () => {
+    await using echo = await openEcho()
+    const leave = async (round: number): Promise<void> => {
+      const client = await H2Client.open({ port: endpoint.port, ...USER })
+      const { stream } = await client.connect(echo.authority)
+      stream.write('x')
+      if (round % 2 === 0) await readBytes(stream, 1)
+      if (round % 3 === 0) client.session.close()
+      await client[Symbol.asyncDispose]()
+    }
+    for (let round = 0; round < 200; round += 10) {
+      await Promise.all(Array.from({ length: 10 }, (_, index) => leave(round + index)))
+    }
+    await endpoint.waitUntilFree()
+    await expect.poll(() => echo.sockets.size).toBe(0)
   })
 })
 

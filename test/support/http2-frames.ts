@@ -41,6 +41,11 @@ export function frame(type: FrameName | number, fields: FrameFields = {}): Buffe
   return Buffer.concat([header, payload])
 }
 
+/** Undefined for types that RFC 9113 does not know. */
+export function frameName(type: number): FrameName | undefined {
+  return NAMES[type]
+}
+
 export function uint32(value: number): Buffer {
   const buffer = Buffer.alloc(4)
   buffer.writeUInt32BE(value)

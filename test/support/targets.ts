@@ -73,15 +73,17 @@ export interface UdpTarget extends AsyncDisposable {
 }
 
 /** Sends each datagram back as often as `copies` says. */
-export async function openUdpEcho(options: { host?: string; copies?: number } = {}): Promise<UdpTarget> {
-  const { host = '127.0.0.1', copies = 1 } = options
+export async function openUdpEcho(
+  options: { host?: string; port?: number; copies?: number } = {},
+): Promise<UdpTarget> {
+  const { host = '127.0.0.1', port = 0, copies = 1 } = options
   const received: Buffer[] = []
   const socket = createSocket(host.includes(':') ? 'udp6' : 'udp4')
   socket.on('message', (payload, peer) => {
     received.push(payload)
     for (let i = 0; i < copies; i++) socket.send(payload, peer.port, peer.address)
   })
-  socket.bind(0, host)
+  socket.bind(port, host)
   await once(socket, 'listening')
   return {
     port: socket.address().port,
