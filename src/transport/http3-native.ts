@@ -6,9 +6,7 @@
  * The native side runs QUIC in threads of its own and calls back with batches of events. Each batch is
  * acknowledged; when 4096 events of the process are outstanding, its threads stop reading until some are.
  */
-import { statSync } from 'node:fs'
 import { createRequire } from 'node:module'
-import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 
 export const HTTP3_PACKAGE = '@currentspace/http3'
@@ -87,7 +85,10 @@ interface NativeBinding {
     onEvents: (error: Error | null, events: readonly NativeEvent[]) => void,
   ) => NativeServer
   version(): string
-  runtimeTelemetry(): { readonly outboundPendingWriteBytes: number }
+  runtimeTelemetry(): {
+    readonly outboundPendingWriteBytes: number
+    readonly ioUringDriverSetupFailures: number
+  }
 }
 
 /** What happens on the wire, in order. `session` and `stream` are the addon's numbers. */
@@ -152,45 +153,30 @@ function isBinding(value: unknown): value is NativeBinding {
 }
 
 /**
- * True when no other user can read what this process writes to its directory for temporary files: the addon
- * writes the private key there, under a name that can be guessed and readable for all, while it is constructed.
- */
-export function keyDirectoryIsPrivate(directory: string = tmpdir()): boolean {
-  try {
-    const { mode, uid } = statSync(directory)
-    return uid === process.getuid?.() && (mode & 0o077) === 0
-  } catch {
-    return false
-  }
-}
-
-/**
- * Binds UDP and starts the native threads: with io_uring, else with poll.
+ * Binds UDP and starts the native threads: with io_uring if it is wanted and allowed, else with poll.
  * Throws when the certificate is refused or the address cannot be bound.
  * `debt` events stay unacknowledged for good, so that reading stops that much earlier: at 4096 of all servers of
  * the process, each with up to 64 KiB.
  */
 export function openHttp3Server(
   options: Omit<NativeServerOptions, 'runtimeMode'>,
-  address: { readonly host: string; readonly port: number },
+  { ioUring, debt, ...address }: { host: string; port: number; ioUring: boolean; debt: number },
   events: Http3Events,
-  debt: number,
 ): Http3Opening {
   const binding = loadBinding()
   if (binding instanceof Error) return { kind: 'unavailable', error: binding }
+  const open = (runtimeMode: NativeServerOptions['runtimeMode']): Http3Server =>
+    new Http3Server(binding, { ...options, runtimeMode }, address, events, debt)
+  if (!ioUring) return { kind: 'open', server: open('portable'), driver: 'poll' }
+  const { ioUringDriverSetupFailures: failuresBefore } = binding.runtimeTelemetry()
   try {
-    return {
-      kind: 'open',
-      server: new Http3Server(binding, options, 'fast', address, events, debt),
-      driver: 'io_uring',
-    }
+    const server = open('fast')
+    // Threads that may not use io_uring fall back by themselves and tell only here.
+    const fellBack = binding.runtimeTelemetry().ioUringDriverSetupFailures > failuresBefore
+    return { kind: 'open', server, driver: fellBack ? 'poll' : 'io_uring' }
   } catch (error) {
     if (!isDriverFailure(error)) throw error
-    return {
-      kind: 'open',
-      server: new Http3Server(binding, options, 'portable', address, events, debt),
-      driver: 'poll',
-    }
+    return { kind: 'open', server: open('portable'), driver: 'poll' }
   }
 }
 
@@ -222,8 +208,7 @@ export class Http3Server {
 
   constructor(
     binding: NativeBinding,
-    options: Omit<NativeServerOptions, 'runtimeMode'>,
-    runtimeMode: NativeServerOptions['runtimeMode'],
+    options: NativeServerOptions,
     { host, port }: { readonly host: string; readonly port: number },
     events: Http3Events,
     debt: number,
@@ -231,7 +216,7 @@ export class Http3Server {
     this.#binding = binding
     this.#debt = debt
     this.#events = events
-    this.#native = new binding.NativeWorkerServer({ ...options, runtimeMode }, (error, batch) => {
+    this.#native = new binding.NativeWorkerServer(options, (error, batch) => {
       if (error) this.#events.onFault(error)
       else this.#dispatchBatch(batch)
     })

@@ -3,18 +3,15 @@
  * `http3-native.ts` is the only file that knows the library.
  */
 import { setTimeout as delay } from 'node:timers/promises'
-import { isIPv6 } from 'node:net'
+import { tmpdir } from 'node:os'
 import type { Clock } from '../clock.ts'
 import type { Counters } from '../counters.ts'
 import type { Log } from '../log.ts'
 import type { AcceptSession, ClientSession } from '../tunnel/session.ts'
-import { keyDirectoryIsPrivate, openHttp3Server } from './http3-native.ts'
-import type { Http3Events, Http3Field, Http3Opening, Http3Server } from './http3-native.ts'
-import { SendWindows } from './http3-send.ts'
-import { Http3Session } from './http3-session.ts'
-import type { SessionContext } from './http3-session.ts'
-import type { Http3Stream } from './http3-stream.ts'
+import { openListener } from './http3-listener.ts'
+import type { Listener, ListenerOpening } from './http3-listener.ts'
 import type { UploadStore } from './http3-upload.ts'
+import { isPrivateDirectory } from './private-directory.ts'
 import { LingerQueue } from './linger-queue.ts'
 
 export interface Http3Options {
@@ -36,6 +33,8 @@ export interface Http3Options {
   readonly maxConnections: number
   /** Answer every first packet with Retry (RFC 9000 section 8.1.2). */
   readonly retry: boolean
+  /** Try io_uring first. The library does the same work for a quarter less CPU with poll. */
+  readonly ioUring: boolean
   /**
    * Events of the library that are never acknowledged, so that it stops reading ahead earlier. It stops at 4096
    * events of all servers of the process, each with up to 64 KiB: the sum of all debts must stay below that.
@@ -52,6 +51,7 @@ export const HTTP3_DEFAULTS = {
   disableActiveMigration: true,
   maxConnections: 10_000,
   retry: true,
+  ioUring: false,
   eventDebt: 0,
 } as const
 
@@ -75,8 +75,11 @@ export type Http3Start =
       readonly kind: 'listening'
       readonly port: number
       readonly driver: 'io_uring' | 'poll'
-      /** False: another user of the machine could read the private key while a server is constructed. */
-      readonly keyDirectoryIsPrivate: boolean
+      /**
+       * False when other users of the machine may look into TMPDIR: the library writes the private key there,
+       * readable for all and under a name that can be guessed, while it constructs a server.
+       */
+      readonly keyIsPrivate: boolean
     }
   /** No addon for this platform. HTTP/1.1 and HTTP/2 are not affected. */
   | { readonly kind: 'unavailable'; readonly error: Error }
@@ -84,12 +87,6 @@ export type Http3Start =
 /** Threads of one process construct servers through files of one name and may disturb each other. */
 const OPEN_ATTEMPTS = 6
 const OPEN_RETRY_MS = 40
-/** How long a producer pause may last; the addon itself ends it after 5 s. */
-const MAX_PAUSE_MS = 2000
-const CLOSE_DELAY_MS = 60
-const MAPPED_PREFIX = '::ffff:'
-
-let sessionCount = 0
 
 export class Http3Transport {
   #options: Http3Options
@@ -121,7 +118,7 @@ export class Http3Transport {
     const { listener, driver } = opened
     this.#listener = listener
     this.#options = { ...this.#options, port: listener.port }
-    return { kind: 'listening', port: listener.port, driver, keyDirectoryIsPrivate: keyDirectoryIsPrivate() }
+    return { kind: 'listening', port: listener.port, driver, keyIsPrivate: isPrivateDirectory(tmpdir()) }
   }
 
   /**
@@ -186,200 +183,4 @@ export class Http3Transport {
 /** EADDRINUSE, EADDRNOTAVAIL, EACCES as the addon words them. */
 function isAddressFault(error: unknown): boolean {
   return error instanceof Error && /errno=(?:98|99|13)\b/u.test(error.message)
-}
-
-type ListenerOpening =
-  | { readonly kind: 'open'; readonly listener: Listener; readonly driver: 'io_uring' | 'poll' }
-  | Extract<Http3Opening, { kind: 'unavailable' }>
-
-function openListener(options: Http3Options, deps: Http3Dependencies, linger: LingerQueue): ListenerOpening {
-  const listener = new Listener(deps, linger)
-  const opening = openHttp3Server(
-    {
-      key: options.key,
-      cert: options.cert,
-      maxIdleTimeoutMs: options.maxIdleTimeoutMs,
-      ...(options.maxUdpPayloadBytes === undefined ? {} : { maxUdpPayloadSize: options.maxUdpPayloadBytes }),
-      initialMaxData: options.initialMaxDataBytes,
-      initialMaxStreamsBidi: options.maxStreamsBidi,
-      disableActiveMigration: options.disableActiveMigration,
-      maxConnections: options.maxConnections,
-      disableRetry: !options.retry,
-      reusePort: true,
-    },
-    { host: options.host, port: options.port },
-    listener,
-    options.eventDebt,
-  )
-  if (opening.kind === 'unavailable') return opening
-  listener.run(opening.server)
-  return { kind: 'open', listener, driver: opening.driver }
-}
-
-/** A handshake under way; nobody has heard of it yet. */
-interface Handshake {
-  readonly address: string
-  readonly port: number
-}
-
-/** One native server and its sessions. */
-class Listener implements Http3Events {
-  readonly #deps: Http3Dependencies
-  readonly #linger: LingerQueue
-  readonly #handshakes = new Map<number, Handshake>()
-  readonly #sessions = new Map<number, Http3Session>()
-  /** Streams with input that has arrived in the current batch. */
-  #touched: Http3Stream[] = []
-  #server: Http3Server | undefined
-  #windows: SendWindows | undefined
-  #context: SessionContext | undefined
-  #closing: Promise<void> | undefined
-
-  constructor(deps: Http3Dependencies, linger: LingerQueue) {
-    this.#deps = deps
-    this.#linger = linger
-  }
-
-  get port(): number {
-    return this.#server?.address.port ?? 0
-  }
-
-  get sessionCount(): number {
-    return this.#sessions.size
-  }
-
-  run(server: Http3Server): void {
-    const { clock, counters, uploads, uploadKey = ({ id }) => id } = this.#deps
-    this.#server = server
-    this.#windows = new SendWindows(server, clock)
-    this.#context = {
-      server,
-      windows: this.#windows,
-      linger: this.#linger,
-      uploads,
-      uploadKey,
-      clock,
-      counters,
-      onEnd: (session) => this.#sessions.delete(session.handle),
-    }
-  }
-
-  retire(): void {
-    this.#server?.forgiveDebt()
-  }
-
-  close(graceMs: number): Promise<void> {
-    this.#closing ??= this.#close(graceMs)
-    return this.#closing
-  }
-
-  destroy(reason: Error): void {
-    for (const session of this.#sessions.values()) session.destroy(reason)
-    void this.close(0).catch((error: unknown) => this.#deps.log.warn({ err: error }, 'http3 did not close'))
-  }
-
-  async #close(graceMs: number): Promise<void> {
-    const sessions = [...this.#sessions.values()]
-    await Promise.all(sessions.map((session) => session.close({ graceMs })))
-    // The library ends a connection a moment after it is told to, and ends them all with code 0 when it stops.
-    if (sessions.length > 0) await delay(CLOSE_DELAY_MS)
-    await this.#server?.close()
-    this.#windows?.destroy()
-  }
-
-  onSession(handle: number, address: string, port: number): void {
-    const plain =
-      address.startsWith(MAPPED_PREFIX) && address.includes('.')
-        ? address.slice(MAPPED_PREFIX.length)
-        : address
-    const remote = isIPv6(plain) ? (plain.split('%', 1)[0] ?? plain) : plain
-    if (this.#deps.admit?.(remote) === false) {
-      this.#deps.counters.count('http3_denied')
-      this.#server?.closeSession(handle, 0x100, '')
-      return
-    }
-    // Not every lost connection is announced; its number is used again all the same.
-    this.#sessions.get(handle)?.onClose(undefined)
-    this.#handshakes.set(handle, { address: remote, port })
-  }
-
-  onHandshake(handle: number): void {
-    const handshake = this.#handshakes.get(handle)
-    if (handshake === undefined || this.#context === undefined) return
-    this.#handshakes.delete(handle)
-    if (this.#closing !== undefined) return this.#server?.closeSession(handle, 0x100, '')
-    const session = new Http3Session(handle, handshake, `h3-${process.pid}-${++sessionCount}`, this.#context)
-    this.#sessions.set(handle, session)
-    session.open(this.#deps.acceptSession)
-  }
-
-  onHeaders(handle: number, stream: number, fields: readonly Http3Field[], fin: boolean): void {
-    this.#sessions.get(handle)?.onHeaders(stream, fields, fin)
-  }
-
-  onData(handle: number, id: number, chunk: Buffer): void {
-    const stream = this.#sessions.get(handle)?.stream(id)
-    if (stream?.onData(chunk)) this.#touched.push(stream)
-  }
-
-  onFinished(handle: number, stream: number): void {
-    this.#sessions.get(handle)?.onFinished(stream)
-  }
-
-  onReset(handle: number, stream: number, code: number): void {
-    this.#sessions.get(handle)?.onReset(stream, code)
-  }
-
-  onStreamError(handle: number, stream: number): void {
-    this.#sessions.get(handle)?.onStreamError(stream)
-  }
-
-  onBlocked(handle: number, stream: number): void {
-    this.#sessions.get(handle)?.stream(stream)?.onBlocked()
-  }
-
-  onRoom(handle: number, stream: number, empty: boolean): void {
-    this.#sessions.get(handle)?.stream(stream)?.onRoom(empty)
-  }
-
-  onMark(handle: number, stream: number): void {
-    this.#sessions.get(handle)?.stream(stream)?.onMark()
-  }
-
-  onAdmission(): void {
-    this.#windows?.onAdmission()
-  }
-
-  onSessionClose(handle: number, code: number | undefined, reason: string): void {
-    this.#handshakes.delete(handle)
-    const inOrder = code === undefined || code === 0 || code === 0x100
-    this.#sessions.get(handle)?.onClose(inOrder ? undefined : new Error(`QUIC close ${code}: ${reason}`))
-  }
-
-  onBatchEnd(): boolean {
-    const touched = this.#touched
-    if (touched.length > 0) {
-      this.#touched = []
-      for (const stream of touched) stream.flushInput()
-    }
-    return !this.#deps.uploads.congested || this.#pause()
-  }
-
-  onFault(error: Error): void {
-    this.#deps.log.error({ err: error }, 'http3 fault')
-    this.#deps.counters.count('http3_faults')
-  }
-
-  /** Delays the acknowledgement of events, which stops reading once 4096 of them are outstanding. */
-  #pause(): false {
-    const { clock, counters, uploads } = this.#deps
-    counters.count('http3_upload_pauses')
-    const resume = (): void => {
-      patience.cancel()
-      this.#server?.acknowledge()
-    }
-    const patience = clock.after(MAX_PAUSE_MS, resume)
-    uploads.onRelief(resume)
-    return false
-  }
 }

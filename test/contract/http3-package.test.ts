@@ -63,7 +63,10 @@ describe('package', () => {
     ]) {
       expect(binding.NativeWorkerServer.prototype).toHaveProperty(name)
     }
-    expect(binding.runtimeTelemetry()).toHaveProperty('outboundPendingWriteBytes')
+    expect(binding.runtimeTelemetry()).toMatchObject({
+      outboundPendingWriteBytes: 0,
+      ioUringDriverSetupFailures: expect.any(Number) as number,
+    })
   })
 
   test('words its failures as the fallback and the retry expect', () => {
