@@ -18,10 +18,16 @@ export class FileWatch {
     this.#tick = clock.every(PERIOD_MS, () => void this.#look())
   }
 
-  /** Watches these files instead, as they are now. */
-  replace(paths: readonly string[]): void {
-    this.#marks = new Map(paths.map((path) => [path, '']))
-    void this.#look()
+  /** A look is under way. */
+  get looking(): boolean {
+    return this.#looking
+  }
+
+  /** Watches these files instead; resolves when it knows how they are now. */
+  async replace(paths: readonly string[]): Promise<void> {
+    const marks = new Map<string, string>()
+    for (const path of paths) marks.set(path, await markOf(path))
+    this.#marks = marks
   }
 
   close(): void {
@@ -36,7 +42,7 @@ export class FileWatch {
     let changed = false
     for (const [path, before] of marks) {
       const now = await markOf(path)
-      if (before !== '' && now !== before) changed = true
+      if (now !== before) changed = true
       marks.set(path, now)
     }
     this.#looking = false

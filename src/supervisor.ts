@@ -64,7 +64,7 @@ export class Supervisor {
   async start(): Promise<ListenAddress> {
     try {
       const address = (await this.#lane.ask({ type: 'start' })) as ListenAddress
-      this.#watch.replace(certificatePaths(this.#settings))
+      await this.#watch.replace(certificatePaths(this.#settings))
       return address
     } catch (error) {
       this.destroy(new Error('start has failed'))
@@ -93,7 +93,7 @@ export class Supervisor {
     const settings = await this.#options.load()
     await this.#lane.ask({ type: 'apply', settings })
     this.#settings = settings
-    this.#watch.replace(certificatePaths(settings))
+    await this.#watch.replace(certificatePaths(settings))
     for (const { file, path, message } of settings.warnings) this.#options.log.warn({ file, path }, message)
     this.#options.log.info({ users: settings.clients.length }, 'configuration reloaded')
   }
