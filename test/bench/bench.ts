@@ -148,6 +148,11 @@ async function measureOnce(
 }
 
 endChildrenOnExit()
-const plan = readPlan()
-if (plan === undefined) console.log(HELP)
-else process.exitCode = (await run(plan)) ? 0 : 1
+try {
+  const plan = readPlan()
+  if (plan === undefined) console.log(HELP)
+  else process.exitCode = (await run(plan)) ? 0 : 1
+} catch (error) {
+  console.error(error instanceof Error ? error.message : error)
+  process.exitCode = 2
+}

@@ -1,6 +1,6 @@
 /** An endpoint executable under measurement: official files, start, processor time and memory by /proc (proc(5)). */
-import { closeSync, openSync } from 'node:fs'
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { closeSync, openSync, rmSync } from 'node:fs'
+import { mkdtemp, readFile, writeFile } from 'node:fs/promises'
 import type { ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { connect, createServer, type AddressInfo } from 'node:net'
@@ -41,7 +41,10 @@ export class EndpointProcess implements AsyncDisposable {
     this.#directory = directory
     this.access = access
     this.#graceMs = graceMs
+    process.once('exit', this.#removeFiles)
   }
+
+  readonly #removeFiles = (): void => rmSync(this.#directory, { recursive: true, force: true })
 
   /** Resolves when the port accepts connections. */
   static async start(options: EndpointOptions): Promise<EndpointProcess> {
@@ -105,7 +108,8 @@ export class EndpointProcess implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await endProcess(this.#child, this.#graceMs)
-    await rm(this.#directory, { recursive: true, force: true })
+    process.off('exit', this.#removeFiles)
+    this.#removeFiles()
   }
 }
 
