@@ -369,6 +369,7 @@ describe('HTTP/3 listener', () => {
   test('gives a new certificate to new connections and ends the old ones in order', async () => {
     await using server = await start(answerWith((request) => request.refuse(502)))
     await using before = await H3Client.open(server.port)
+    await before.tunnel('a:1')
     const { cert, key } = createTestCertificate(['vpn.endpoint'])
     await server.transport.replaceCertificate(Buffer.from(cert), Buffer.from(key))
     expect((await before.closed).errorCode).toBe(0x100)
