@@ -6,8 +6,10 @@
  *   free     bytes are confirmed by marks that the addon sends back; the window grows while none is late
  *   blocked  nothing is sent until the addon has nothing left to write for this stream
  *
- * A blocked stream therefore holds at most one window. When even so the 4 MiB are taken, the session that holds
- * most of them loses its blocked streams.
+ * A blocked stream therefore holds at most one window. The streams of one session together get a share that
+ * shrinks as the 4 MiB fill up (half of what is left), so that some is always left for others; a stream with
+ * nothing on its way may go beyond it by one piece, or paused streams would starve their neighbours. When even so
+ * everything is taken, the session that has most of it loses its blocked streams.
  */
 import type { Clock, Timer } from '../clock.ts'
 
@@ -20,8 +22,11 @@ export const MAX_PIECE_BYTES = 16_383
 
 const MIN_WINDOW_BYTES = 2 * MAX_PIECE_BYTES
 const MAX_WINDOW_BYTES = 16 * MAX_PIECE_BYTES
-/** Held by blocked streams above this, windows stop growing. */
-const CROWDED_BYTES = 1024 * 1024
+/** What the addon takes for all streams of a server. */
+const CAPACITY_BYTES = 4 * 1024 * 1024
+const MIN_SHARE_BYTES = 2 * MAX_PIECE_BYTES
+/** No session gets more, whatever the number of its streams. */
+const MAX_SHARE_BYTES = CAPACITY_BYTES / 2
 const TICK_MS = 250
 /** Room without the news that nothing is left, and then silence: the addon may have meant both. */
 const SILENCE_MS = 250
@@ -45,13 +50,23 @@ export interface SendOwner {
   onSendStuck(): void
 }
 
+/** What one session has on its way. */
+interface Share {
+  bytes: number
+  /** Its streams that wait for it to become less. */
+  readonly hungry: Set<SendWindow>
+  /** It has cost others their turn, and gets the minimum until something of it has been written. */
+  punished: boolean
+}
+
 /** The windows of all streams of one native server. */
 export class SendWindows {
   readonly port: SendPort
   readonly clock: Clock
+  readonly #shares = new Map<number, Share>()
   readonly #blocked = new Set<SendWindow>()
   readonly #refused = new Set<SendWindow>()
-  #heldBytes = 0
+  #totalBytes = 0
   #refusedSince = 0
   #timer: Timer | undefined
 
@@ -64,8 +79,36 @@ export class SendWindows {
     return new SendWindow(this, session, stream, owner)
   }
 
-  get crowded(): boolean {
-    return this.#heldBytes > CROWDED_BYTES
+  /** Whether `window` may have `bytes` more on their way. If not, it is told when its session has less. */
+  mayTake(window: SendWindow, bytes: number): boolean {
+    const share = this.#shares.get(window.session)
+    if (share === undefined) return true
+    const limit = share.punished ? 0 : (CAPACITY_BYTES - this.#totalBytes) / 2
+    const after = share.bytes + bytes
+    if (after <= Math.min(MAX_SHARE_BYTES, Math.max(MIN_SHARE_BYTES, limit))) return true
+    if (window.unconfirmedBytes === 0 && after <= MAX_SHARE_BYTES && !share.punished) return true
+    share.hungry.add(window)
+    return false
+  }
+
+  take(session: number, bytes: number): void {
+    const share = this.#shares.get(session)
+    if (share === undefined) this.#shares.set(session, { bytes, hungry: new Set(), punished: false })
+    else share.bytes += bytes
+    this.#totalBytes += bytes
+  }
+
+  /** `written`: it has gone out, and not just been given up. */
+  release(session: number, bytes: number, written: boolean): void {
+    const share = this.#shares.get(session)
+    if (share === undefined) return
+    share.bytes -= bytes
+    this.#totalBytes -= bytes
+    if (written) share.punished = false
+    const hungry = [...share.hungry]
+    share.hungry.clear()
+    if (share.bytes <= 0 && hungry.length === 0) this.#shares.delete(session)
+    for (const window of hungry) window.owner.onSendReady()
   }
 
   /** The addon admits sends again. */
@@ -77,12 +120,7 @@ export class SendWindows {
 
   addBlocked(window: SendWindow): void {
     this.#blocked.add(window)
-    this.#heldBytes += window.heldBytes
     this.#startTimer()
-  }
-
-  removeBlocked(window: SendWindow): void {
-    if (this.#blocked.delete(window)) this.#heldBytes -= window.heldBytes
   }
 
   addRefused(window: SendWindow): void {
@@ -91,8 +129,15 @@ export class SendWindows {
     this.#startTimer()
   }
 
-  removeRefused(window: SendWindow): void {
+  removeBlocked(window: SendWindow): void {
+    this.#blocked.delete(window)
+  }
+
+  /** The stream is over. */
+  remove(window: SendWindow): void {
+    this.#blocked.delete(window)
     this.#refused.delete(window)
+    this.#shares.get(window.session)?.hungry.delete(window)
   }
 
   destroy(): void {
@@ -100,6 +145,7 @@ export class SendWindows {
     this.#timer = undefined
     this.#blocked.clear()
     this.#refused.clear()
+    this.#shares.clear()
   }
 
   #startTimer(): void {
@@ -115,13 +161,14 @@ export class SendWindows {
     this.#timer = undefined
   }
 
-  /** Resets the blocked streams of the session that holds most. */
+  /** Resets the blocked streams of the session that has most on its way. */
   #relieve(now: number): void {
-    const held = new Map<number, number>()
-    for (const { session, heldBytes } of this.#blocked)
-      held.set(session, (held.get(session) ?? 0) + heldBytes)
-    const [worst] = [...held].reduce((most, entry) => (entry[1] > most[1] ? entry : most), [-1, 0])
-    for (const window of this.#blocked) if (window.session === worst) window.owner.onSendStuck()
+    const [worst] = [...this.#shares].toSorted((a, b) => b[1].bytes - a[1].bytes)
+    if (worst !== undefined) {
+      worst[1].punished = true
+      const stuck = [...this.#blocked].filter(({ session }) => session === worst[0])
+      for (const { owner } of stuck) owner.onSendStuck()
+    }
     this.#refusedSince = now
     this.onAdmission()
   }
@@ -138,7 +185,6 @@ export class SendWindow {
   /** Sent and not confirmed; of these, what the mark on its way covers. */
   #unconfirmed = 0
   #marked = 0
-  #held = 0
   #staleMarks = 0
   #trickled = 0
   #mayTrickle = false
@@ -151,25 +197,23 @@ export class SendWindow {
     this.owner = owner
   }
 
-  /** What a blocked stream may have in the addon. */
-  get heldBytes(): number {
-    return this.#held
+  /** Sent, and perhaps still in the addon. */
+  get unconfirmedBytes(): number {
+    return this.#unconfirmed
   }
 
   /** Sends at most {@link MAX_PIECE_BYTES}. False: nothing was taken, `onSendReady` follows. */
   send(piece: Buffer, fin: boolean): boolean {
-    if (!this.#isOpen() || !this.#hand(piece, fin)) return false
+    if (!this.#isOpen() || !this.#windows.mayTake(this, piece.length) || !this.#hand(piece, fin)) return false
     if (this.#state === 'free') this.#markWhenHalf()
     return true
   }
 
   onBlocked(): void {
     if (this.#state === 'closed') return
-    this.#windows.removeBlocked(this)
     this.#state = 'blocked'
     if (this.#marked > 0) this.#staleMarks++
     this.#marked = 0
-    this.#held = this.#unconfirmed
     this.#trickled = 0
     this.#silentSince = undefined
     this.#windows.addBlocked(this)
@@ -189,8 +233,8 @@ export class SendWindow {
     const confirmed = this.#marked
     this.#marked = 0
     if (this.#state !== 'free') return
-    this.#unconfirmed = Math.max(0, this.#unconfirmed - confirmed)
-    if (!this.#windows.crowded) this.#windowBytes = Math.min(this.#windowBytes * 2, MAX_WINDOW_BYTES)
+    this.#windowBytes = Math.min(this.#windowBytes * 2, MAX_WINDOW_BYTES)
+    this.#confirm(Math.min(confirmed, this.#unconfirmed))
     this.#markWhenHalf()
     this.owner.onSendReady()
   }
@@ -215,18 +259,23 @@ export class SendWindow {
   }
 
   close(): void {
-    this.#windows.removeBlocked(this)
-    this.#windows.removeRefused(this)
     this.#state = 'closed'
+    this.#windows.remove(this)
+    if (this.#unconfirmed > 0) this.#windows.release(this.session, this.#unconfirmed, false)
+    this.#unconfirmed = 0
   }
 
   #unblock(): void {
     this.#windows.removeBlocked(this)
     this.#state = 'free'
-    this.#unconfirmed = 0
-    this.#held = 0
     this.#windowBytes = MIN_WINDOW_BYTES
+    this.#confirm(this.#unconfirmed)
     this.owner.onSendReady()
+  }
+
+  #confirm(bytes: number): void {
+    this.#unconfirmed -= bytes
+    this.#windows.release(this.session, bytes, true)
   }
 
   #isOpen(): boolean {
@@ -242,6 +291,7 @@ export class SendWindow {
       return false
     }
     this.#unconfirmed += piece.length
+    this.#windows.take(this.session, piece.length)
     return true
   }
 

@@ -165,3 +165,45 @@ test('a library that refuses everybody costs the session that holds most its blo
   expect(hogs.every(({ stuck }) => stuck)).toBe(true)
   expect(modest.stuck).toBe(false)
 })
+
+describe('shares', () => {
+  test('leave room for others, however many streams a session has', () => {
+    const { port, windows } = setUp()
+    for (let at = 0; at < 300; at++) {
+      const hog = new Source(windows, 7, at * 4)
+      hog.onSendReady()
+      hog.window.onBlocked()
+    }
+    const held = [...port.sent.values()].reduce((sum, bytes) => sum + bytes, 0)
+    expect(held).toBeLessThanOrEqual(2 * 1024 * 1024)
+    const other = new Source(windows, 8, 4000)
+    other.onSendReady()
+    expect(port.sent.get(4000)).toBeGreaterThan(MAX_PIECE_BYTES)
+  })
+
+  test('do not let paused streams starve their neighbours', () => {
+    const { port, windows } = setUp()
+    for (let at = 0; at < 80; at++) {
+      const paused = new Source(windows, 7, at * 4)
+      paused.onSendReady()
+      paused.window.onBlocked()
+    }
+    const active = new Source(windows, 7, 4000)
+    for (let round = 0; round < 10; round++) {
+      active.onSendReady()
+      active.window.onBlocked()
+      active.window.onRoom(true)
+    }
+    expect(port.sent.get(4000)).toBeGreaterThanOrEqual(10 * MAX_PIECE_BYTES)
+  })
+
+  test('go on when streams of the session end', () => {
+    const { port, windows } = setUp()
+    const sources = Array.from({ length: 300 }, (_, at) => new Source(windows, 7, at * 4))
+    for (const source of sources) source.onSendReady()
+    const before = port.sent.size
+    expect(before).toBeLessThan(300)
+    for (const { window } of sources.slice(0, before)) window.close()
+    expect(port.sent.size).toBeGreaterThan(before)
+  })
+})
