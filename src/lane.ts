@@ -29,6 +29,7 @@ import type { ListenAddress } from './lane-messages.ts'
 import type { Log } from './log.ts'
 import { IdleMonitor } from './relay/idle-monitor.ts'
 import { tcpEnd } from './relay/tcp-end.ts'
+import { ReadPool } from './relay/read-pool.ts'
 import { SpillArea } from './relay/spill-area.ts'
 import { relayStreams } from './relay/stream-relay.ts'
 import { nginxStyle } from './service/answer-head.ts'
@@ -271,11 +272,13 @@ function createForwarders(
 ): Forwarders {
   const { counters, policy, icmp, idleMonitor, clock } = deps
   const resolver = new Resolver({ ...map.resolver(settings), clock })
-  const tcp = new TcpEgress({ policy, rules: policy, resolver, clock, counters })
+  const readPool = new ReadPool()
+  const readInto = (socket: () => Socket) => readPool.readInto(socket)
+  const tcp = new TcpEgress({ policy, rules: policy, resolver, clock, counters, readInto })
   const udp = new UdpEgress({ policy, ipv6Available: settings.vpn.ipv6_available, counters })
   const queueCapacity = map.icmp(settings)?.queueCapacity
   return {
-    tcp: new TcpForwarder({ ...map.tcpForwarding(settings), dialer: tcp, idleMonitor, counters }),
+    tcp: new TcpForwarder({ ...map.tcpForwarding(settings), dialer: tcp, idleMonitor, readPool, counters }),
     udp: new UdpForwarder({ ...map.udpForwarding(settings), dialer: udp, clock, counters }),
     icmp: new IcmpForwarder({ sender: icmp, counters, ...(queueCapacity && { queueCapacity }) }),
     check: new CheckForwarder(),

@@ -8,7 +8,7 @@
  * refused, then timed out, then unreachable.
  */
 import net from 'node:net'
-import type { Socket } from 'node:net'
+import type { OnReadOpts, Socket } from 'node:net'
 import type { Clock, Timer } from '../clock.ts'
 import type { Counters } from '../counters.ts'
 import { EndpointError, type RefusalCode } from '../errors.ts'
@@ -45,6 +45,8 @@ export interface TcpEgressOptions {
   readonly resolver: DialResolver
   readonly clock: Clock
   readonly counters: Counters
+  /** Reads sockets into memory of its own (`relay/read-pool.ts`). Default: Node's. */
+  readonly readInto?: (socket: () => Socket) => OnReadOpts
 }
 
 export interface DialOptions {
@@ -78,6 +80,7 @@ class Race {
   readonly #port: number
   readonly #clock: Clock
   readonly #counters: Counters
+  readonly #readInto: TcpEgressOptions['readInto']
   readonly #done = Promise.withResolvers<Socket>()
   readonly #pending = new Set<Socket>()
   readonly #failures: EndpointError[] = []
@@ -85,11 +88,12 @@ class Race {
   #winner: Socket | undefined
   #stagger: Timer | undefined
 
-  constructor(addresses: readonly IpAddress[], port: number, clock: Clock, counters: Counters) {
+  constructor(addresses: readonly IpAddress[], port: number, egress: TcpEgressOptions) {
     this.#addresses = addresses
     this.#port = port
-    this.#clock = clock
-    this.#counters = counters
+    this.#clock = egress.clock
+    this.#counters = egress.counters
+    this.#readInto = egress.readInto
   }
 
   run(): Promise<Socket> {
@@ -109,7 +113,9 @@ class Race {
     const address = this.#addresses[this.#next]
     if (address === undefined) return
     this.#next += 1
-    const socket = net.connect({
+    const onread = this.#readInto?.(() => socket)
+    const socket: Socket = net.connect({
+      ...(onread && { onread }),
       host: address.address,
       port: this.#port,
       allowHalfOpen: true,
@@ -197,11 +203,10 @@ class Dial {
   }
 
   async #connect(): Promise<Socket> {
-    const { clock, counters } = this.#egress
     const candidates = await this.#resolve()
     const allowed = this.#judge(candidates).slice(0, MAX_ADDRESSES)
     this.#resolving.signal.throwIfAborted()
-    this.#race = new Race(allowed, this.#target.port, clock, counters)
+    this.#race = new Race(allowed, this.#target.port, this.#egress)
     return this.#race.run()
   }
 

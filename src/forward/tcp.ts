@@ -2,6 +2,7 @@
 import type { Socket } from 'node:net'
 import type { Counters } from '../counters.ts'
 import type { IdleMonitor } from '../relay/idle-monitor.ts'
+import type { ReadPool } from '../relay/read-pool.ts'
 import { tcpEnd } from '../relay/tcp-end.ts'
 import { relayStreams } from '../relay/stream-relay.ts'
 import type { Forwarder, OpenTunnel, TunnelContext, TunnelEnd } from '../tunnel/forwarder.ts'
@@ -21,6 +22,8 @@ export interface TcpForwarderOptions {
   /** Over both directions. */
   readonly idleTimeoutMs: number
   readonly idleMonitor: IdleMonitor
+  /** What the dialer's sockets are read into, if it does that. */
+  readonly readPool?: ReadPool
   /** Gets the gauge `outbound_tcp_sockets`. */
   readonly counters: Counters
 }
@@ -38,7 +41,7 @@ class TcpTunnel implements OpenTunnel {
 
   run(stream: TunnelStream): Promise<TunnelEnd> {
     const { idleTimeoutMs, idleMonitor } = this.#options
-    return relayStreams(stream, tcpEnd(this.#socket), {
+    return relayStreams(stream, tcpEnd(this.#socket, this.#options.readPool), {
       idleTimeoutMs,
       idleMonitor,
       signal: this.#context.signal,

@@ -21,10 +21,13 @@ import type { Duplex } from 'node:stream'
 import type { StreamReset } from '../errors.ts'
 import type { IdleMonitor, IdleWatch } from './idle-monitor.ts'
 
-/** One of the two streams. `reset` is idempotent, never throws, and destroys `io`. */
+/** One of the two streams. */
 export interface RelayEnd {
   readonly io: Duplex
+  /** Idempotent, never throws, and destroys `io`. */
   reset(reason: StreamReset): void
+  /** Takes back a chunk that was read from `io`, once it has been written to the other end. */
+  recycle?(chunk: Buffer): void
 }
 
 export interface RelayOptions {
@@ -70,6 +73,8 @@ function wasReset(io: Duplex): boolean {
 }
 
 interface DirectionOptions {
+  /** Where chunks go that have been written. */
+  readonly recycle: ((chunk: Buffer) => void) | undefined
   /** Collect the writes of one turn of the event loop. */
   readonly batch: boolean
   /** What may still come for a receiver that is gone, before `onExcess`. */
@@ -89,6 +94,8 @@ class Direction {
   readonly #options: DirectionOptions
   #discardedBytes = 0
   #corked = false
+  /** Written, not yet confirmed, oldest first; only with `recycle`. */
+  readonly #unconfirmed: Buffer[] = []
 
   constructor(from: Duplex, to: Duplex, options: DirectionOptions) {
     this.from = from
@@ -129,7 +136,19 @@ class Direction {
       to.cork()
       setImmediate(this.#uncork)
     }
-    if (!to.write(chunk)) this.from.pause()
+    if (!this.#write(chunk)) this.from.pause()
+  }
+
+  #write(chunk: Buffer): boolean {
+    if (this.#options.recycle === undefined) return this.to.write(chunk)
+    this.#unconfirmed.push(chunk)
+    return this.to.write(chunk, this.#onWritten)
+  }
+
+  readonly #onWritten = (error?: Error | null): void => {
+    const chunk = this.#unconfirmed.shift()
+    // After a failure nobody knows who still looks at it.
+    if (chunk !== undefined && !error) this.#options.recycle?.(chunk)
   }
 
   readonly #onDrain = (): void => {
@@ -166,11 +185,13 @@ class StreamRelay {
     this.#options = options
     this.#resolve = resolve
     this.#up = new Direction(client.io, target.io, {
+      recycle: client.recycle?.bind(client),
       batch: true,
       discardBytes: 0,
       onExcess: () => client.io.pause(),
     })
     this.#down = new Direction(target.io, client.io, {
+      recycle: target.recycle?.bind(target),
       batch: false,
       discardBytes: DISCARD_LIMIT_BYTES,
       onExcess: this.#onGivenUp,

@@ -1,5 +1,6 @@
 /** A TCP socket as an end of the relay: a reset is RST. */
 import type { Socket } from 'node:net'
+import type { ReadPool } from './read-pool.ts'
 import type { RelayEnd } from './stream-relay.ts'
 
 /**
@@ -17,7 +18,8 @@ function resetFinished(this: Socket): void {
   this.resetAndDestroy()
 }
 
-/** The socket must have an error listener of its own. */
-export function tcpEnd(socket: Socket): RelayEnd {
-  return { io: socket, reset: () => resetSocket(socket) }
+/** The socket must have an error listener of its own. `pool` is the one that it is read into, if any. */
+export function tcpEnd(socket: Socket, pool?: ReadPool): RelayEnd {
+  const end = { io: socket, reset: () => resetSocket(socket) }
+  return pool === undefined ? end : { ...end, recycle: (chunk) => pool.recycle(chunk) }
 }

@@ -2,6 +2,7 @@
  * The same files serve HTTP/1.1, HTTP/2 and HTTP/3 on one port (specification 3.3): same credentials, same answers,
  * TCP, UDP and health checks over each.
  */
+import { randomBytes } from 'node:crypto'
 import { connect } from 'node:tls'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { encodeBasicAuth } from '../../src/wire/basic-auth.ts'
@@ -93,6 +94,16 @@ describe('HTTP/3 through the whole endpoint', () => {
     const { payload, ...addresses } = await reply.promise
     expect(payload.toString()).toBe('over http/3')
     expect(addresses).toEqual({ source: destination, destination: source })
+  })
+
+  it('delivers 64 MiB unchanged, whatever memory they were read into', async () => {
+    const content = randomBytes(64 * 1_048_576)
+    await using target = await openTcpTarget((socket) => socket.end(content))
+    await using client = await H3Client.open(endpoint.port)
+    const tunnels = await Promise.all([1, 2].map(() => client.tunnel(target.authority, AUTHORIZATION)))
+    const copies = await Promise.all(tunnels.map(({ stream }) => readAll(stream)))
+    for (const copy of copies) expect(copy.equals(content)).toBe(true)
+    for (const { stream } of tunnels) stream.end()
   })
 
   it('shows strangers the same site', async () => {
