@@ -9,7 +9,7 @@ import type { ListenAddress } from './lane-messages.ts'
 import type { SpillOptions } from './relay/spill-area.ts'
 import type { OriginAddress } from './service/origin-pool.ts'
 import type { WebSiteOptions } from './service/web-site.ts'
-import { HTTP3_DEFAULTS } from './transport/http3.ts'
+import { HTTP3_DEFAULTS, MAX_EVENT_DEBT } from './transport/http3.ts'
 import type { Http3Options } from './transport/http3.ts'
 import type { Channel } from './tunnel/session.ts'
 import type { Certificate, TcpProtocol, TlsTerminatorOptions } from './transport/tls-terminator.ts'
@@ -164,6 +164,9 @@ export function http3Options(settings: Settings, address: ListenAddress): Http3O
     initialMaxDataBytes: quic.initial_max_data,
     maxStreamsBidi: quic.initial_max_streams_bidi,
     disableActiveMigration: quic.disable_active_migration,
+    ioUring: settings.vpn.culvert.http3.io_uring,
+    // One lane owes it all: the library then stops reading ahead soonest.
+    eventDebt: MAX_EVENT_DEBT,
   }
 }
 

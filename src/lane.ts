@@ -40,7 +40,7 @@ import { Http1Transport } from './transport/http1.ts'
 import type { Http1Style } from './transport/http1-head.ts'
 import { Http2Transport } from './transport/http2.ts'
 import { Http3Transport } from './transport/http3.ts'
-import type { Http3Options } from './transport/http3.ts'
+import type { Http3Options, Http3Start } from './transport/http3.ts'
 import { TlsTerminator } from './transport/tls-terminator.ts'
 import { AuthThrottle } from './tunnel/auth-throttle.ts'
 import { SessionRegistry } from './tunnel/session-registry.ts'
@@ -113,21 +113,7 @@ export class Lane {
     }
     this.#http3 = http3
     this.#http3Certificate = options.cert.toString() + options.key.toString()
-    if (start.driver === 'poll')
-      log.info('HTTP/3 runs without io_uring, which the kernel or a sandbox does not allow')
-    if (!start.keyIsPrivate) {
-      log.warn(
-        'other users can read the directory for temporary files, where the HTTP/3 library keeps the key',
-      )
-    }
-    if (this.#rooms.inbound.needsRandom) {
-      log.warn(
-        'an inbound rule needs the client random, which QUIC does not show: every HTTP/3 client is denied',
-      )
-    }
-    if (new Set(map.certificates(settings).map(({ cert }) => cert)).size > 1) {
-      log.warn('HTTP/3 shows the certificate of the first main host under every name')
-    }
+    for (const notice of http3Notices(start, options, settings, this.#rooms.inbound)) log.warn(notice)
   }
 
   /** Puts new hosts, certificates, users and rules in force, all or none. Rejects when they cannot be used. */
@@ -246,6 +232,31 @@ async function openRooms(settings: Settings, deps: LaneDependencies): Promise<Ro
     splice: (client, upstream) => void splice(client, upstream, idleMonitor),
   })
   return { counters, registry, tunnel, gate, inbound, tls, http1, http2, site, policy, icmp }
+}
+
+/** What an operator should know about HTTP/3 on this machine and with these files. */
+function* http3Notices(
+  start: Extract<Http3Start, { kind: 'listening' }>,
+  { ioUring }: Http3Options,
+  settings: Settings,
+  inbound: InboundRules,
+): Generator<string> {
+  const { quic } = settings.vpn.listen_protocols
+  if (ioUring && start.driver === 'poll') {
+    yield 'HTTP/3 runs without io_uring, which the kernel or a sandbox does not allow'
+  }
+  if (!start.keyIsPrivate) {
+    yield 'other users can read the directory for temporary files, where the HTTP/3 library keeps the private key'
+  }
+  if (inbound.needsRandom) {
+    yield 'an inbound rule needs the client random, which QUIC does not show: every HTTP/3 client is denied'
+  }
+  if (new Set(map.certificates(settings).map(({ cert }) => cert)).size > 1) {
+    yield 'HTTP/3 shows the certificate of the first main host under every name'
+  }
+  if (quic?.recv_udp_payload_size !== quic?.send_udp_payload_size) {
+    yield 'HTTP/3 has one UDP payload size: the smaller of recv_udp_payload_size and send_udp_payload_size'
+  }
 }
 
 function createHttp3(

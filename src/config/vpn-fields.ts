@@ -72,11 +72,13 @@ const quic = optionalTable(
       ...streamData,
       aliases: ['max_stream_data_bidi_local'],
       doc: 'Receive window of a stream that the endpoint opens.',
+      status: 'ignored',
     }),
     initial_max_stream_data_bidi_remote: bytes({
       ...streamData,
       aliases: ['max_stream_data_bidi_remote'],
       doc: 'Receive window of a stream that the client opens.',
+      status: 'ignored',
     }),
     initial_max_stream_data_uni: bytes({
       ...streamData,

@@ -24,6 +24,8 @@ import type { IdleMonitor, IdleWatch } from './idle-monitor.ts'
 /** One of the two streams. */
 export interface RelayEnd {
   readonly io: Duplex
+  /** Its peer has reset it with an error code, which `io` alone may not tell. */
+  readonly wasReset?: boolean
   /** Idempotent, never throws, and destroys `io`. */
   reset(reason: StreamReset): void
   /** Takes back a chunk that was read from `io`, once it has been written to the other end. */
@@ -64,12 +66,6 @@ function ignoreError(): void {
 function guardErrors(io: Duplex): void {
   io.on('error', ignoreError)
   io.once('close', () => io.off('error', ignoreError))
-}
-
-/** Whether a stream that sent EOF was then reset rather than left. */
-function wasReset(io: Duplex): boolean {
-  // An HTTP/2 stream is destroyed without an error when its peer cancels; only its code tells.
-  return io.errored !== null || ('rstCode' in io && Number(io.rstCode) > 0)
 }
 
 interface DirectionOptions {
@@ -285,7 +281,8 @@ class StreamRelay {
 
   readonly #onClientClose = (): void => {
     this.#clientClosed = true
-    const orderly = this.#up.ended && (this.#down.flushed || !wasReset(this.#client.io))
+    const { io, wasReset = io.errored !== null } = this.#client
+    const orderly = this.#up.ended && (this.#down.flushed || !wasReset)
     if (!orderly) return this.#stop('client_reset', 'cancel')
     if (this.#targetClosed) return this.#stop('ended')
     // Nobody will drain what the target was paused for.

@@ -58,6 +58,10 @@ export class Http1ConnectRequest implements TunnelRequest, TunnelStream {
     return this.#connection.socket
   }
 
+  get wasReset(): boolean {
+    return this.#connection.socket.errored !== null
+  }
+
   accept(headers: ResponseHeaders = {}, { endStream = false } = {}): TunnelStream {
     if (endStream) this.#finish(200, headers)
     else {

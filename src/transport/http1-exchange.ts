@@ -101,7 +101,13 @@ export class Http1Exchange implements TunnelRequest {
     connection.socket.write(encodeHead(1, 101, 'Switching Protocols', fields), 'latin1')
     if (head.length > 0) connection.socket.unshift(head)
     const io: Duplex = connection.socket
-    return { io, reset: (reason) => this.reset(reason) }
+    return {
+      io,
+      get wasReset() {
+        return io.errored !== null
+      },
+      reset: (reason) => this.reset(reason),
+    }
   }
 
   reset(reason: StreamReset): void {

@@ -84,6 +84,10 @@ export class Http2Request implements TunnelRequest, TunnelStream, Lingering {
     return this.#stream
   }
 
+  get wasReset(): boolean {
+    return this.#stream.rstCode !== constants.NGHTTP2_NO_ERROR
+  }
+
   get closed(): boolean {
     return this.#stream.closed || this.#stream.destroyed
   }

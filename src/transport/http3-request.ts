@@ -55,6 +55,10 @@ export class Http3Request implements TunnelRequest, TunnelStream {
     return this.#stream
   }
 
+  get wasReset(): boolean {
+    return this.#stream.abandoned
+  }
+
   get body(): Readable {
     return this.#stream
   }

@@ -44,6 +44,8 @@ export interface TunnelStream {
    * A reset by the client, or the loss of the session, destroys it: `close` without `end`.
    */
   readonly io: Duplex
+  /** The client has reset it with an error code: tells that from an orderly leave once `io` has closed. */
+  readonly wasReset: boolean
   /** Ends both directions abruptly with the transport's code for `reason`. Idempotent; never throws. */
   reset(reason: StreamReset): void
 }

@@ -86,7 +86,13 @@ describeRelay('HTTP/2 and TCP', { canLeave: true }, async (): Promise<RelayPair>
   return {
     client,
     target,
-    clientEnd: { io: near, reset },
+    clientEnd: {
+      io: near,
+      get wasReset() {
+        return near.rstCode !== NGHTTP2_NO_ERROR
+      },
+      reset,
+    },
     targetEnd: tcpEnd(targetNear),
     resetClient: () => {
       // RST_STREAM waits until the stream is read.

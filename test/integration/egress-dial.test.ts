@@ -316,7 +316,7 @@ describe('the TCP forwarder', () => {
     const tunnel = await tcp.open(literal('127.0.0.1', target.port), context())
     expect(counters.snapshot()).toEqual({ outbound_tcp_sockets: 1 })
     const [client, io] = duplexPair()
-    const end = tunnel.run({ io, reset: () => io.destroy() })
+    const end = tunnel.run({ io, wasReset: false, reset: () => io.destroy() })
     client.end('twice')
     expect((await client.toArray()).join('')).toBe('twicetwice')
     expect(await end).toEqual({ reason: 'ended', uplinkBytes: 5, downlinkBytes: 10 })

@@ -318,7 +318,7 @@ async function dataFrames(answer: (payload: Buffer) => Buffer[], total: number):
     }
     const run = async (): Promise<unknown> => {
       const tunnel = await forwarder.open(undefined, context)
-      return tunnel.run({ io: stream, reset: () => stream.close() })
+      return tunnel.run({ io: stream, wasReset: false, reset: () => stream.close() })
     }
     run().then(ended.resolve, ended.reject)
   })

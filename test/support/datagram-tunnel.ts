@@ -33,6 +33,7 @@ export async function openDatagramTunnel(
   const resets: StreamReset[] = []
   const stream: TunnelStream = {
     io: endpoint,
+    wasReset: false,
     reset: (reason) => {
       resets.push(reason)
       endpoint.destroy()
