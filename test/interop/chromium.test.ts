@@ -98,8 +98,7 @@ describe.skipIf(!hasChromium)(
       await using target = await openWebTarget()
       {
         await using browser = await openChromium({ proxy: `https://localhost:${endpoint.port}` })
-        const answers: Answer[] = [WRONG, WRONG, 'cancel']
-        const asked = await answerChallenges(browser, answers)
+        const asked = await answerChallenges(browser.page, [WRONG, WRONG, 'cancel'])
         const url = `https://127.0.0.1:${target.httpsPort}/`
         const outcome = await browser.page.goto(url).then(
           (response) => `answered ${response?.status()}`,
@@ -108,10 +107,11 @@ describe.skipIf(!hasChromium)(
         expect(asked()).toEqual([CHALLENGE, CHALLENGE, CHALLENGE])
         expect(outcome).not.toMatch(/^answered 200/)
         expect(target.requested).toEqual([])
-        // Asked once more, and given the right one, it goes on.
-        answers.push(USER)
-        await browser.page.goto(url)
-        expect(await browser.page.title()).toBe(TITLE)
+        // Asked once more in another tab, and given the right one, it goes on.
+        const tab = await browser.context.newPage()
+        await answerChallenges(tab, [USER])
+        await tab.goto(url)
+        expect(await tab.title()).toBe(TITLE)
       }
       await expectOnlyHttp2(endpoint)
     })
@@ -179,12 +179,9 @@ function echoed(page: Page, url: string): Promise<unknown> {
 type Answer = { readonly username: string; readonly password: string } | 'cancel'
 
 /** Answers the questions for credentials in turn; gives what was asked so far. */
-async function answerChallenges(
-  { context, page }: Chromium,
-  answers: readonly Answer[],
-): Promise<() => unknown[]> {
+async function answerChallenges(page: Page, answers: readonly Answer[]): Promise<() => unknown[]> {
   const asked: unknown[] = []
-  const cdp = await context.newCDPSession(page)
+  const cdp = await page.context().newCDPSession(page)
   cdp.on(
     'Fetch.requestPaused',
     ({ requestId }) => void cdp.send('Fetch.continueRequest', { requestId }).catch(() => {}),
