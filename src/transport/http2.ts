@@ -4,7 +4,7 @@
 import http2 from 'node:http2'
 import type { IncomingHttpHeaders, ServerHttp2Session, ServerHttp2Stream } from 'node:http2'
 import type { TLSSocket } from 'node:tls'
-import type { Clock } from '../clock.ts'
+import type { Clock, Timer } from '../clock.ts'
 import type { Counters } from '../counters.ts'
 import type { AcceptSession, ClientSession, SessionListener } from '../tunnel/session.ts'
 import { Http2Request } from './http2-request.ts'
@@ -37,6 +37,10 @@ const STREAM_RESETS_PER_SECOND = 1000
 /** Node's own ceiling is 10 MB, less than the receive windows that the settings promise. */
 const SESSION_MEMORY_MEGABYTES = 64
 const MAX_HEADER_FIELDS = 128
+/** What a session that failed has for its last frames. */
+const FAILED_GOODBYE_MS = 2000
+/** The same for one that ends in order: it may still be sending the end of its last stream to a slow client. */
+const GOODBYE_MS = 30_000
 
 export class Http2Transport {
   readonly #options: Http2Options
@@ -90,6 +94,7 @@ class Http2ClientSession implements ClientSession {
   #openStreams = 0
   #state: ClientSession['state'] = 'open'
   #error: Error | undefined
+  #goodbye: Timer | undefined
 
   constructor(
     session: ServerHttp2Session,
@@ -118,6 +123,7 @@ class Http2ClientSession implements ClientSession {
 
   listen(): void {
     const listener = this.#deps.acceptSession(this)
+    this.#limitGoodbye()
     this.#session.on('error', (error) => {
       this.#error = error
     })
@@ -137,8 +143,28 @@ class Http2ClientSession implements ClientSession {
     this.#openStreams--
   }
 
+  /**
+   * Node's destroyed session waits for the write that is under way before it closes its socket, and says nothing
+   * until then (nodejs/node lib/internal/http2/core.js, closeSession). Towards a peer that has gone, or does not
+   * read, that write may never end.
+   */
+  #limitGoodbye(): void {
+    const session = this.#session
+    const destroy = session.destroy.bind(session)
+    session.destroy = (error, code) => {
+      const failed = error !== undefined || code !== undefined
+      if (this.#state !== 'closed') this.#startGoodbye(failed ? FAILED_GOODBYE_MS : GOODBYE_MS)
+      destroy(error, code)
+    }
+  }
+
+  #startGoodbye(limitMs: number): void {
+    this.#goodbye ??= this.#deps.clock.after(limitMs, () => this.#socket.destroy())
+  }
+
   #onClose(listener: SessionListener): void {
     this.#state = 'closed'
+    this.#goodbye?.cancel()
     if (this.#error) this.#deps.counters.count('session_errors', 'HTTP2')
     this.#closed.resolve()
     listener.onClose(this.#error)
@@ -159,11 +185,7 @@ class Http2ClientSession implements ClientSession {
     this.#end()
   }
 
-  /**
-   * Node's destroyed session waits for the write that is under way before it closes its socket
-   * (nodejs/node lib/internal/http2/core.js, closeSession). Towards a peer that has gone, or does not read, that
-   * write may never end.
-   */
+  /** Nobody is there to say goodbye to. */
   #end(): void {
     this.#session.destroy()
     this.#socket.destroy()

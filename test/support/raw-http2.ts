@@ -1,11 +1,14 @@
 /** HTTP/2 frame by frame on a TLS connection: clients that no library would be. */
 import { once } from 'node:events'
+import type { Socket } from 'node:net'
+import { setImmediate as turn } from 'node:timers/promises'
+import { connect as connectTls } from 'node:tls'
 import type { TLSSocket } from 'node:tls'
 import { encodeBasicAuth } from '../../src/wire/basic-auth.ts'
 import { USER } from './endpoint.ts'
 import { ACK, END_HEADERS, PREFACE, frame, frameName, headerBlock } from './http2-frames.ts'
 import type { FrameName } from './http2-frames.ts'
-import { openTls } from './tls-client.ts'
+import { openTcp } from './tls-client.ts'
 
 export interface ReceivedFrame {
   /** Undefined for types that RFC 9113 does not know. */
@@ -19,12 +22,14 @@ const HEADER_BYTES = 9
 
 export class RawHttp2 implements AsyncDisposable {
   readonly socket: TLSSocket
+  readonly #raw: Socket
   readonly frames: ReceivedFrame[] = []
   #rest = Buffer.alloc(0)
   #waiting: (() => void)[] = []
 
-  private constructor(socket: TLSSocket) {
+  private constructor(socket: TLSSocket, raw: Socket) {
     this.socket = socket
+    this.#raw = raw
     socket.on('data', (chunk: Buffer) => this.#onData(chunk))
     socket.once('close', () => this.#wake())
     socket.once('end', () => socket.destroy())
@@ -32,7 +37,23 @@ export class RawHttp2 implements AsyncDisposable {
 
   /** Completes the handshake and sends nothing more. */
   static async connect(port: number): Promise<RawHttp2> {
-    return new RawHttp2(await openTls(port, { servername: 'vpn.endpoint', ALPNProtocols: ['h2'] }))
+    const raw = await openTcp({ port, host: '127.0.0.1' })
+    const socket = connectTls({
+      socket: raw,
+      servername: 'vpn.endpoint',
+      ALPNProtocols: ['h2'],
+      rejectUnauthorized: false,
+    })
+    await once(socket, 'secureConnect')
+    // Node's TLS is still on the stack: closing the socket below it from here ends the process (26.10).
+    await turn()
+    socket.on('error', () => {})
+    return new RawHttp2(socket, raw)
+  }
+
+  /** TCP RST. */
+  reset(): void {
+    this.#raw.resetAndDestroy()
   }
 
   /** With preface and SETTINGS exchanged. */
