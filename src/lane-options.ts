@@ -215,7 +215,8 @@ export function outboundRules({ rules }: Settings): OutboundRulesOptions {
   }
 }
 
-export function webSiteOptions({ vpn }: Settings): WebSiteOptions {
+export function webSiteOptions(settings: Settings): WebSiteOptions {
+  const { vpn } = settings
   const { decoy } = vpn.culvert
   const proxy = vpn.reverse_proxy
   return {
@@ -237,6 +238,7 @@ export function webSiteOptions({ vpn }: Settings): WebSiteOptions {
       : undefined,
     connectTimeoutMs: vpn.connection_establishment_timeout_secs * SECOND,
     speedtestStallMs: vpn.tls_handshake_timeout_secs * SECOND,
+    forwardIdleMs: tcpForwarding(settings).idleTimeoutMs,
   }
 }
 

@@ -194,7 +194,8 @@ async function openRooms(settings: Settings, deps: LaneDependencies): Promise<Ro
   const icmp = await openIcmpEgress(settings, { policy, counters }, deps)
   const idleMonitor = new IdleMonitor(clock)
   const registry = new SessionRegistry({ idleTimeoutMs: map.sessionIdleMs(settings) }, { clock, counters })
-  const site = createWebSite(map.webSiteOptions(settings), { clock, counters })
+  const forwarders = createForwarders(settings, { policy, icmp, idleMonitor, counters, clock })
+  const site = createWebSite(map.webSiteOptions(settings), { clock, counters, dialer: forwarders.tcp })
   const tunnel = new Tunnel(map.tunnelOptions(settings), {
     clock,
     counters,
@@ -203,7 +204,7 @@ async function openRooms(settings: Settings, deps: LaneDependencies): Promise<Ro
     throttle: new AuthThrottle(map.authThrottle(settings), clock),
     directory: new Directory(map.clientCredentials(settings)),
     site: site.service,
-    forwarders: createForwarders(settings, { policy, icmp, idleMonitor, counters, clock }),
+    forwarders,
   })
   const { acceptSession } = tunnel
   const mayUpgrade: Http1Style['mayUpgrade'] = (channel, path) => site.service.mayUpgrade(channel, path)
@@ -280,7 +281,7 @@ function createHttp3(
 function createForwarders(
   settings: Settings,
   deps: Pick<Rooms, 'counters' | 'policy' | 'icmp'> & { idleMonitor: IdleMonitor; clock: Clock },
-): Forwarders {
+): Forwarders & { readonly tcp: TcpForwarder } {
   const { counters, policy, icmp, idleMonitor, clock } = deps
   const resolver = new Resolver({ ...map.resolver(settings), clock })
   const readPool = new ReadPool()

@@ -63,10 +63,15 @@ export class TcpForwarder implements Forwarder<Target> {
   }
 
   async open(target: Target, context: TunnelContext): Promise<OpenTunnel> {
+    return new TcpTunnel(await this.dial(target, context), context, this.#options)
+  }
+
+  /** A connection under the rules of tunnels, for what is none; `lane.ts` gives it to `service`. */
+  async dial(target: Target, { signal }: { signal: AbortSignal }): Promise<Socket> {
     const { dialer, connectTimeoutMs } = this.#options
-    const socket = await dialer.dial(target, { signal: context.signal, timeoutMs: connectTimeoutMs })
+    const socket = await dialer.dial(target, { signal, timeoutMs: connectTimeoutMs })
     this.#openSockets += 1
     socket.once('close', () => (this.#openSockets -= 1))
-    return new TcpTunnel(socket, context, this.#options)
+    return socket
   }
 }

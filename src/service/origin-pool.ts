@@ -5,6 +5,7 @@
 import http from 'node:http'
 import type { Agent, ClientRequest, OutgoingHttpHeaders } from 'node:http'
 import https from 'node:https'
+import type { OriginSource } from './proxy-exchange.ts'
 
 export interface OriginAddress {
   /** `https:` verifies the certificate against the system's roots. */
@@ -24,7 +25,7 @@ export interface OutgoingHead {
 const IDLE_MS = 4000
 const MAX_IDLE = 32
 
-export class OriginPool {
+export class OriginPool implements OriginSource {
   readonly address: OriginAddress
   readonly #reused: Agent
   readonly #single: Agent
@@ -43,16 +44,12 @@ export class OriginPool {
     this.#single = new AgentClass({ keepAlive: false, maxSockets: maxConnections })
   }
 
-  /** The origin's name for `Host` when the client named none. */
   get authority(): string {
     const { host, port } = this.address
     return `${host.includes(':') ? `[${host}]` : host}:${port}`
   }
 
-  /**
-   * Begins a request. With `reuse` it may go over a kept connection, which the origin may close at the same
-   * moment; so only for what can be sent again. Throws when the head cannot be sent as HTTP.
-   */
+  /** {@link OriginSource} */
   open(head: OutgoingHead, { reuse }: { reuse: boolean }): ClientRequest {
     const module = this.address.protocol === 'https:' ? https : http
     return module.request({

@@ -1,20 +1,18 @@
 /** Forwards requests to an origin server and answers with what it says; the core of reverse proxy and decoy. */
+import type { IncomingMessage } from 'node:http'
 import type { Clock } from '../clock.ts'
 import type { Counters } from '../counters.ts'
-import type { TunnelRequest } from '../tunnel/session.ts'
+import type { ResponseHeaders, TunnelRequest } from '../tunnel/session.ts'
 import { OriginPool } from './origin-pool.ts'
 import type { OriginAddress } from './origin-pool.ts'
 import { ProxyExchange } from './proxy-exchange.ts'
+import type { ExchangeFailure, ExchangeLimits, ExchangeOwner, ForwardOptions } from './proxy-exchange.ts'
+import { forwardedResponseHeaders } from './proxy-headers.ts'
 import { StallWatch } from './stall-watch.ts'
 import type { WebPages } from './web-pages.ts'
 
-export interface OriginProxyOptions {
+export interface OriginProxyOptions extends ExchangeLimits {
   origin: OriginAddress
-  connectTimeoutMs: number
-  /** To the response's head, while nothing moves in either direction. */
-  responseTimeoutMs: number
-  /** Once the response has begun, also for an upgraded connection. */
-  idleTimeoutMs: number
   /** Exchanges under way; one more is answered 503. */
   maxExchanges: number
 }
@@ -25,25 +23,20 @@ export interface OriginProxyDependencies {
   pages: WebPages
 }
 
-/** What differs from the request as it came. */
-export interface ForwardOptions {
-  /** Fields that the origin gets besides the client's. */
-  headers?: Readonly<Record<string, string>>
-  method?: string
-}
-
-export class OriginProxy {
-  readonly options: OriginProxyOptions
-  readonly deps: OriginProxyDependencies
-  readonly pool: OriginPool
+export class OriginProxy implements ExchangeOwner {
+  readonly limits: OriginProxyOptions
+  readonly clock: Clock
+  readonly source: OriginPool
   readonly watch: StallWatch
+  readonly #deps: OriginProxyDependencies
   readonly #exchanges = new Set<ProxyExchange>()
 
   constructor(options: OriginProxyOptions, deps: OriginProxyDependencies) {
-    this.options = options
-    this.deps = deps
-    this.pool = new OriginPool(options.origin, options.maxExchanges)
+    this.limits = options
+    this.clock = deps.clock
+    this.source = new OriginPool(options.origin, options.maxExchanges)
     this.watch = new StallWatch(deps.clock)
+    this.#deps = deps
   }
 
   get exchanges(): number {
@@ -51,9 +44,9 @@ export class OriginProxy {
   }
 
   forward(request: TunnelRequest, options: ForwardOptions = {}): void {
-    if (this.#exchanges.size >= this.options.maxExchanges) {
-      this.deps.counters.count('proxy_failures', 'too_many')
-      this.deps.pages.send(request, 503)
+    if (this.#exchanges.size >= this.limits.maxExchanges) {
+      this.#deps.counters.count('proxy_failures', 'too_many')
+      this.#deps.pages.send(request, 503)
       return
     }
     const exchange = new ProxyExchange(request, this, options, () => this.#exchanges.delete(exchange))
@@ -61,9 +54,20 @@ export class OriginProxy {
     exchange.start()
   }
 
+  /** {@link ExchangeOwner} */
+  responseHeaders(response: IncomingMessage): ResponseHeaders {
+    return forwardedResponseHeaders(response.headers, this.#deps.pages.opening())
+  }
+
+  /** {@link ExchangeOwner} */
+  onFailure(request: TunnelRequest, reason: ExchangeFailure, status: number | undefined): void {
+    this.#deps.counters.count('proxy_failures', reason)
+    if (status !== undefined) this.#deps.pages.send(request, status)
+  }
+
   /** Ends everything under way. */
   destroy(): void {
     for (const exchange of this.#exchanges) exchange.destroy()
-    this.pool.destroy()
+    this.source.destroy()
   }
 }

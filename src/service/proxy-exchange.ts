@@ -5,26 +5,65 @@
 import type { ClientRequest, IncomingMessage } from 'node:http'
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
-import type { TunnelRequest } from '../tunnel/session.ts'
-import type { ForwardOptions, OriginProxy } from './origin-proxy.ts'
+import type { Clock } from '../clock.ts'
+import type { ResponseHeaders, TunnelRequest } from '../tunnel/session.ts'
 import { discardContent } from './discard.ts'
-import { forwardedRequestHeaders, forwardedResponseHeaders } from './proxy-headers.ts'
+import type { OutgoingHead } from './origin-pool.ts'
+import { forwardedRequestHeaders } from './proxy-headers.ts'
 import { Pump } from './pump.ts'
 import type { PumpOutcome } from './pump.ts'
 import { requestContent } from './request-content.ts'
 import type { RequestContent } from './request-content.ts'
-import type { Watched } from './stall-watch.ts'
+import type { StallWatch, Watched } from './stall-watch.ts'
 import { isUpgradable } from './upgradable-request.ts'
 import { UpgradedConnection } from './upgraded-connection.ts'
 
+/** Where requests go: `OriginPool`, or a connection that stands already. */
+export interface OriginSource {
+  /** For `Host` when the client named none. */
+  readonly authority: string
+  /**
+   * Begins a request. With `reuse` it may go over a kept connection, which the origin may close at the same
+   * moment; so only for what can be sent again. Throws when the head cannot be sent as HTTP.
+   */
+  open(head: OutgoingHead, options: { reuse: boolean }): ClientRequest
+}
+
+export interface ExchangeLimits {
+  connectTimeoutMs: number
+  /** To the response's head, while nothing moves in either direction. */
+  responseTimeoutMs: number
+  /** Once the response has begun, also for an upgraded connection. */
+  idleTimeoutMs: number
+}
+
+/** What differs from the request as it came. */
+export interface ForwardOptions {
+  /** Fields that the origin gets besides the client's. */
+  headers?: Readonly<Record<string, string>>
+  method?: string
+}
+
 /** Why the client was not served; a counter's label. */
-type Failure = 'bad_request' | 'connect' | 'timeout' | 'origin' | 'response_cut' | 'upgrade'
+export type ExchangeFailure = 'bad_request' | 'connect' | 'timeout' | 'origin' | 'response_cut' | 'upgrade'
+
+/** Whoever an exchange works for: `OriginProxy`, `ForwardProxy`. */
+export interface ExchangeOwner {
+  readonly source: OriginSource
+  readonly limits: ExchangeLimits
+  readonly clock: Clock
+  readonly watch: StallWatch
+  /** The fields that the client gets; undefined when it must not get this response. */
+  responseHeaders(response: IncomingMessage): ResponseHeaders | undefined
+  /** With `status` the request waits for the owner's answer; without, it has an answer and was reset. */
+  onFailure(request: TunnelRequest, reason: ExchangeFailure, status: number | undefined): void
+}
 
 export class ProxyExchange implements Watched {
   readonly #request: TunnelRequest
-  readonly #proxy: OriginProxy
+  readonly #owner: ExchangeOwner
   readonly #options: ForwardOptions
-  readonly #onFinish: () => void
+  readonly #onFinish: (complete: boolean) => void
   #content: RequestContent = { kind: 'none' }
   #outgoing: ClientRequest | undefined
   #socket: Socket | undefined
@@ -36,17 +75,33 @@ export class ProxyExchange implements Watched {
   #downlinkDone = false
   #finished = false
 
-  constructor(request: TunnelRequest, proxy: OriginProxy, options: ForwardOptions, onFinish: () => void) {
+  /** `onFinish` is called once. An exchange that is not complete has destroyed its connection. */
+  constructor(
+    request: TunnelRequest,
+    owner: ExchangeOwner,
+    options: ForwardOptions,
+    onFinish: (complete: boolean) => void,
+  ) {
     this.#request = request
-    this.#proxy = proxy
+    this.#owner = owner
     this.#options = options
     this.#onFinish = onFinish
+  }
+
+  /** Content to the origin so far. */
+  get uplinkBytes(): number {
+    return this.#uplink?.bytes ?? 0
+  }
+
+  /** Content to the client so far. */
+  get downlinkBytes(): number {
+    return this.#downlink?.bytes ?? 0
   }
 
   start(): void {
     this.#request.signal.addEventListener('abort', this.#onAbort)
     if (this.#request.signal.aborted) return this.#finish()
-    this.#proxy.watch.add(this)
+    this.#owner.watch.add(this)
     this.#begin().catch(() => this.#fail('bad_request', 400))
   }
 
@@ -62,7 +117,7 @@ export class ProxyExchange implements Watched {
   }
 
   limitMs(): number {
-    const { responseTimeoutMs, idleTimeoutMs } = this.#proxy.options
+    const { responseTimeoutMs, idleTimeoutMs } = this.#owner.limits
     return this.#answered ? idleTimeoutMs : responseTimeoutMs
   }
 
@@ -74,7 +129,7 @@ export class ProxyExchange implements Watched {
     const asTunnel = this.#options.method === 'CONNECT'
     const content: RequestContent | undefined = asTunnel
       ? { kind: 'none' }
-      : await requestContent(this.#request, this.#proxy.deps.clock)
+      : await requestContent(this.#request, this.#owner.clock)
     if (this.#finished) return
     if (content === undefined) return this.#fail('bad_request', 400)
     this.#content = content
@@ -86,12 +141,12 @@ export class ProxyExchange implements Watched {
     const upgrade = this.#upgradeOffer()
     // Only what has no content can be sent again when a kept connection turns out to be closed.
     const reuse = mayReuse && this.#content.kind === 'none' && upgrade === undefined
-    const outgoing = this.#proxy.pool.open(
+    const outgoing = this.#owner.source.open(
       {
         method: this.#options.method ?? request.method,
         path: request.path ?? '/',
         headers: {
-          host: request.authority || this.#proxy.pool.authority,
+          host: request.authority || this.#owner.source.authority,
           ...forwardedRequestHeaders(request.headers),
           ...this.#framing(),
           ...(upgrade === undefined ? {} : { connection: 'upgrade', upgrade }),
@@ -144,7 +199,7 @@ export class ProxyExchange implements Watched {
     if (outcome === 'ended') return this.#finishWhenDone()
     if (outcome === 'sink_lost') {
       // The origin reads no more; what it answered still goes to the client, and errors are told elsewhere.
-      discardContent(this.#request, this.#proxy.deps.clock)
+      discardContent(this.#request, this.#owner.clock)
       return this.#finishWhenDone()
     }
     // The client broke off: what the origin has is not a request.
@@ -156,18 +211,19 @@ export class ProxyExchange implements Watched {
   #onSocket(outgoing: ClientRequest, socket: Socket): void {
     this.#socket = socket
     if (!socket.connecting) return
-    const { clock } = this.#proxy.deps
-    const timer = clock.after(this.#proxy.options.connectTimeoutMs, () => this.#fail('timeout', 504))
+    const { clock, limits } = this.#owner
+    const timer = clock.after(limits.connectTimeoutMs, () => this.#fail('timeout', 504))
     socket.once('connect', () => timer.cancel())
     outgoing.once('close', () => timer.cancel())
   }
 
   #onResponse(response: IncomingMessage): void {
     if (this.#finished) return void response.destroy()
+    const headers = this.#owner.responseHeaders(response)
+    if (headers === undefined) return this.#fail('origin', 502)
     this.#answered = true
     const status = response.statusCode ?? 502
     const bodyless = this.#request.method === 'HEAD' || status === 204 || status === 304
-    const headers = forwardedResponseHeaders(response.headers, this.#proxy.deps.pages.opening())
     try {
       const sink = this.#request.respond(status, headers, { endStream: bodyless })
       if (bodyless) {
@@ -193,16 +249,17 @@ export class ProxyExchange implements Watched {
   #onUpgrade(response: IncomingMessage, socket: Duplex, head: Buffer): void {
     const request = this.#request
     socket.on('error', ignoreError)
-    if (this.#finished || !isUpgradable(request) || this.#upgradeOffer() === undefined) {
+    const headers = this.#owner.responseHeaders(response)
+    const expected = isUpgradable(request) && this.#upgradeOffer() !== undefined
+    if (this.#finished || !expected || headers === undefined) {
       socket.destroy()
       return this.#fail('upgrade', 502)
     }
     this.#answered = true
     const { upgrade } = response.headers
-    const headers = forwardedResponseHeaders(response.headers, this.#proxy.deps.pages.opening())
     const client = request.upgrade(upgrade === undefined ? headers : { ...headers, upgrade })
     if (head.length > 0) socket.unshift(head)
-    this.#upgraded = new UpgradedConnection(client, socket, this.#proxy.deps.clock, () => {
+    this.#upgraded = new UpgradedConnection(client, socket, this.#owner.clock, () => {
       this.#uplinkDone = this.#downlinkDone = true
       this.#finish()
     })
@@ -212,8 +269,9 @@ export class ProxyExchange implements Watched {
   #onConnect(response: IncomingMessage, socket: Duplex, head: Buffer): void {
     socket.on('error', ignoreError)
     if (this.#finished) return void socket.destroy()
+    const headers = this.#owner.responseHeaders(response)
+    if (headers === undefined) return this.#fail('origin', 502)
     this.#answered = true
-    const headers = forwardedResponseHeaders(response.headers, this.#proxy.deps.pages.opening())
     if (head.length > 0) socket.unshift(head)
     const sink = this.#request.respond(response.statusCode ?? 502, headers)
     this.#uplinkDone = false
@@ -234,11 +292,10 @@ export class ProxyExchange implements Watched {
     this.#finish()
   }
 
-  #fail(reason: Failure, status: number): void {
+  #fail(reason: ExchangeFailure, status: number): void {
     if (this.#finished) return
-    this.#proxy.deps.counters.count('proxy_failures', reason)
     if (this.#answered) this.#request.reset('internal_error')
-    else this.#proxy.deps.pages.send(this.#request, status)
+    this.#owner.onFailure(this.#request, reason, this.#answered ? undefined : status)
     this.#finish()
   }
 
@@ -250,7 +307,7 @@ export class ProxyExchange implements Watched {
     if (this.#finished) return
     this.#finished = true
     this.#request.signal.removeEventListener('abort', this.#onAbort)
-    this.#proxy.watch.remove(this)
+    this.#owner.watch.remove(this)
     this.#uplink?.stop()
     this.#downlink?.stop()
     const complete = this.#uplinkDone && this.#downlinkDone
@@ -260,7 +317,7 @@ export class ProxyExchange implements Watched {
       this.#outgoing?.destroy()
       this.#socket?.destroy()
     }
-    this.#onFinish()
+    this.#onFinish(complete)
   }
 }
 

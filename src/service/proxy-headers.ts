@@ -12,21 +12,21 @@ const HOP_BY_HOP: ReadonlySet<string> = new Set([
   'upgrade',
 ])
 
-/** Meant for us, or stated anew for the next connection. Credentials for the tunnel must not reach an origin. */
+/** Meant for us, or stated anew for the next connection. */
 const OWN_REQUEST_FIELDS: ReadonlySet<string> = new Set([
   'content-length',
   'expect',
   'host',
-  'proxy-authorization',
   'x-original-protocol',
 ])
 
-/** The fields of a client's request that an origin gets. */
+/** The fields of a client's request that an origin gets. Those for a proxy stay: credentials are among them. */
 export function forwardedRequestHeaders(headers: RequestHeaders): Record<string, string> {
   const named = connectionOptions(headers.connection)
   const result: Record<string, string> = {}
   for (const [name, value] of Object.entries(headers)) {
     if (HOP_BY_HOP.has(name) || OWN_REQUEST_FIELDS.has(name) || named.has(name)) continue
+    if (name.startsWith('proxy-')) continue
     result[name] = value
   }
   return result

@@ -20,6 +20,7 @@ export class Pump {
   readonly #sink: Writable
   readonly #options: PumpOptions
   #left: number
+  #bytes = 0
   #done = false
 
   constructor(source: Readable, sink: Writable, options: PumpOptions) {
@@ -40,6 +41,11 @@ export class Pump {
 
   get done(): boolean {
     return this.#done
+  }
+
+  /** Written so far. */
+  get bytes(): number {
+    return this.#bytes
   }
 
   /** Idempotent; `onDone` is not called. */
@@ -74,6 +80,7 @@ export class Pump {
     const whole = chunk.length <= this.#left
     const part = whole ? chunk : chunk.subarray(0, this.#left)
     this.#left -= part.length
+    this.#bytes += part.length
     if (part.length > 0 && !this.#sink.write(part)) this.#source.pause()
   }
 

@@ -1,7 +1,10 @@
 /** Who answers a request that is not a tunnel: ping, speed test, reverse proxy or the decoy (reference 1.11). */
 import type { Counters } from '../counters.ts'
+import type { ForwardEnd } from '../tunnel/forwarder.ts'
 import type { Channel, TunnelRequest } from '../tunnel/session.ts'
+import type { Target } from '../wire/target.ts'
 import type { Decoy } from './decoy-site.ts'
+import type { ForwardProxy } from './forward-proxy.ts'
 import { answerPing } from './ping.ts'
 import type { ReverseProxy } from './reverse-proxy.ts'
 import type { Speedtest } from './speedtest.ts'
@@ -24,7 +27,11 @@ export interface WebServiceDependencies {
   speedtest: Speedtest
   /** Absent without `[reverse_proxy]`. */
   reverseProxy?: ReverseProxy
+  forwardProxy: ForwardProxy
 }
+
+/** What a path of ours stands for. */
+type OwnPage = 'ping' | 'speedtest' | 'reverse_proxy'
 
 export class WebService {
   readonly #options: WebServiceOptions
@@ -68,15 +75,38 @@ export class WebService {
     this.#deps.pages.send(request, status)
   }
 
+  /** Whether a client's plain request for an `http:` address is for another server, not for a page of ours. */
+  mayForward(request: TunnelRequest): boolean {
+    // As on every site of ours.
+    if (request.method === 'TRACE') return false
+    const ownName = request.authority.split(':', 1)[0]?.toLowerCase() === request.session.serverName
+    return !ownName || this.#pageOf(request.path) === undefined
+  }
+
+  /** Forwards it. Never rejects: with `failure` the request still waits for an answer. */
+  forward(request: TunnelRequest, target: Target): Promise<ForwardEnd> {
+    return this.#deps.forwardProxy.forward(request, target)
+  }
+
   /** Prefixes of plain text, in the reference's order: `/pingfoo` is a ping. */
+  #pageOf(path: string | undefined): OwnPage | undefined {
+    const { pingPath, speedtestPath, reverseProxyPath } = this.#options
+    if (path === undefined) return undefined
+    if (pingPath !== undefined && path.startsWith(pingPath)) return 'ping'
+    if (speedtestPath !== undefined && path.startsWith(speedtestPath)) return 'speedtest'
+    const proxied = this.#deps.reverseProxy && reverseProxyPath !== undefined
+    return proxied && path.startsWith(reverseProxyPath) ? 'reverse_proxy' : undefined
+  }
+
   #onMainHost(request: TunnelRequest): void {
-    const { pingPath, speedtestPath, reverseProxyPath, strangerStatus } = this.#options
+    const { speedtestPath = '', strangerStatus } = this.#options
     const { path } = request
-    if (path !== undefined) {
-      if (pingPath !== undefined && path.startsWith(pingPath)) return this.#ping(request)
-      if (speedtestPath !== undefined && path.startsWith(speedtestPath))
-        return this.#speedtest(request, path.slice(speedtestPath.length))
-      if (reverseProxyPath !== undefined && this.#deps.reverseProxy && path.startsWith(reverseProxyPath))
+    switch (this.#pageOf(path)) {
+      case 'ping':
+        return this.#ping(request)
+      case 'speedtest':
+        return this.#speedtest(request, path?.slice(speedtestPath.length) ?? '')
+      case 'reverse_proxy':
         return this.#reverseProxy(request)
     }
     if (strangerStatus === undefined || request.method === 'CONNECT') return this.#decoy(request)

@@ -5,6 +5,8 @@ import { DecoyOrigin } from './decoy-origin.ts'
 import { DecoySite } from './decoy-site.ts'
 import type { Decoy } from './decoy-site.ts'
 import { DefaultSite } from './default-site.ts'
+import { ForwardProxy } from './forward-proxy.ts'
+import type { ForwardDialer } from './forward-proxy.ts'
 import type { OriginAddress } from './origin-pool.ts'
 import { OriginProxy } from './origin-proxy.ts'
 import { ReverseProxy } from './reverse-proxy.ts'
@@ -26,11 +28,14 @@ export interface WebSiteOptions extends WebServiceOptions {
   readonly proxied: { readonly origin: OriginAddress; readonly h3BackwardCompatibility: boolean } | undefined
   readonly connectTimeoutMs: number
   readonly speedtestStallMs: number
+  /** Of plain requests that clients send to other servers. */
+  readonly forwardIdleMs: number
 }
 
 export interface WebSiteDependencies {
   readonly clock: Clock
   readonly counters: Counters
+  readonly dialer: ForwardDialer
 }
 
 /** nginx's `send_timeout` and `proxy_read_timeout`. */
@@ -47,7 +52,8 @@ export interface WebSite {
   destroy(): void
 }
 
-export function createWebSite(options: WebSiteOptions, { clock, counters }: WebSiteDependencies): WebSite {
+export function createWebSite(options: WebSiteOptions, deps: WebSiteDependencies): WebSite {
+  const { clock, counters, dialer } = deps
   const pages = new WebPages(clock)
   const watch = new StallWatch(clock)
   const proxies: OriginProxy[] = []
@@ -86,6 +92,7 @@ export function createWebSite(options: WebSiteOptions, { clock, counters }: WebS
     pages,
     decoy: openDecoy(),
     speedtest,
+    forwardProxy: new ForwardProxy({ idleTimeoutMs: options.forwardIdleMs }, { clock, dialer }),
     ...(reverseProxy && { reverseProxy }),
   })
   return {

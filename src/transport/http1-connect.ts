@@ -12,6 +12,7 @@ import type { TransportConnection } from './tls-terminator.ts'
 export class Http1ConnectRequest implements TunnelRequest, TunnelStream {
   readonly session: Http1ClientSession
   readonly method = 'CONNECT'
+  readonly scheme = undefined
   readonly authority: string
   readonly path = undefined
   readonly body = Readable.from([])

@@ -3,9 +3,16 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import { STATUS_CODES } from 'node:http'
 import type { Duplex, Readable, Writable } from 'node:stream'
 import type { StreamReset } from '../errors.ts'
-import type { RequestHeaders, ResponseHeaders, TunnelRequest, TunnelStream } from '../tunnel/session.ts'
+import type {
+  RequestHeaders,
+  RequestScheme,
+  ResponseHeaders,
+  TunnelRequest,
+  TunnelStream,
+} from '../tunnel/session.ts'
 import type { Http1ClientSession } from './http1.ts'
 import { encodeHead, joinHeaders } from './http1-head.ts'
+import { parseScheme } from './request-scheme.ts'
 import type { TransportConnection } from './tls-terminator.ts'
 
 /** Present when the client asked for `Upgrade`: the bytes that followed the head, and where they came from. */
@@ -17,6 +24,7 @@ export interface UpgradeOffer {
 export class Http1Exchange implements TunnelRequest {
   readonly session: Http1ClientSession
   readonly method: string
+  readonly scheme: RequestScheme | undefined
   readonly authority: string
   readonly path: string
   readonly #message: IncomingMessage
@@ -35,7 +43,8 @@ export class Http1Exchange implements TunnelRequest {
   ) {
     this.session = session
     this.method = message.method ?? ''
-    const { authority, path } = splitTarget(message.url ?? '/', message.headers.host)
+    const { scheme, authority, path } = splitTarget(message.url ?? '/', message.headers.host)
+    this.scheme = scheme
     this.authority = authority
     this.path = path
     this.#message = message
@@ -77,6 +86,8 @@ export class Http1Exchange implements TunnelRequest {
 
   refuse(status: number, headers: ResponseHeaders = {}): void {
     this.respond(status, { 'content-length': '0', ...headers }, { endStream: true })
+    // Node drops the rest by itself only if nobody has begun to read.
+    this.#message.resume()
   }
 
   respond(status: number, headers: ResponseHeaders, { endStream = false } = {}): Writable {
@@ -130,9 +141,12 @@ function raise(): never {
 }
 
 /** Origin-form with Host, or absolute-form, whose authority then wins over Host (RFC 9112 section 3.2.2). */
-function splitTarget(target: string, host: string | undefined): { authority: string; path: string } {
-  const absolute = /^[a-z][a-z0-9+.-]*:\/\/([^/?#]*)(.*)$/i.exec(target)
-  if (!absolute) return { authority: host ?? '', path: target }
-  const path = absolute[2] ?? ''
-  return { authority: absolute[1] ?? '', path: path.startsWith('/') ? path : `/${path}` }
+function splitTarget(
+  target: string,
+  host: string | undefined,
+): Pick<TunnelRequest, 'scheme' | 'authority'> & { path: string } {
+  const absolute = /^([a-z][a-z0-9+.-]*):\/\/([^/?#]*)(.*)$/i.exec(target)
+  if (!absolute) return { scheme: undefined, authority: host ?? '', path: target }
+  const [, scheme, authority = '', path = ''] = absolute
+  return { scheme: parseScheme(scheme), authority, path: path.startsWith('/') ? path : `/${path}` }
 }

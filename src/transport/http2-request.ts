@@ -7,11 +7,13 @@ import type { StreamReset } from '../errors.ts'
 import type {
   ClientSession,
   RequestHeaders,
+  RequestScheme,
   ResponseHeaders,
   TunnelRequest,
   TunnelStream,
 } from '../tunnel/session.ts'
 import type { LingerQueue, Lingering } from './linger-queue.ts'
+import { parseScheme } from './request-scheme.ts'
 
 const RESET_CODES: Record<StreamReset, number> = {
   no_error: constants.NGHTTP2_NO_ERROR,
@@ -51,6 +53,10 @@ export class Http2Request implements TunnelRequest, TunnelStream, Lingering {
 
   get method(): string {
     return this.#raw[':method'] ?? ''
+  }
+
+  get scheme(): RequestScheme | undefined {
+    return parseScheme(this.#raw[':scheme'])
   }
 
   get authority(): string {

@@ -1,6 +1,7 @@
 /** Field sections of HTTP/3 messages: what is malformed (RFC 9114 sections 4.1.2 to 4.3, 10.3) and what we send. */
-import type { RequestHeaders, ResponseHeaders } from '../tunnel/session.ts'
+import type { RequestHeaders, RequestScheme, ResponseHeaders } from '../tunnel/session.ts'
 import type { Http3Field } from './http3-native.ts'
+import { parseScheme } from './request-scheme.ts'
 
 /** All names and values of one request together, bytes; more is H3_EXCESSIVE_LOAD. */
 export const MAX_FIELD_SECTION_BYTES = 64 * 1024
@@ -8,6 +9,7 @@ const MAX_FIELDS = 128
 
 export interface RequestHead {
   readonly method: string
+  readonly scheme: RequestScheme | undefined
   readonly authority: string
   readonly path: string | undefined
   readonly headers: RequestHeaders
@@ -80,13 +82,14 @@ function composeHead(pseudo: Map<string, string>, headers: Record<string, string
   if (method === 'CONNECT') {
     // RFC 9114 section 4.4.
     if (!authority || path !== undefined || pseudo.has(':scheme')) return undefined
-    return { method, authority, path: undefined, headers, contentBytes: undefined }
+    return { method, scheme: undefined, authority, path: undefined, headers, contentBytes: undefined }
   }
-  if (!path || !pseudo.get(':scheme')) return undefined
+  const scheme = pseudo.get(':scheme')
+  if (!path || !scheme) return undefined
   // Section 4.3.1: one of the two, not empty, and not contradicting each other.
   const host = authority ?? headers.host
   if (!host || (headers.host !== undefined && headers.host !== host)) return undefined
-  return { method, authority: host, path, headers, contentBytes }
+  return { method, scheme: parseScheme(scheme), authority: host, path, headers, contentBytes }
 }
 
 /** A response's section. Names become lower case; fields that HTTP/3 forbids are left out. */

@@ -4,6 +4,7 @@ import type { StreamReset } from '../errors.ts'
 import type {
   ClientSession,
   RequestHeaders,
+  RequestScheme,
   ResponseHeaders,
   TunnelRequest,
   TunnelStream,
@@ -32,6 +33,10 @@ export class Http3Request implements TunnelRequest, TunnelStream {
 
   get method(): string {
     return this.#head.method
+  }
+
+  get scheme(): RequestScheme | undefined {
+    return this.#head.scheme
   }
 
   get authority(): string {

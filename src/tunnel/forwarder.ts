@@ -23,6 +23,12 @@ export interface TunnelEnd {
   readonly downlinkBytes: number
 }
 
+/** A plain request that was forwarded. */
+export interface ForwardEnd extends TunnelEnd {
+  /** Why there was no answer, and none was given: an `EndpointError`, or a fault of ours. */
+  readonly failure?: unknown
+}
+
 /** An admitted tunnel whose target stands ready. */
 export interface OpenTunnel {
   /** With true the 200 itself ends the stream and nothing runs (`_check`). */

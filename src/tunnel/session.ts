@@ -16,6 +16,9 @@ export type RequestHeaders = Readonly<Record<string, string>>
 /** A list value is sent as repeated fields (`set-cookie`). Names in lower case. */
 export type ResponseHeaders = Readonly<Record<string, string | readonly string[]>>
 
+/** What a plain request's target is spoken over; CONNECT has none. */
+export type RequestScheme = 'http' | 'https'
+
 /** One HTTP connection of a client. */
 export interface ClientSession {
   /** Unique in the process. */
@@ -54,6 +57,8 @@ export interface TunnelStream {
 export interface TunnelRequest {
   readonly session: ClientSession
   readonly method: string
+  /** `:scheme`, or that of an absolute-form target; undefined for another, in origin-form, and for CONNECT. */
+  readonly scheme: RequestScheme | undefined
   /** As received: `:authority`, the authority-form target, or `Host`. */
   readonly authority: string
   /** Origin-form path with query; undefined for CONNECT. */

@@ -7,8 +7,8 @@ import type { Counters } from '../counters.ts'
 import { clientFields, targetFields } from '../log.ts'
 import type { Log, Privacy } from '../log.ts'
 import type { Authority, Target } from '../wire/target.ts'
-import { parseAuthority } from '../wire/authority.ts'
-import type { Forwarder, OpenTunnel, TunnelEnd } from './forwarder.ts'
+import { parseAuthority, parseHttpAuthority } from '../wire/authority.ts'
+import type { ForwardEnd, Forwarder, OpenTunnel, TunnelEnd } from './forwarder.ts'
 import type { AuthThrottle } from './auth-throttle.ts'
 import { authRefusal, refusalOf } from './refusal.ts'
 import type { Refusal } from './refusal.ts'
@@ -28,6 +28,10 @@ export interface WebSite {
   handle(request: TunnelRequest): void
   /** Answers as the site does for this status: what a stranger gets instead of a challenge. */
   handleDecoyStatus(request: TunnelRequest, status: number): void
+  /** Whether a client's plain request for an `http:` address is for another server, not for a page of the site. */
+  mayForward(request: TunnelRequest): boolean
+  /** Forwards it. Never rejects: with `failure` the request still waits for an answer. */
+  forward(request: TunnelRequest, target: Target): Promise<ForwardEnd>
 }
 
 export interface Forwarders {
@@ -95,24 +99,42 @@ export class Tunnel {
   #onRequest(request: TunnelRequest, record: SessionRecord): void {
     this.#deps.registry.touch(request.session)
     record.requests++
-    if (request.method !== 'CONNECT' || request.session.channel !== 'main') {
-      this.#deps.counters.count('requests', 'site')
-      return this.#deps.site.handle(request)
-    }
+    if (request.session.channel !== 'main') return this.#visitSite(request)
+    if (request.method !== 'CONNECT') return this.#onPlainRequest(request, record)
     const user = this.#directory.authenticate(request.headers['proxy-authorization'])
-    if (user === undefined) return this.#refuseStranger(request)
-    this.#openTunnel(request, record, user).catch((error: unknown) => {
-      this.#deps.log.error({ err: error }, 'a tunnel failed in a way that should not happen')
+    if (user === undefined) return this.#afterFailure(request, () => this.#answerStranger(request))
+    this.#guard(request, this.#openTunnel(request, record, user))
+  }
+
+  /** Forwarded for a client that sends its credentials along; everyone else gets the site, without a challenge. */
+  #onPlainRequest(request: TunnelRequest, record: SessionRecord): void {
+    if (request.scheme !== 'http') return this.#visitSite(request)
+    const credentials = request.headers['proxy-authorization']
+    if (credentials === undefined || !this.#deps.site.mayForward(request)) return this.#visitSite(request)
+    const user = this.#directory.authenticate(credentials)
+    if (user === undefined) return this.#afterFailure(request, () => this.#visitSite(request))
+    this.#guard(request, this.#forward(request, record, user))
+  }
+
+  #visitSite(request: TunnelRequest): void {
+    this.#deps.counters.count('requests', 'site')
+    this.#deps.site.handle(request)
+  }
+
+  #guard(request: TunnelRequest, work: Promise<void>): void {
+    work.catch((error: unknown) => {
+      this.#deps.log.error({ err: error }, 'a request failed in a way that should not happen')
       request.reset('internal_error')
     })
   }
 
-  #refuseStranger(request: TunnelRequest): void {
+  /** Wrong credentials were sent: guessing costs time wherever it is tried. */
+  #afterFailure(request: TunnelRequest, answer: () => void): void {
     const { throttle, clock, counters } = this.#deps
     const delayMs = throttle.onFailure(request.session.remoteAddress)
-    if (delayMs === 0) return this.#answerStranger(request)
+    if (delayMs === 0) return answer()
     counters.count('auth_delayed')
-    clock.after(delayMs, () => request.signal.aborted || this.#answerStranger(request))
+    clock.after(delayMs, () => request.signal.aborted || answer())
   }
 
   #answerStranger(request: TunnelRequest): void {
@@ -128,13 +150,34 @@ export class Tunnel {
     const opened = await this.#open(request, record, user)
     if (opened === undefined) return
     if (request.signal.aborted) return opened.destroy()
-    const { counters, registry } = this.#deps
     const stream = request.accept({}, { endStream: opened.endsAtOnce === true })
     if (opened.endsAtOnce) return
     record.onTunnelStart()
     const end = await opened.run(stream)
+    this.#deps.counters.count('tunnels_ended', end.reason)
+    this.#account(request, record, end)
+  }
+
+  /** A plain request to another server, admitted as a tunnel to it would be. */
+  async #forward(request: TunnelRequest, record: SessionRecord, user: LimitedUser): Promise<void> {
+    const { counters, site } = this.#deps
+    try {
+      record.admit(user, request.session, this.#limits)
+      counters.count('requests', 'forward')
+      const target = parseHttpAuthority(request.authority)
+      record.onTunnelStart()
+      const end = await site.forward(request, target)
+      this.#account(request, record, end)
+      if (end.failure !== undefined) throw end.failure
+      counters.count('forwards_ended', end.reason)
+    } catch (error) {
+      this.#refuse(request, refusalOf(error, request.authority), user, error)
+    }
+  }
+
+  #account(request: TunnelRequest, record: SessionRecord, end: TunnelEnd): void {
+    const { counters, registry } = this.#deps
     registry.touch(request.session)
-    counters.count('tunnels_ended', end.reason)
     counters.count('inbound_traffic_bytes', request.session.protocol, end.uplinkBytes)
     counters.count('outbound_traffic_bytes', request.session.protocol, end.downlinkBytes)
     record.onTunnelEnd(end)

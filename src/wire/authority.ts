@@ -19,6 +19,9 @@ const NAME = /^(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\.)*[a-z0-9_](?:[a-z0-9
 /** What WHATWG and inet_aton take for a number: the last label decimal, octal or hexadecimal. */
 const NUMERIC_TAIL = /(?:^|\.)(?:[0-9]+|0x[0-9a-f]*)\.?$/i
 
+/** RFC 9110 section 4.2.1. */
+const HTTP_PORT = 80
+
 const PSEUDO_HOSTS: Readonly<Record<string, Authority>> = {
   _udp2: { kind: 'udp' },
   _icmp: { kind: 'icmp' },
@@ -43,6 +46,17 @@ export function parseAuthority(text: string): Authority {
   if (colon < 0) throw refused('port missing')
   const port = parsePort(text.slice(colon + 1))
   return parseHost(host, port)
+}
+
+/**
+ * Reads the authority of an `http:` address, whose port may be left out. It names a server, never a pseudo-host.
+ * @throws EndpointError `target_refused` for anything else.
+ */
+export function parseHttpAuthority(text: string): Target {
+  const bare = text.endsWith(']') || !text.includes(':')
+  const authority = parseAuthority(bare ? `${text}:${HTTP_PORT}` : text)
+  if (authority.kind !== 'address' && authority.kind !== 'name') throw refused('pseudo-host')
+  return authority
 }
 
 function parseBracketed(text: string): Target {

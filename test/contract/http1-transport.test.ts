@@ -114,6 +114,12 @@ runTransportContract({
         return Promise.resolve({
           connect: (authority, headers) => keep(openConnect(transport.port, authority, headers)),
           request: (method, path, headers) => keep(openRequest(transport.port, method, path, headers)),
+          get: (scheme, authority, path) => {
+            const url = `${scheme}://${authority}${path}`
+            const exchange = keep(openRequest(transport.port, 'GET', url, { host: 'other.test' }))
+            exchange.stream.end()
+            return exchange
+          },
           destroy: async () => {
             for (const exchange of exchanges) {
               const { stream } = exchange

@@ -35,6 +35,10 @@ runTransportContract({
             stream.on('error', () => {})
             return exchangeOf(stream)
           },
+          get: (scheme, authority, path) => {
+            const fields = { ':scheme': scheme, ':path': path, ':authority': authority }
+            return exchangeOf(client.session.request(fields, { endStream: true }))
+          },
           destroy: async () => {
             // The connection breaks: no GOAWAY, no RST_STREAM.
             const closed = once(client.session, 'close')

@@ -87,6 +87,13 @@ runTransportContract({
                 ...headers,
               }),
             ),
+          get: (scheme, authority, path) =>
+            exchangeOf(
+              client.request(
+                { ':method': 'GET', ':scheme': scheme, ':authority': authority, ':path': path },
+                { endStream: true },
+              ),
+            ),
           destroy: () => client.session.destroy(),
         }
       },

@@ -25,6 +25,8 @@ export interface ContractClient {
   connect(authority: string, headers?: Record<string, string>): ContractExchange
   /** `end` of the stream ends the content. */
   request(method: string, path: string, headers?: Record<string, string>): ContractExchange
+  /** A whole GET of `scheme://authority/path`, as a client of a forward proxy sends it. */
+  get(scheme: string, authority: string, path: string): ContractExchange
   /** Cuts the connection. */
   destroy(): Promise<void>
 }
@@ -299,6 +301,29 @@ export function runTransportContract(harness: TransportHarness): void {
       expect(headers['content-type']).toBe('text/plain')
       expect(headers['set-cookie']).toEqual(['a=1', 'b=2'])
       expect(String(await content)).toBe('answer')
+    })
+
+    test.each([
+      ['http', 'http'],
+      ['https', 'https'],
+      ['HTTP', 'http'],
+      ['ftp', undefined],
+    ] as const)('tells the scheme of a target: %s', async (scheme, expected) => {
+      const client = await open()
+      const exchange = client.get(scheme, 'example.org:81', '/x?y=1')
+      const request = await recorder.request()
+      expect(request).toMatchObject({ method: 'GET', authority: 'example.org:81', path: '/x?y=1' })
+      expect(request.scheme).toBe(expected)
+      request.refuse(404)
+      expect((await exchange.answer).status).toBe(404)
+    })
+
+    test('tells no scheme of a CONNECT', async () => {
+      const client = await open()
+      client.connect('example.org:80')
+      const request = await recorder.request()
+      expect(request.scheme).toBeUndefined()
+      request.refuse(502)
     })
 
     test('answers without content', async () => {

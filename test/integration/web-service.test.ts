@@ -5,6 +5,7 @@ import { afterEach, describe, expect, it } from 'vitest'
 import { systemClock } from '../../src/clock.ts'
 import type { Clock } from '../../src/clock.ts'
 import { Counters } from '../../src/counters.ts'
+import { ForwardProxy } from '../../src/service/forward-proxy.ts'
 import { answerPing } from '../../src/service/ping.ts'
 import { WebService } from '../../src/service/router.ts'
 import type { WebServiceOptions } from '../../src/service/router.ts'
@@ -38,6 +39,12 @@ afterEach(async () => {
   }
 })
 
+/** None of these requests is forwarded. */
+const forwardProxy = new ForwardProxy(
+  { idleTimeoutMs: 1000 },
+  { clock: systemClock, dialer: { dial: () => Promise.reject(new Error('nothing to dial')) } },
+)
+
 /** Stands for a part of the service that another test covers, and says that it was chosen. */
 function marker(status: number): { handle(request: TunnelRequest): void } {
   return { handle: (request) => request.refuse(status) }
@@ -54,7 +61,14 @@ async function stage(
   const speedtest = new Speedtest({ maxConcurrent, stallTimeoutMs: 30_000 }, { counters, pages, watch })
   const proxied = { forward: (request: TunnelRequest) => request.refuse(299) } as OriginProxy
   const reverseProxy = new ReverseProxy({ h3BackwardCompatibility: false }, proxied)
-  const service = new WebService(options, { counters, pages, speedtest, reverseProxy, decoy: marker(298) })
+  const service = new WebService(options, {
+    counters,
+    pages,
+    speedtest,
+    reverseProxy,
+    decoy: marker(298),
+    forwardProxy,
+  })
   const web = await startWebHarness((request) => service.handle(request), channel)
   const result = { web, counters, speedtest, watch }
   stages.push(result)
@@ -223,7 +237,7 @@ describe('CONNECT', () => {
     const pages = new WebPages(systemClock)
     const watch = new StallWatch(systemClock)
     const speedtest = new Speedtest({ maxConcurrent: 1, stallTimeoutMs: 1000 }, { counters, pages, watch })
-    const service = new WebService({}, { counters, pages, speedtest, decoy: marker(298) })
+    const service = new WebService({}, { counters, pages, speedtest, decoy: marker(298), forwardProxy })
     const web = await startWebHarness((request) => service.handleDecoyStatus(request, 405))
     stages.push({ web, counters, speedtest, watch })
     const session = openSession(web)

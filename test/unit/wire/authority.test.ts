@@ -1,6 +1,6 @@
 import * as fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { formatAuthority, parseAuthority } from '../../../src/wire/authority.ts'
+import { formatAuthority, parseAuthority, parseHttpAuthority } from '../../../src/wire/authority.ts'
 
 const label63 = 'a'.repeat(63)
 const longest = `${label63}.${label63}.${label63}.${'a'.repeat(61)}`
@@ -116,5 +116,32 @@ describe('authority', () => {
         }
       }),
     )
+  })
+})
+
+describe('authority of an http: address', () => {
+  it.each([
+    ['example.com', { kind: 'name', host: 'example.com', port: 80 }],
+    ['example.com:8080', { kind: 'name', host: 'example.com', port: 8080 }],
+    ['192.0.2.1', { kind: 'address', address: '192.0.2.1', family: 4, port: 80 }],
+    ['[2001:db8::1]', { kind: 'address', address: '2001:db8::1', family: 6, port: 80 }],
+    ['[2001:db8::1]:81', { kind: 'address', address: '2001:db8::1', family: 6, port: 81 }],
+  ])('%s', (text, expected) => {
+    expect(parseHttpAuthority(text)).toEqual(expected)
+  })
+
+  it.each([
+    '',
+    ':80',
+    'example.com:',
+    'user@example.com',
+    '_check',
+    '_udp2:80',
+    '2001:db8::1',
+    '127.1',
+    ']',
+    'a]',
+  ])('refuses %j', (text) => {
+    expect(() => parseHttpAuthority(text)).toThrow(expect.objectContaining({ code: 'target_refused' }))
   })
 })
