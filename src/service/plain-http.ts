@@ -12,6 +12,10 @@ import { errorPage, reasonPhrase, SERVER_NAME } from './web-pages.ts'
 /** nginx's `lingering_timeout`. */
 const LINGER_MS = 5000
 
+/** What OpenSSL sends for an SSLv2 hello: record of SSL 3.0, fatal alert protocol_version (70). */
+const PROTOCOL_VERSION_ALERT = Buffer.from([0x15, 0x03, 0x00, 0x00, 0x02, 0x02, 0x46])
+const MAX_OLD_HELLO_BYTES = 0x7fff
+
 export interface PlainHttpOptions {
   /** From the first byte to the end of the head; nginx's `client_header_timeout` is 60 s. It ends without an answer. */
   headTimeoutMs: number
@@ -38,7 +42,7 @@ export function answerPlainHttp(
       socket.off('data', onData)
       counters.count('plain_http_requests', 'broken_tls')
       // An old hello that is not whole yet is waited for; anything else ends without a word.
-      if (isOldHello(chunk)) socket.resume()
+      if (isOldHello(chunk)) refuseOldHello(socket, chunk)
       else socket.destroy()
       return
     }
@@ -65,6 +69,21 @@ function isTlsToNginx(first: number): boolean {
 /** SSLv2 hello: two bytes of length, then 1. */
 function isOldHello(chunk: Buffer): boolean {
   return chunk.length < 3 || (chunk.readUInt8(0) >= 0x80 && chunk[2] === 1)
+}
+
+/** Waits for the rest of an SSLv2 hello, as OpenSSL does, and says which versions there are not. */
+function refuseOldHello(socket: Duplex, chunk: Buffer): void {
+  const lengthBytes = chunk.length < 2 ? MAX_OLD_HELLO_BYTES : 2 + (chunk.readUInt16BE(0) & 0x7fff)
+  let received = 0
+  const onData = (more: Buffer): void => {
+    received += more.length
+    if (received < lengthBytes) return
+    socket.off('data', onData)
+    socket.end(PROTOCOL_VERSION_ALERT)
+    socket.resume()
+  }
+  socket.on('data', onData)
+  onData(chunk)
 }
 
 /** A whole HTTP/1.1 answer with an error page, which announces the end of the connection. */

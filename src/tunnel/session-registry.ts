@@ -17,6 +17,7 @@ export class SessionRegistry {
   readonly #idleTimeoutMs: number
   readonly #sessions = new Map<ClientSession, Presence>()
   readonly #tick: Timer
+  #draining = false
 
   constructor(options: { idleTimeoutMs: number }, deps: { clock: Clock; counters: Counters }) {
     this.#clock = deps.clock
@@ -29,7 +30,9 @@ export class SessionRegistry {
     deps.counters.gauge('open_streams', () => this.#countStreams())
   }
 
+  /** A session that comes while the lane drains is shown out at once. */
   add(session: ClientSession): void {
+    if (this.#draining) void session.close({ graceMs: 0 })
     this.#sessions.set(session, { lastActiveAt: this.#clock.now() })
   }
 
@@ -46,6 +49,7 @@ export class SessionRegistry {
   /** Drains all sessions; resolves when none is left, at the latest after `graceMs`. */
   async close({ graceMs }: { graceMs: number }): Promise<void> {
     this.#tick.cancel()
+    this.#draining = true
     await Promise.all([...this.#sessions.keys()].map((session) => session.close({ graceMs })))
   }
 

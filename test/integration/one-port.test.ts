@@ -112,9 +112,10 @@ describe('HTTP/3 through the whole endpoint', () => {
       { ':method': 'GET', ':scheme': 'https', ':authority': 'vpn.endpoint', ':path': '/' },
       { endStream: true },
     )
-    const { headers, stream } = await answerOf(over3)
+    const content = readAll(over3)
+    const { headers } = await answerOf(over3)
     expect(headers['server']).toBe('nginx')
-    const page = (await readAll(stream)).toString()
+    const page = (await content).toString()
     await using second = await H2Client.open({ port: endpoint.port })
     const over2 = second.session.request({ ':path': '/', ':authority': 'vpn.endpoint' })
     expect(page).toBe((await readAll(over2)).toString())

@@ -82,6 +82,10 @@ const BARE: Probe[] = [
   bare('zeros', Buffer.alloc(64)),
   bare('high bytes', Buffer.alloc(64, 0xff)),
   bare('SSLv2 hello', Buffer.from([0x80, 0x2e, 1, 3, 1, 0, 0x15, 0, 0, 0, 0x10])),
+  bare(
+    'SSLv2 hello, whole',
+    Buffer.from([0x80, 0x2e, 1, 3, 1, 0, 0x15, 0, 0, 0, 0x10, ...Array(37).fill(5)]),
+  ),
   bare('handshake record of nonsense', RECORD, 'hello'),
   bare('handshake record header only', RECORD),
   bare('handshake record, then the end', RECORD, END),
