@@ -12,8 +12,6 @@ import { errorPage, reasonPhrase, SERVER_NAME } from './web-pages.ts'
 /** nginx's `lingering_timeout`. */
 const LINGER_MS = 5000
 
-/** What OpenSSL sends for an SSLv2 hello: record of SSL 3.0, fatal alert protocol_version (70). */
-const PROTOCOL_VERSION_ALERT = Buffer.from([0x15, 0x03, 0x00, 0x00, 0x02, 0x02, 0x46])
 const MAX_OLD_HELLO_BYTES = 0x7fff
 
 export interface PlainHttpOptions {
@@ -71,19 +69,27 @@ function isOldHello(chunk: Buffer): boolean {
   return chunk.length < 3 || (chunk.readUInt8(0) >= 0x80 && chunk[2] === 1)
 }
 
-/** Waits for the rest of an SSLv2 hello, as OpenSSL does, and says which versions there are not. */
-function refuseOldHello(socket: Duplex, chunk: Buffer): void {
-  const lengthBytes = chunk.length < 2 ? MAX_OLD_HELLO_BYTES : 2 + (chunk.readUInt16BE(0) & 0x7fff)
+/**
+ * What OpenSSL behind nginx answers to the version inside an SSLv2 hello: a fatal alert handshake_failure (40) in a
+ * record of a version of the 3.x family, else protocol_version (70).
+ */
+function oldHelloAlert(major: number, minor: number): Buffer {
+  return Buffer.from(major === 3 ? [0x15, 3, minor, 0, 2, 2, 40] : [0x15, 3, 3, 0, 2, 2, 70])
+}
+
+/** Waits for the rest of an SSLv2 hello before it is refused. */
+function refuseOldHello(socket: Duplex, first: Buffer): void {
+  const lengthBytes = first.length < 2 ? MAX_OLD_HELLO_BYTES : 2 + (first.readUInt16BE(0) & 0x7fff)
   let received = 0
   const onData = (more: Buffer): void => {
     received += more.length
     if (received < lengthBytes) return
     socket.off('data', onData)
-    socket.end(PROTOCOL_VERSION_ALERT)
+    socket.end(oldHelloAlert(first[3] ?? 0, first[4] ?? 0))
     socket.resume()
   }
   socket.on('data', onData)
-  onData(chunk)
+  onData(first)
 }
 
 /** A whole HTTP/1.1 answer with an error page, which announces the end of the connection. */
