@@ -69,12 +69,9 @@ function isOldHello(chunk: Buffer): boolean {
   return chunk.length < 3 || (chunk.readUInt8(0) >= 0x80 && chunk[2] === 1)
 }
 
-/**
- * What OpenSSL behind nginx answers to the version inside an SSLv2 hello: a fatal alert handshake_failure (40) in a
- * record of a version of the 3.x family, else protocol_version (70).
- */
+/** What OpenSSL answers to the version inside an SSLv2 hello: the fatal alert protocol_version (70). */
 function oldHelloAlert(major: number, minor: number): Buffer {
-  return Buffer.from(major === 3 ? [0x15, 3, minor, 0, 2, 2, 40] : [0x15, 3, 3, 0, 2, 2, 70])
+  return Buffer.from([0x15, 3, major === 3 ? minor : 3, 0, 2, 2, 70])
 }
 
 /** Waits for the rest of an SSLv2 hello before it is refused. */
