@@ -101,6 +101,9 @@ class ForwardExchange implements ExchangeOwner, OriginSource {
         resolve({ reason: this.#endReason(complete), uplinkBytes, downlinkBytes, failure: this.#failure })
       })
       exchange.start()
+      const { leaving } = this.#request
+      if (leaving?.aborted) exchange.destroy()
+      leaving?.addEventListener('abort', () => exchange.destroy())
     })
   }
 

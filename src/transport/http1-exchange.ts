@@ -68,6 +68,16 @@ export class Http1Exchange implements TunnelRequest {
     return this.#abort.signal
   }
 
+  get leaving(): AbortSignal {
+    const controller = new AbortController()
+    const { socket } = this.#message
+    const onEnd = (): void => controller.abort()
+    if (socket.readableEnded) onEnd()
+    socket.once('end', onEnd)
+    this.#response.once('close', () => socket.off('end', onEnd))
+    return controller.signal
+  }
+
   /** Whoever reads the content agrees to it (RFC 9110 section 10.1.1); after the answer it is only discarded. */
   get body(): Readable {
     if (this.#expectsContinue && !this.#response.headersSent) this.#response.writeContinue()

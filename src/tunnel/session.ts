@@ -66,6 +66,11 @@ export interface TunnelRequest {
   readonly headers: RequestHeaders
   /** Aborted when the client resets the stream or the session ends; never after the stream is finished. */
   readonly signal: AbortSignal
+  /**
+   * HTTP/1.1 only: aborted when the client ends its side of the connection before it has the answer. A web server
+   * answers nevertheless; who would go on for long without a sign of the client takes it for gone.
+   */
+  readonly leaving?: AbortSignal
   /** CONNECT only: sends 200 and hands over the stream. With `endStream` the 200 carries END_STREAM. */
   accept(headers?: ResponseHeaders, options?: { endStream?: boolean }): TunnelStream
   /** Sends a status with an empty body and END_STREAM. What the client still sends is discarded. Never throws. */
