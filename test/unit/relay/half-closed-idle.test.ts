@@ -1,0 +1,52 @@
+/**
+ * A client that half-closed its HTTP/1.1 tunnel and then vanished kept tunnel and target for the whole idle limit of
+ * two hours: after EOF nothing watches the socket, and keep-alive cannot be noticed.
+ */
+import { once } from 'node:events'
+import { duplexPair } from 'node:stream'
+import type { Duplex } from 'node:stream'
+import { expect, it } from 'vitest'
+import { IdleMonitor } from '../../../src/relay/idle-monitor.ts'
+import { relayStreams } from '../../../src/relay/stream-relay.ts'
+import type { RelayEnd, RelayOutcome } from '../../../src/relay/stream-relay.ts'
+import { FakeClock } from '../../support/fake-clock.ts'
+
+const MINUTE_MS = 60_000
+const end = (io: Duplex): RelayEnd => ({ io, reset: () => io.destroy() })
+
+function startRelay() {
+  const clock = new FakeClock()
+  const [client, near] = duplexPair()
+  const [target, far] = duplexPair()
+  const options = {
+    idleTimeoutMs: 120 * MINUTE_MS,
+    idleMonitor: new IdleMonitor(clock),
+    signal: new AbortController().signal,
+  }
+  let outcome: RelayOutcome | undefined
+  const ended = relayStreams(end(near), end(far), options).then((result) => (outcome = result))
+  return { clock, client, target, ended, outcome: () => outcome }
+}
+
+it('ends five minutes after the last byte once the client has ended', async () => {
+  const { clock, client, target, ended, outcome } = startRelay()
+  client.end('request')
+  target.resume()
+  await once(target, 'end')
+  clock.advance(4 * MINUTE_MS)
+  await Promise.resolve()
+  expect(outcome()).toBeUndefined()
+  clock.advance(2 * MINUTE_MS)
+  expect((await ended).reason).toBe('idle')
+  expect(clock.pending).toBe(0)
+})
+
+it('waits the whole limit while both sides are open', async () => {
+  const { clock, client, outcome, ended } = startRelay()
+  clock.advance(110 * MINUTE_MS)
+  await Promise.resolve()
+  expect(outcome()).toBeUndefined()
+  client.destroy()
+  clock.advance(30 * MINUTE_MS)
+  await ended
+})
