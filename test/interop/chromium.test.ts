@@ -124,10 +124,30 @@ describe.skipIf(!hasChromium)(
       await expectOnlyHttp2(endpoint)
     })
 
-    // Through a proxy it tunnels https:, wss: and ws: only. For http: it sends GET with :scheme http, at first without
-    // credentials, and no option makes it send CONNECT. Forwarding such requests is not built (docs/protocol.md).
+    // Through a proxy it tunnels https:, wss: and ws: only. For http: it sends the request with :scheme http, and
+    // credentials as soon as it has been asked for them, which happens with the first CONNECT.
+    it('loads pages over HTTP once it has loaded one over HTTPS', PATIENCE, async () => {
+      await using endpoint = await startBrowsableEndpoint()
+      await using target = await openWebTarget()
+      {
+        await using browser = await openBehind(endpoint)
+        const { page } = browser
+        await page.goto(`https://127.0.0.1:${target.httpsPort}/`)
+        const response = await page.goto(`http://127.0.0.1:${target.httpPort}/`)
+        expect(response?.status()).toBe(200)
+        expect(response?.headers().server).toBeUndefined()
+        expect(await page.textContent('#text')).toBe('It works.')
+        await page.goto(`http://127.0.0.1:${target.httpPort}/many`, { waitUntil: 'load' })
+        expect(await page.title()).toBe(TITLE)
+        expect(await loaded(page)).toBe(RESOURCES)
+      }
+      await expectOnlyHttp2(endpoint)
+      const stats = await endpoint.waitUntilFree()
+      expect(stats['requests{forward}']).toBeGreaterThanOrEqual(RESOURCES + 2)
+    })
+
     it(
-      'gets a page of the web site for an http: address, and the target hears nothing',
+      'gets a page of the web site for an http: address before that, and the target hears nothing',
       PATIENCE,
       async () => {
         await using endpoint = await startBrowsableEndpoint()

@@ -58,10 +58,33 @@ describe.skipIf(absent.any)(`curl through the endpoint${absent.note}`, () => {
     await expectOnlyHttp1(endpoint)
   })
 
-  it('gets a page of the web site for an http: address without -p, and the target hears nothing', async () => {
+  it('fetches over HTTP without -p, several files on one connection', PATIENCE, async () => {
     await using endpoint = await startBrowsableEndpoint()
     await using target = await openWebTarget()
-    const { code, stdout } = await curl(endpoint, ['-i', `http://127.0.0.1:${target.httpPort}/`])
+    const origin = `http://127.0.0.1:${target.httpPort}`
+    const page = await curl(endpoint, [`${origin}/`, `${origin}/many`])
+    expect({ code: page.code, stderr: page.stderr }).toEqual({ code: 0, stderr: '' })
+    expect(page.stdout.toString().split(TITLE)).toHaveLength(3)
+    const down = await curl(endpoint, [`${origin}/download?bytes=${TRANSFER_BYTES}`])
+    expect(createHash('sha1').update(down.stdout).digest('hex')).toBe(hashOfPattern(TRANSFER_BYTES))
+    const up = await curl(endpoint, ['-T', '-', `${origin}/upload`], {
+      input: patternedBytes(0, TRANSFER_BYTES),
+    })
+    expect(JSON.parse(up.stdout.toString())).toEqual({
+      bytes: TRANSFER_BYTES,
+      hash: hashOfPattern(TRANSFER_BYTES),
+    })
+    const stats = await endpoint.waitUntilFree()
+    expect(stats).toMatchObject({ 'sessions_total{HTTP1}': 3, 'requests{forward}': 4 })
+    await expectOnlyHttp1(endpoint)
+  })
+
+  it('gets a page of the web site for an http: address when the password is wrong', async () => {
+    await using endpoint = await startBrowsableEndpoint()
+    await using target = await openWebTarget()
+    const { code, stdout } = await curl(endpoint, ['-i', `http://127.0.0.1:${target.httpPort}/`], {
+      password: 'wrong',
+    })
     expect(code).toBe(0)
     expect(stdout.toString()).toMatch(/^HTTP\/1\.1 200 .*\r\nserver: nginx\r\n/is)
     expect(stdout.toString()).not.toContain(TITLE)
