@@ -101,7 +101,7 @@ export class Tunnel {
     record.requests++
     if (request.session.channel !== 'main') return this.#visitSite(request)
     if (request.method !== 'CONNECT') return this.#onPlainRequest(request, record)
-    const user = this.#directory.authenticate(request.headers['proxy-authorization'])
+    const user = record.authenticate(request.headers['proxy-authorization'], this.#directory)
     if (user === undefined) return this.#afterFailure(request, () => this.#answerStranger(request))
     this.#guard(request, this.#openTunnel(request, record, user))
   }
@@ -111,7 +111,7 @@ export class Tunnel {
     if (request.scheme !== 'http') return this.#visitSite(request)
     const credentials = request.headers['proxy-authorization']
     if (credentials === undefined || !this.#deps.site.mayForward(request)) return this.#visitSite(request)
-    const user = this.#directory.authenticate(credentials)
+    const user = record.authenticate(credentials, this.#directory)
     if (user === undefined) return this.#afterFailure(request, () => this.#visitSite(request))
     this.#guard(request, this.#forward(request, record, user))
   }
@@ -275,6 +275,7 @@ class SessionRecord {
   downlinkBytes = 0
   /** A place per user that has authenticated on this session; nearly always one. */
   readonly #places = new Map<string, () => void>()
+  #accepted: { directory: UserDirectory; header: string | undefined; user: LimitedUser } | undefined
   #running = 0
   #onSettled: (() => void) | undefined
 
@@ -285,6 +286,15 @@ class SessionRecord {
   /** The first user that authenticated. */
   get userName(): string | undefined {
     return this.#places.keys().next().value
+  }
+
+  /** What was accepted on this session is accepted again without work, as long as the directory is the same. */
+  authenticate(header: string | undefined, directory: UserDirectory): LimitedUser | undefined {
+    const known = this.#accepted
+    if (known !== undefined && known.directory === directory && known.header === header) return known.user
+    const user = directory.authenticate(header)
+    if (user !== undefined) this.#accepted = { directory, header, user }
+    return user
   }
 
   admit(user: LimitedUser, session: ClientSession, limits: SessionLimits): void {
