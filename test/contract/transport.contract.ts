@@ -378,7 +378,10 @@ export function runTransportContract(harness: TransportHarness): void {
       expect(await recorder.sessionClosed()).toBeInstanceOf(Error)
     })
 
-    test.runIf(harness.multiplexed)('counts open streams', async () => {
+    // Over HTTP/1.1 a session has one exchange at a time: there is nothing to hold it to.
+    if (!harness.multiplexed) return
+
+    test('counts open streams', async () => {
       const client = await open()
       const exchanges = [client.connect('a.test:1'), client.connect('b.test:2'), client.connect('c.test:3')]
       const requests = [await recorder.request(), await recorder.request(), await recorder.request()]
@@ -400,7 +403,7 @@ export function runTransportContract(harness: TransportHarness): void {
       await expect.poll(() => session?.openStreams).toBe(0)
     })
 
-    test.runIf(harness.multiplexed)('takes no new request while it drains', async () => {
+    test('takes no new request while it drains', async () => {
       const { client } = await tunnel()
       void recorder.sessions[0]?.close({ graceMs: 5000 })
       let late = false

@@ -309,23 +309,26 @@ describe.each(FORWARD_CLIENTS)('plain requests over %s', (protocol, openClient) 
   })
 
   // The library of the HTTP/3 client reads ahead without end.
-  it.skipIf(protocol === 'HTTP3')('are held back when the client does not read', async () => {
-    let sent: { readonly taken: number } | undefined
-    const total = 512 * 1_048_576
-    await using origin = await openOrigin((_, response) => void (sent = sendPattern(response, total)))
-    await withClient(async (client) => {
-      const exchange = client.send(authorized({ authority: origin.authority }))
-      const body: Readable = (await exchange.answer).body
-      body.pause()
-      let last = -1
-      for (let calm = 0; calm < 5; calm = sent?.taken === last ? calm + 1 : 0) {
-        last = sent?.taken ?? 0
-        await new Promise((resolve) => setTimeout(resolve, 50))
-      }
-      expect(last).toBeLessThan(64 * 1_048_576)
+  // The HTTP/3 client library reads ahead without a bound, so over HTTP/3 nothing can be seen from its side.
+  if (protocol !== 'HTTP3') {
+    it('are held back when the client does not read', async () => {
+      let sent: { readonly taken: number } | undefined
+      const total = 512 * 1_048_576
+      await using origin = await openOrigin((_, response) => void (sent = sendPattern(response, total)))
+      await withClient(async (client) => {
+        const exchange = client.send(authorized({ authority: origin.authority }))
+        const body: Readable = (await exchange.answer).body
+        body.pause()
+        let last = -1
+        for (let calm = 0; calm < 5; calm = sent?.taken === last ? calm + 1 : 0) {
+          last = sent?.taken ?? 0
+          await new Promise((resolve) => setTimeout(resolve, 50))
+        }
+        expect(last).toBeLessThan(64 * 1_048_576)
+      })
+      await settled(() => origin.sockets.size === 0)
     })
-    await settled(() => origin.sockets.size === 0)
-  })
+  }
 
   it('that ask for TRACE, or for a page of ours under our name, get what the site answers', async () => {
     await using origin = await openOrigin(hello)

@@ -56,15 +56,18 @@ const QUESTIONS = [
 ]
 
 describe('plain HTTP', () => {
-  it.skipIf(!hasNginx)('is answered byte for byte like nginx', async () => {
-    const nginx = await startNginx('/usr/share/nginx')
-    try {
-      for (const question of QUESTIONS)
-        expect(await say(port, question)).toBe(await say(nginx.port, question))
-    } finally {
-      await nginx[Symbol.asyncDispose]()
-    }
-  })
+  it.skipIf(!hasNginx)(
+    `is answered byte for byte like nginx${hasNginx ? '' : ' (skipped: no nginx here)'}`,
+    async () => {
+      const nginx = await startNginx('/usr/share/nginx')
+      try {
+        for (const question of QUESTIONS)
+          expect(await say(port, question)).toBe(await say(nginx.port, question))
+      } finally {
+        await nginx[Symbol.asyncDispose]()
+      }
+    },
+  )
 
   it('waits for the whole head and ends without a word when it does not come', async () => {
     const socket = connect(port, '127.0.0.1')

@@ -22,7 +22,7 @@ const DIFFERENCES = '## Differences\n'
 const RACES = '## Differences in a race\n'
 const IN_BACKTICKS = /`([^`]+)`/g
 
-describe.skipIf(!hasNginx)('camouflage', () => {
+describe.skipIf(!hasNginx)(`camouflage${hasNginx ? '' : ' (skipped: no nginx here)'}`, () => {
   let root: string
   let nginx: Nginx
   let endpoint: TestEndpoint

@@ -135,7 +135,7 @@ function comparable(answer: WebAnswer, port: number): string {
   return JSON.stringify({ status: answer.status, headers, content })
 }
 
-describe.skipIf(!hasNginx)('decoy site and nginx', () => {
+describe.skipIf(!hasNginx)(`decoy site and nginx${hasNginx ? '' : ' (skipped: no nginx here)'}`, () => {
   let root: string
   let nginx: Nginx
   let ours: WebHarness
