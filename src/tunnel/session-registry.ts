@@ -36,6 +36,10 @@ export class SessionRegistry {
     this.#sessions.set(session, { lastActiveAt: this.#clock.now() })
   }
 
+  sessions(): Iterable<ClientSession> {
+    return this.#sessions.keys()
+  }
+
   remove(session: ClientSession): void {
     this.#sessions.delete(session)
   }

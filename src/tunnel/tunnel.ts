@@ -74,8 +74,15 @@ export class Tunnel {
     this.#directory = deps.directory
   }
 
+  /** Ends the sessions of users that the new snapshot does not let in any more, with all that runs on them. */
   replaceDirectory(directory: UserDirectory): void {
     this.#directory = directory
+    const { registry, counters } = this.#deps
+    for (const session of registry.sessions()) {
+      if (this.#records.get(session)?.isLetInBy(directory) !== false) continue
+      counters.count('sessions_revoked')
+      session.destroy(new Error('a user of the session was removed or changed'))
+    }
   }
 
   /** Who authenticated first on this session; undefined while nobody has. */
@@ -275,7 +282,9 @@ class SessionRecord {
   downlinkBytes = 0
   /** A place per user that has authenticated on this session; nearly always one. */
   readonly #places = new Map<string, () => void>()
-  #accepted: { directory: UserDirectory; header: string | undefined; user: LimitedUser } | undefined
+  /** Users by the `proxy-authorization` that the directory in force has accepted. */
+  readonly #accepted = new Map<string | undefined, LimitedUser>()
+  #directory: UserDirectory | undefined
   #running = 0
   #onSettled: (() => void) | undefined
 
@@ -290,11 +299,18 @@ class SessionRecord {
 
   /** What was accepted on this session is accepted again without work, as long as the directory is the same. */
   authenticate(header: string | undefined, directory: UserDirectory): LimitedUser | undefined {
-    const known = this.#accepted
-    if (known !== undefined && known.directory === directory && known.header === header) return known.user
+    if (this.#directory !== directory) this.#accepted.clear()
+    this.#directory = directory
+    const known = this.#accepted.get(header)
+    if (known !== undefined) return known
     const user = directory.authenticate(header)
-    if (user !== undefined) this.#accepted = { directory, header, user }
+    if (user !== undefined) this.#accepted.set(header, user)
     return user
+  }
+
+  /** Whether all credentials that were accepted on this session still stand for the same users. */
+  isLetInBy(directory: UserDirectory): boolean {
+    return [...this.#accepted].every(([header, user]) => directory.authenticate(header)?.name === user.name)
   }
 
   admit(user: LimitedUser, session: ClientSession, limits: SessionLimits): void {

@@ -15,6 +15,9 @@ import { H3Client } from '../support/h3-client.ts'
 import { readAll } from '../support/reading.ts'
 import { openEcho } from '../support/targets.ts'
 
+const SECOND_USER = '[[client]]\nusername = "second"\npassword = "old"\n'
+const TWO_USERS = `[[client]]\nusername = "premium"\npassword = 'p:w"x'\n${SECOND_USER}`
+
 async function shownSerial(port: number): Promise<string> {
   const socket = connect({ port, servername: 'vpn.endpoint', rejectUnauthorized: false })
   await once(socket, 'secureConnect')
@@ -58,15 +61,21 @@ describe('reload', () => {
     expect((await client.connect('_check')).status).toBe(200)
   })
 
-  it('puts users in force, whole or not at all', async () => {
-    await using endpoint = await startEndpoint()
-    await using client = await H2Client.open({ port: endpoint.port, ...USER })
-    expect((await client.connect('_check')).status).toBe(200)
-    const credentials = '[[client]]\nusername = "second"\npassword = "new"\n'
-    await writeFile(join(endpoint.directory, 'credentials.toml'), credentials)
+  it('puts users in force, and cuts off who is not among them any more', async () => {
+    await using endpoint = await startEndpoint({ credentials: TWO_USERS })
+    await using echo = await openEcho()
+    await using removed = await H2Client.open({ port: endpoint.port, ...USER })
+    await using kept = await H2Client.open({ port: endpoint.port, username: 'second', password: 'old' })
+    await removed.connect(echo.authority)
+    const { stream } = await kept.connect(echo.authority)
+    const cutOff = once(removed.session, 'close')
+    await writeFile(join(endpoint.directory, 'credentials.toml'), SECOND_USER)
     await endpoint.supervisor.reload()
-    expect((await client.connect('_check')).status).toBe(407)
-    await using second = await H2Client.open({ port: endpoint.port, username: 'second', password: 'new' })
-    expect((await second.connect('_check')).status).toBe(200)
+    await cutOff
+    stream.end('still here')
+    expect((await readAll(stream)).toString()).toBe('still here')
+    await using again = await H2Client.open({ port: endpoint.port, ...USER })
+    expect((await again.connect('_check')).status).toBe(407)
+    expect((await endpoint.supervisor.stats())['sessions_revoked']).toBe(1)
   })
 })
