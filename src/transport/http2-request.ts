@@ -111,6 +111,7 @@ export class Http2Request implements TunnelRequest, TunnelStream, Lingering {
 
   respond(status: number, headers: ResponseHeaders, { endStream = false } = {}): Writable {
     this.#answer(status, headers, { endStream })
+    if (!endStream) this.#stream.once('finish', () => this.#stopUnread())
     return this.#stream
   }
 
@@ -142,6 +143,11 @@ export class Http2Request implements TunnelRequest, TunnelStream, Lingering {
   #isFinished(): boolean {
     const { readableEnded, writableFinished, rstCode } = this.#stream
     return this.#finished || (readableEnded && writableFinished && rstCode === constants.NGHTTP2_NO_ERROR)
+  }
+
+  /** Our answer is complete, the request is not: asks the client to stop, at once as nginx does (RFC 9113 section 8.1). */
+  #stopUnread(): void {
+    if (!this.#stream.readableEnded && !this.closed) this.#stream.close(constants.NGHTTP2_NO_ERROR)
   }
 
   #discardRest(): void {
