@@ -26,6 +26,8 @@ export class LogOutput {
   readonly #pretty: boolean
   readonly #colors: boolean
   readonly #file: string | undefined
+  /** A write has failed; what is still buffered may never be written. */
+  #broken = false
 
   /** @throws when the file cannot be opened. */
   constructor({ level, format, file, terminal }: LogOutputOptions) {
@@ -37,7 +39,7 @@ export class LogOutput {
     if (file !== undefined) closeSync(openSync(file, 'a', FILE_MODE))
     this.#sink = destination({ dest: file ?? STDOUT, sync: false, mode: FILE_MODE })
     // Whoever read the log has gone (EPIPE) or the disk is full: the endpoint goes on without a log.
-    this.#sink.on('error', () => {})
+    this.#sink.on('error', () => (this.#broken = true))
     this.log = pino({ level, base: null }, { write: (line: string) => this.write(line) })
   }
 
@@ -51,9 +53,13 @@ export class LogOutput {
     if (this.#file !== undefined) this.#sink.reopen()
   }
 
-  /** Resolves when everything is written. */
+  /** Resolves when everything is written that can be. */
   close(): Promise<void> {
     return new Promise((resolve) => {
+      if (this.#broken) {
+        this.#sink.destroy()
+        return resolve()
+      }
       this.#sink.once('close', resolve)
       this.#sink.once('error', () => resolve())
       this.#sink.end()

@@ -167,6 +167,18 @@ describe('culvert serve', () => {
     )
   })
 
+  it('goes on when nobody reads its log any more, and still ends in order', async () => {
+    using directory = new ConfigDirectory({ 'vpn.toml': ANY_PORT })
+    await using program = new Program('culvert', ['serve', directory.vpn, directory.hosts])
+    await program.output(/"msg":"listening"/)
+    program.closeOutput()
+    // Each reload writes a line, of which the first finds the reader gone.
+    program.signal('SIGHUP')
+    await new Promise((resolve) => setTimeout(resolve, 200))
+    program.signal('SIGTERM')
+    expect(await program.finished).toMatchObject({ code: 0, stderr: '' })
+  })
+
   it('that cannot have its port ends with 1', async () => {
     using directory = new ConfigDirectory({ 'vpn.toml': VPN.replace('127.0.0.1:8443', '192.0.2.1:443') })
     await using program = new Program('culvert', ['serve', directory.vpn, directory.hosts])

@@ -54,6 +54,11 @@ export class Program implements AsyncDisposable {
     }
   }
 
+  /** Whoever reads the program's standard output goes away. */
+  closeOutput(): void {
+    this.#child.stdout?.destroy()
+  }
+
   signal(signal: NodeJS.Signals): void {
     this.#child.kill(signal)
   }
