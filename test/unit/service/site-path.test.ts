@@ -60,7 +60,7 @@ describe('parseSitePath', () => {
         if (path === undefined) return
         expect(path.split('/').some((segment) => segment === '..' || segment === '.')).toBe(false)
         expect(path.includes('\0')).toBe(false)
-        expect(posix.join('/root', path).startsWith('/root/') || posix.join('/root', path) === '/root/').toBe(
+        expect(posix.join('/site', path).startsWith('/site/') || posix.join('/site', path) === '/site/').toBe(
           true,
         )
       }),
