@@ -45,6 +45,7 @@ export function checkVpn(checks: VpnChecks): void {
 
 function checkCredentials({ vpn, file, credentials, findings }: VpnChecks): void {
   if (credentials !== 'none') return
+  const missing = vpn.credentials_file === null ? 'credentials_file is missing' : 'no [[client]] in its file'
   if (isLoopback(vpn.listen_address.address))
     findings.warn(
       file,
@@ -55,7 +56,7 @@ function checkCredentials({ vpn, file, credentials, findings }: VpnChecks): void
     findings.problem(
       file,
       'credentials_file',
-      'No credentials configured (credentials_file is missing) while listening on a public address. ' +
+      `No credentials configured (${missing}) while listening on a public address. ` +
         'This is a security risk. ' +
         'Either configure credentials or use a loopback address (127.0.0.1 or ::1)',
     )
@@ -139,32 +140,35 @@ export interface HostsChecks {
   readonly vpn: VpnSettings
   readonly hosts: HostsSettings
   readonly file: string
+  /** The file that `vpn` comes from. */
+  readonly vpnFile: string
   readonly findings: Findings
 }
 
-export function checkHosts({ vpn, hosts, file, findings }: HostsChecks): void {
+export function checkHosts({ vpn, hosts, file, vpnFile, findings }: HostsChecks): void {
   const wrong = findings.problems.some((each) => each.file === file && each.path.startsWith('main_hosts'))
   if (hosts.main_hosts.length === 0 && !wrong)
     findings.problem(file, 'main_hosts', 'Invalid main TLS hosts: Not set')
   const seen = new Set<string>()
   for (const list of HOST_LISTS) {
-    hosts[list].forEach(({ hostname }, index) => {
+    for (const host of hosts[list]) {
+      const { hostname } = host
       const name = hostname.toLowerCase()
       if (seen.has(name))
         findings.problem(
           file,
-          `${list}[${index}].hostname`,
+          `${findings.placeOf(host)}.hostname`,
           `Invalid ${HOST_LIST_NAMES[list]} TLS hosts: Hostname must be unique: ${hostname}`,
         )
       seen.add(name)
-    })
+    }
   }
   if (hosts.reverse_proxy_hosts.length > 0 && vpn.reverse_proxy === null)
     findings.warn(file, 'reverse_proxy_hosts', 'without [reverse_proxy] these hosts are not served')
   for (const [index, { names }] of vpn.culvert.edge.pass.entries())
     for (const name of names)
       if (seen.has(name.toLowerCase()))
-        findings.warn(file, `culvert.edge.pass[${index}]`, `${name} is a host here and is never passed on`)
+        findings.warn(vpnFile, `culvert.edge.pass[${index}]`, `${name} is a host here and is never passed on`)
 }
 
 /** What the reference takes for "no address": unspecified and without a port. */

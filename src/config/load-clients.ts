@@ -14,16 +14,16 @@ export function loadClients(file: string | null, findings: Findings): readonly C
   if (raw === undefined) return undefined
   const entries = readFields(credentialsFields, raw, file, findings)?.client ?? []
   const seen = new Set<string>()
-  entries.forEach((entry, index) => {
-    const path = `client[${index}]`
+  for (const entry of entries) {
+    const path = findings.placeOf(entry)
     if (seen.has(entry.username)) findings.problem(file, path, `Username must be unique: ${entry.username}`)
     seen.add(entry.username)
     if (entry.username.includes('\0') || entry.password.includes('\0'))
       findings.problem(file, path, 'username and password must not contain a NUL character')
-  })
-  return entries.map((entry, index) => ({
+  }
+  return entries.map((entry) => ({
     ...entry,
-    aliases: aliasesOf(entry, (message) => findings.warn(file, `client[${index}]`, message)),
+    aliases: aliasesOf(entry, (message) => findings.warn(file, findings.placeOf(entry), message)),
   }))
 }
 

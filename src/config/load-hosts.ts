@@ -22,8 +22,8 @@ export function loadHosts(file: string, shown: string, findings: Findings): Host
   if (fields === undefined) return undefined
   const lists = HOST_LISTS.map((list) => [
     list,
-    fields[list].map((entry, index): HostSettings => {
-      const path = `${list}[${index}]`
+    fields[list].map((entry): HostSettings => {
+      const path = findings.placeOf(entry)
       const prefix = `Invalid ${HOST_LIST_NAMES[list]} TLS hosts`
       const cert_chain_path = resolveBeside(entry.cert_chain_path, file)
       const private_key_path = resolveBeside(entry.private_key_path, file)
@@ -31,13 +31,15 @@ export function loadHosts(file: string, shown: string, findings: Findings): Host
         findings.problem(shown, path, `${prefix}: ${message}`),
       )
       if (pair !== undefined) warnOfCertificate(pair.certificate, entry.hostname, shown, path, findings)
-      return {
+      const host = {
         ...entry,
         cert_chain_path,
         private_key_path,
         cert_chain: pair?.chain ?? '',
         private_key: pair?.key ?? '',
       }
+      findings.notePlace(host, path)
+      return host
     }),
   ])
   return Object.fromEntries(lists) as HostsSettings
@@ -55,11 +57,11 @@ function loadKeyPair(
   keyPath: string,
   problem: (message: string) => void,
 ): KeyPair | undefined {
-  const chain = attempt(`Invalid cert chain: path='${chainPath}'`, problem, () => {
+  const chain = attempt(`Invalid cert chain: path='${chainPath}'`, 'certificate', problem, () => {
     const pem = readFileSync(chainPath, 'utf8')
     return { pem, certificate: new X509Certificate(pem) }
   })
-  const key = attempt(`Invalid key: path='${keyPath}'`, problem, () => {
+  const key = attempt(`Invalid key: path='${keyPath}'`, 'private key', problem, () => {
     const pem = readFileSync(keyPath, 'utf8')
     return { pem, object: createPrivateKey(pem) }
   })
@@ -71,11 +73,19 @@ function loadKeyPair(
   return { chain: chain.pem, key: key.pem, certificate: chain.certificate }
 }
 
-function attempt<T>(what: string, problem: (message: string) => void, run: () => T): T | undefined {
+/** `expected`: what the file must hold, since OpenSSL says little about a file that does not. */
+function attempt<T>(
+  what: string,
+  expected: string,
+  problem: (message: string) => void,
+  run: () => T,
+): T | undefined {
   try {
     return run()
   } catch (error) {
-    problem(`${what}, error='${reasonOf(error)}'`)
+    const code = error instanceof Error && 'code' in error ? String(error.code) : ''
+    const hint = code.startsWith('ERR_OSSL') ? `no ${expected} in PEM form is in it: ` : ''
+    problem(`${what}, error='${hint}${reasonOf(error)}'`)
     return undefined
   }
 }

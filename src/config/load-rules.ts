@@ -21,10 +21,8 @@ export function loadRules(file: string | null, findings: Findings): RulesSetting
       'rule',
       'Invalid rules file: [[rule]] and [inbound] are two forms of the same: use one',
     )
-  const inboundPath = inbound === null ? 'rule' : 'inbound.rule'
   const inboundRules = inbound?.rule ?? rule
-  inboundRules.forEach((each, index) => warnUnconditional(each, `${inboundPath}[${index}]`, file, findings))
-  outbound?.rule.forEach((each, index) => warnUnconditional(each, `outbound.rule[${index}]`, file, findings))
+  for (const each of [...inboundRules, ...(outbound?.rule ?? [])]) warnUnconditional(each, file, findings)
   return {
     inbound: { default_action: inbound?.default_action ?? 'allow', rules: inboundRules },
     outbound: ruleSet(outbound),
@@ -40,12 +38,8 @@ function ruleSet(
 }
 
 /** A last `deny` for all is usual; a rule that lost its condition to a misspelt key is not, and looks the same. */
-function warnUnconditional(
-  rule: InboundRule | OutboundRule,
-  path: string,
-  file: string,
-  findings: Findings,
-): void {
+function warnUnconditional(rule: InboundRule | OutboundRule, file: string, findings: Findings): void {
+  const path = findings.placeOf(rule)
   const { action, ...conditions } = rule
   if (Object.values(conditions).some((each) => each !== null)) return
   const misspelt = findings.warnings.some((each) => each.file === file && each.path.startsWith(`${path}.`))

@@ -2,12 +2,13 @@
 import { resolve } from 'node:path'
 import { ConfigError } from './config-error.ts'
 import { checkHosts, checkVpn } from './cross-checks.ts'
+import type { VpnChecks } from './cross-checks.ts'
 import { loadClients } from './load-clients.ts'
 import { loadHosts } from './load-hosts.ts'
 import { loadRules } from './load-rules.ts'
 import { readToml, resolveBeside } from './config-file.ts'
 import { Findings, readFields } from './read.ts'
-import type { Settings, VpnSettings } from './settings.ts'
+import type { ClientSettings, Settings, VpnSettings } from './settings.ts'
 import { vpnFields } from './vpn-fields.ts'
 
 /**
@@ -23,9 +24,14 @@ export async function loadSettings(vpnPath: string, hostsPath: string): Promise<
   const clients = loadClients(vpn?.credentials_file ?? null, findings)
   const rules = loadRules(vpn?.rules_file ?? null, findings)
   if (vpn !== undefined) {
-    const credentials = clients === undefined ? 'unreadable' : clients.length > 0 ? 'some' : 'none'
-    checkVpn({ vpn, file: vpnPath, credentials, rules: rules ?? null, findings })
-    if (hosts !== undefined) checkHosts({ vpn, hosts, file: hostsPath, findings })
+    checkVpn({
+      vpn,
+      file: vpnPath,
+      credentials: credentialsState(vpn, clients, findings),
+      rules: rules ?? null,
+      findings,
+    })
+    if (hosts !== undefined) checkHosts({ vpn, hosts, file: hostsPath, vpnFile: vpnPath, findings })
   }
   noteWithoutEffect(vpnPath, findings)
   const { problems, warnings } = findings
@@ -38,6 +44,16 @@ export async function loadSettings(vpnPath: string, hostsPath: string): Promise<
   )
     throw new ConfigError(problems, warnings)
   return { vpn, hosts, clients, rules, warnings }
+}
+
+/** A file whose users are all wrong is no file without users: its problems say enough. */
+function credentialsState(
+  { credentials_file: file }: VpnSettings,
+  clients: readonly ClientSettings[] | undefined,
+  findings: Findings,
+): VpnChecks['credentials'] {
+  if (clients === undefined || findings.problems.some((each) => each.file === file)) return 'unreadable'
+  return clients.length > 0 ? 'some' : 'none'
 }
 
 /** Absolute paths from here on, so that a later change of directory does not matter. */

@@ -18,6 +18,7 @@ export class Findings {
   /** Keys that are set and not honoured, without list positions. */
   readonly later = new Set<string>()
   readonly ignored = new Set<string>()
+  readonly #places = new WeakMap<object, string>()
 
   problem(file: string, path: string, message: string): void {
     this.problems.push({ file, path, message })
@@ -29,6 +30,15 @@ export class Findings {
       (each) => each.file === file && each.path === path && each.message === message,
     )
     if (!known) this.warnings.push({ file, path, message })
+  }
+
+  notePlace(table: object, path: string): void {
+    this.#places.set(table, path)
+  }
+
+  /** Where a table of a list stands in its file: its index there, which wrong tables before it do not change. */
+  placeOf(table: object): string {
+    return this.#places.get(table) ?? ''
   }
 
   noteStatus(path: string, status: Status): void {
@@ -90,7 +100,10 @@ class Walk {
         return given.flatMap((each: unknown, index) => {
           const here = `${path}[${index}]`
           if (!isTable(each)) return this.#wrong(here, each, 'a table', [])
-          return this.table(field.fields, each, here, announce) ?? []
+          const table = this.table(field.fields, each, here, announce)
+          if (table === undefined) return []
+          this.#findings.notePlace(table, here)
+          return table
         })
       }
     }

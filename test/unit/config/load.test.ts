@@ -201,6 +201,29 @@ describe('hosts.toml', () => {
     ])
   })
 
+  it('has its tables counted as they stand there, wrong ones included', async () => {
+    const noName = HOSTS.replace(/^hostname.*\n/m, '')
+    using directory = new ConfigDirectory({ 'hosts.toml': noName + HOSTS + HOSTS })
+    expect(await directory.problems()).toEqual([
+      'main_hosts[0].hostname: is required: a host name, also "*.example.org"',
+      'main_hosts[2].hostname: Invalid main TLS hosts: Hostname must be unique: vpn.endpoint',
+    ])
+  })
+
+  it('warns of a name that vpn.toml passes on', async () => {
+    using directory = new ConfigDirectory(
+      vpn('', '[[culvert.edge.pass]]\nnames = ["vpn.endpoint"]\nto = "127.0.0.1:1"'),
+    )
+    const { warnings } = await directory.load()
+    expect(warnings).toEqual([
+      {
+        file: directory.vpn,
+        path: 'culvert.edge.pass[0]',
+        message: 'vpn.endpoint is a host here and is never passed on',
+      },
+    ])
+  })
+
   it('refuses a key of another certificate', async () => {
     const other = createSelfSignedCertificate({ names: ['vpn.endpoint'], days: 1 })
     using directory = new ConfigDirectory({ 'key.pem': other.privateKey })
@@ -214,8 +237,8 @@ describe('hosts.toml', () => {
   it('refuses files that hold no certificate and no key', async () => {
     using directory = new ConfigDirectory({ 'cert.pem': 'x', 'key.pem': 'y' })
     expect(await directory.problems()).toEqual([
-      expect.stringContaining('Invalid cert chain: path='),
-      expect.stringContaining('Invalid key: path='),
+      expect.stringMatching(/Invalid cert chain: path=.*no certificate in PEM form is in it/),
+      expect.stringMatching(/Invalid key: path=.*no private key in PEM form is in it/),
     ])
   })
 
@@ -243,6 +266,22 @@ describe('credentials.toml', () => {
   it('may not name a user twice', async () => {
     using directory = new ConfigDirectory({ 'credentials.toml': CREDENTIALS + CREDENTIALS })
     expect(await directory.problems()).toEqual(['client[1]: Username must be unique: alice'])
+  })
+
+  it('has its tables counted as they stand there, wrong ones included', async () => {
+    const noPassword = '[[client]]\nusername = "x"\n'
+    using directory = new ConfigDirectory({ 'credentials.toml': noPassword + CREDENTIALS + CREDENTIALS })
+    expect(await directory.problems()).toEqual([
+      'client[0].password: is required: text that is not empty',
+      'client[2]: Username must be unique: alice',
+    ])
+  })
+
+  it('whose users are all wrong is not called a file without users', async () => {
+    using directory = new ConfigDirectory({ 'vpn.toml': PUBLIC, 'credentials.toml': '[client]' })
+    expect(await directory.problems()).toEqual([
+      'client: a table is not allowed; allowed is tables, [[client]]',
+    ])
   })
 
   it('is never quoted in an error', async () => {
@@ -281,7 +320,7 @@ describe('credentials.toml', () => {
 
   it('of which nobody is left counts as no credentials', async () => {
     using directory = new ConfigDirectory({ 'vpn.toml': PUBLIC, 'credentials.toml': '# nobody' })
-    expect((await directory.problems())[0]).toContain('No credentials configured')
+    expect((await directory.problems())[0]).toContain('No credentials configured (no [[client]] in its file)')
   })
 })
 
