@@ -6,7 +6,7 @@ import http from 'node:http'
 import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
-import type { Clock } from '../clock.ts'
+import type { Clock, Timer } from '../clock.ts'
 import type { Counters } from '../counters.ts'
 import type { AcceptSession, ClientSession, SessionListener } from '../tunnel/session.ts'
 import { Http1ConnectRequest } from './http1-connect.ts'
@@ -28,15 +28,19 @@ export interface Http1Dependencies {
 }
 
 export class Http1Transport {
+  readonly #options: Http1Options
   readonly #deps: Http1Dependencies
   readonly #server: Server
   readonly #sessions = new WeakMap<Duplex, Http1ClientSession>()
 
   constructor(options: Http1Options, deps: Http1Dependencies) {
+    this.#options = options
     this.#deps = deps
     this.#server = http.createServer({
-      headersTimeout: options.headTimeoutMs,
-      keepAliveTimeout: options.headTimeoutMs,
+      // Each session has its own deadline: Node looks at these only on servers that listen themselves
+      // (nodejs/node lib/_http_server.js, setupConnectionsTracking).
+      headersTimeout: 0,
+      keepAliveTimeout: 0,
       requestTimeout: 0,
       maxHeaderSize: options.maxHeadBytes,
       // A decoy must look like the web server it imitates, which sends no such header on its own.
@@ -57,7 +61,7 @@ export class Http1Transport {
 
   /** Takes the socket over. */
   accept(connection: TransportConnection): void {
-    const session = new Http1ClientSession(connection, this.#deps)
+    const session = new Http1ClientSession(connection, this.#options.headTimeoutMs, this.#deps)
     this.#sessions.set(connection.socket, session)
     session.listen()
     this.#server.emit('connection', connection.socket)
@@ -111,17 +115,21 @@ export class Http1ClientSession implements ClientSession {
   readonly remotePort
   readonly serverName
   readonly connection: TransportConnection
+  readonly #headTimeoutMs: number
   readonly #deps: Http1Dependencies
   readonly #closed = Promise.withResolvers<void>()
   #listener: SessionListener | undefined
+  /** While no request is under way. */
+  #headDeadline: Timer | undefined
   #openStreams = 0
   #state: ClientSession['state'] = 'open'
   #error: Error | undefined
   /** The connection has become a tunnel: nothing on it is HTTP any more. */
   tunnelling = false
 
-  constructor(connection: TransportConnection, deps: Http1Dependencies) {
+  constructor(connection: TransportConnection, headTimeoutMs: number, deps: Http1Dependencies) {
     this.connection = connection
+    this.#headTimeoutMs = headTimeoutMs
     this.id = connection.id
     this.channel = connection.channel
     this.remoteAddress = connection.remoteAddress
@@ -144,7 +152,9 @@ export class Http1ClientSession implements ClientSession {
 
   listen(): void {
     this.#listener = this.#deps.acceptSession(this)
+    this.#awaitHead()
     this.connection.socket.once('close', () => {
+      this.#headDeadline?.cancel()
       this.#state = 'closed'
       this.#openStreams = 0
       this.#closed.resolve()
@@ -153,6 +163,7 @@ export class Http1ClientSession implements ClientSession {
   }
 
   onRequest(request: Http1ConnectRequest | Http1Exchange): void {
+    this.#headDeadline?.cancel()
     this.#openStreams++
     this.#listener?.onRequest(request)
   }
@@ -162,6 +173,15 @@ export class Http1ClientSession implements ClientSession {
     if (this.#state === 'closed') return
     this.#openStreams--
     if (this.#state === 'draining') this.connection.socket.end()
+    else if (this.#openStreams === 0) this.#awaitHead()
+  }
+
+  /** However slowly the head arrives, it ends without an answer, as with nginx. */
+  #awaitHead(): void {
+    this.#headDeadline = this.#deps.clock.after(this.#headTimeoutMs, () => {
+      this.#deps.counters.count('http1_head_timeouts')
+      this.destroy(new Error('no request in time'))
+    })
   }
 
   /** What a web server says to bytes that it cannot read. */

@@ -4,6 +4,7 @@ import { once } from 'node:events'
 import net from 'node:net'
 import type { AddressInfo, Socket } from 'node:net'
 import { systemClock } from '../../src/clock.ts'
+import type { Clock } from '../../src/clock.ts'
 import { Counters } from '../../src/counters.ts'
 import { nginxStyle } from '../../src/service/answer-head.ts'
 import { Http1Transport } from '../../src/transport/http1.ts'
@@ -28,8 +29,9 @@ export interface TlsTransport extends AsyncDisposable {
 export async function startTlsTransport(
   protocol: TcpProtocol,
   acceptSession: AcceptSession,
+  clock: Clock = systemClock,
 ): Promise<TlsTransport> {
-  const deps = { clock: systemClock, counters: new Counters(), acceptSession }
+  const deps = { clock, counters: new Counters(), acceptSession }
   const style = { ...nginxStyle, mayUpgrade: () => true }
   const http1 = new Http1Transport({ headTimeoutMs: 60_000, maxHeadBytes: 32_768 }, { ...deps, style })
   const http2 = new Http2Transport(HTTP2_OPTIONS, deps)
