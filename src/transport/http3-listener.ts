@@ -109,6 +109,15 @@ export class Listener implements Http3Events {
     this.#server?.forgiveDebt()
   }
 
+  /**
+   * Another server has left the port, and the kernel now gives packets of one address to another socket than before:
+   * sessions that began while both were there are told to begin anew, or they would find nobody.
+   */
+  onPortChange(): void {
+    for (const session of this.#sessions.values()) void session.close({ graceMs: 0 })
+    this.#closeHandshakes()
+  }
+
   close(graceMs: number): Promise<void> {
     this.#closing ??= this.#close(graceMs)
     return this.#closing
@@ -121,15 +130,20 @@ export class Listener implements Http3Events {
 
   async #close(graceMs: number): Promise<void> {
     await Promise.all([...this.#sessions.values()].map((session) => session.close({ graceMs })))
-    for (const handle of this.#handshakes.keys()) {
-      this.#server?.closeSession(handle, H3_NO_ERROR, '')
-      this.#ending.add(handle)
-    }
+    this.#closeHandshakes()
     // The library ends a connection a moment after it is told to, and ends them all with code 0 when it stops.
     const deadline = this.#deps.clock.now() + CLOSE_PATIENCE_MS
     while (this.#ending.size > 0 && this.#deps.clock.now() < deadline) await delay(CLOSE_POLL_MS)
     await this.#server?.close()
     this.#windows?.destroy()
+  }
+
+  #closeHandshakes(): void {
+    for (const handle of this.#handshakes.keys()) {
+      this.#server?.closeSession(handle, H3_NO_ERROR, '')
+      this.#ending.add(handle)
+    }
+    this.#handshakes.clear()
   }
 
   onSession(handle: number, address: string, port: number): void {

@@ -132,18 +132,21 @@ export class Http3Transport {
     if (this.#state !== 'listening' || old === undefined) return
     const previous = this.#options
     this.#options = { ...previous, cert, key }
+    let listener: Listener
     try {
       const opened = await this.#open()
       if (opened.kind === 'unavailable') throw opened.error
-      this.#listener = opened.listener
+      listener = opened.listener
     } catch (error) {
       this.#options = previous
       throw error
     }
+    this.#listener = listener
     this.#retired.add(old)
     old.retire()
     await old.close(graceMs)
     this.#retired.delete(old)
+    listener.onPortChange()
   }
 
   /** Takes no new requests, lets open streams finish, then closes the port. Idempotent. */

@@ -385,6 +385,25 @@ describe('HTTP/3 listener', () => {
     expect(server.transport.sessions).toBe(1)
   })
 
+  /** The kernel spreads a port's packets over its sockets; when some close, it does so anew. */
+  test('tells clients that come while two servers share the port to come again', async () => {
+    await using server = await start(answerWith((request) => void request.accept()))
+    await using before = await H3Client.open(server.port)
+    await before.tunnel('a:1')
+    const { cert, key } = createTestCertificate(['vpn.endpoint'])
+    const replaced = server.transport.replaceCertificate(Buffer.from(cert), Buffer.from(key), {
+      graceMs: 500,
+    })
+    const opened = await Promise.allSettled(Array.from({ length: 16 }, () => H3Client.open(server.port)))
+    const clients = opened.flatMap((each) => (each.status === 'fulfilled' ? [each.value] : []))
+    await replaced
+    // The old server has refused some; the others must not be left to their idle timeout of a minute.
+    await Promise.all(clients.map((client) => client.closed))
+    for (const client of clients) await client[Symbol.asyncDispose]()
+    await using after = await H3Client.open(server.port)
+    expect((await after.tunnel('a:1')).status).toBe(200)
+  })
+
   test('keeps the old certificate when the new one is refused', async () => {
     await using server = await start(answerWith((request) => request.refuse(502)))
     const bad = Buffer.from('not a certificate')
