@@ -73,7 +73,8 @@ export function echoPayload(message: Buffer): Buffer {
 export function sealEchoRequest(family: 4 | 6, message: Buffer): number {
   message.writeUInt16BE(0, 2)
   const sum = onesSum(message)
-  if (family === 4) message.writeUInt16BE(~sum & 0xffff, 2)
+  // A message is never all zeros, so a sum of zero is the other form of it, 0xffff, whose complement is zero.
+  if (family === 4) message.writeUInt16BE(sum === 0 ? 0 : ~sum & 0xffff, 2)
   return sum
 }
 

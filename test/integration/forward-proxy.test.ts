@@ -296,8 +296,10 @@ describe.each(FORWARD_CLIENTS)('plain requests over %s', (protocol, openClient) 
       begun.cancel()
       // A client of HTTP/3 tells that it reads no more only when something is sent to it.
       const [response] = answering.requests.map((request) => request.socket)
-      if (protocol === 'HTTP3') response?.write('5\r\nagain\r\n')
-      await settled(() => answering.sockets.size === 0)
+      await settled(() => {
+        if (protocol === 'HTTP3') response?.write('5\r\nagain\r\n')
+        return answering.sockets.size === 0
+      })
     })
     await withClient(async (client) => {
       const waiting = client.send(authorized({ authority: silent.authority }))
@@ -308,7 +310,6 @@ describe.each(FORWARD_CLIENTS)('plain requests over %s', (protocol, openClient) 
     })
   })
 
-  // The library of the HTTP/3 client reads ahead without end.
   // The HTTP/3 client library reads ahead without a bound, so over HTTP/3 nothing can be seen from its side.
   if (protocol !== 'HTTP3') {
     it('are held back when the client does not read', async () => {
