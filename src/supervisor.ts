@@ -6,6 +6,7 @@ import { randomBytes } from 'node:crypto'
 import { Worker } from 'node:worker_threads'
 import type { Clock } from './clock.ts'
 import { systemClock } from './clock.ts'
+import { keysThatTakeARestart } from './config/restart-keys.ts'
 import type { Settings } from './config/settings.ts'
 import { FileWatch } from './file-watch.ts'
 import type { FromLane, LaneBirth, LaneQuestion, ListenAddress } from './lane-messages.ts'
@@ -94,8 +95,11 @@ export class Supervisor {
     await this.#lane.ask({ type: 'apply', settings })
     this.#settings = settings
     await this.#watch.replace(certificatePaths(settings))
-    for (const { file, path, message } of settings.warnings) this.#options.log.warn({ file, path }, message)
-    this.#options.log.info({ users: settings.clients.length }, 'configuration reloaded')
+    const { log, settings: first } = this.#options
+    for (const { file, path, message } of settings.warnings) log.warn({ file, path }, message)
+    const waiting = keysThatTakeARestart(first.vpn, settings.vpn)
+    if (waiting.length > 0) log.warn({ keys: waiting }, 'these keys were changed and take a restart')
+    log.info({ users: settings.clients.length }, 'configuration reloaded')
   }
 
   #onCertificateChange(): void {

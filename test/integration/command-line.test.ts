@@ -179,6 +179,15 @@ describe('culvert serve', () => {
     expect(await program.finished).toMatchObject({ code: 0, stderr: '' })
   })
 
+  it('names the changed keys that a reload does not put in force', async () => {
+    using directory = new ConfigDirectory({ 'vpn.toml': ANY_PORT })
+    await using program = new Program('culvert', ['serve', directory.vpn, directory.hosts])
+    await program.output(/"msg":"listening"/)
+    directory.write('vpn.toml', ANY_PORT.replace(':0', ':1'))
+    program.signal('SIGHUP')
+    await program.output(/"keys":\["listen_address"\],"msg":"these keys were changed and take a restart"/)
+  })
+
   it('that cannot have its port ends with 1', async () => {
     using directory = new ConfigDirectory({ 'vpn.toml': VPN.replace('127.0.0.1:8443', '192.0.2.1:443') })
     await using program = new Program('culvert', ['serve', directory.vpn, directory.hosts])
