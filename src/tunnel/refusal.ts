@@ -22,8 +22,8 @@ const WARNINGS = {
 } as const
 
 /**
- * The answer to credentials that do not let in (`auth_failure_status_code`: 407, 405, 404 or 403), whatever is wrong with them. The reference endpoint leaves the realm
- * unquoted; RFC 9110 section 11.5 wants the quotes.
+ * The answer to credentials that do not let in (`auth_failure_status_code`: 407, 405, 404 or 403), whatever is wrong
+ * with them. The reference endpoint leaves the realm unquoted; RFC 9110 section 11.5 wants the quotes.
  */
 export function authRefusal(status: number, realm: string = DEFAULT_REALM): Refusal {
   const headers = status === 407 ? { 'proxy-authenticate': `Basic realm=${quote(realm)}` } : {}
@@ -58,6 +58,15 @@ export function refusalOf(error: unknown, authority: string): Refusal {
     case 'target_denied':
       return { code, status: 502, headers: { 'x-warning': WARNINGS[code] } }
   }
+}
+
+/** What the system said (`ECONNREFUSED`, `ENOTFOUND`, `EMFILE`), however deep it lies. It names no address. */
+export function systemCodeOf(error: unknown): string | undefined {
+  for (let each = error; each instanceof Error; each = each.cause) {
+    if (each instanceof EndpointError || !('code' in each)) continue
+    if (typeof each.code === 'string') return each.code
+  }
+  return undefined
 }
 
 function retryAfter(error: unknown): number {

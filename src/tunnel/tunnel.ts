@@ -10,7 +10,7 @@ import type { Authority, Target } from '../wire/target.ts'
 import { parseAuthority, parseHttpAuthority } from '../wire/authority.ts'
 import type { ForwardEnd, Forwarder, OpenTunnel, TunnelEnd } from './forwarder.ts'
 import type { AuthThrottle } from './auth-throttle.ts'
-import { authRefusal, refusalOf } from './refusal.ts'
+import { authRefusal, refusalOf, systemCodeOf } from './refusal.ts'
 import type { Refusal } from './refusal.ts'
 import { SessionLimits } from './session-limits.ts'
 import type { LimitedUser } from './session-limits.ts'
@@ -233,6 +233,7 @@ export class Tunnel {
   #report(request: TunnelRequest, { code, status }: Refusal, user?: LimitedUser, error?: unknown): void {
     const { log, counters } = this.#deps
     const { privacy } = this.#options
+    const cause = systemCodeOf(error)
     counters.count('refused_requests', code)
     log.info(
       {
@@ -243,6 +244,7 @@ export class Tunnel {
         ...(user && { user: user.name }),
         ...clientFields(privacy, request.session.remoteAddress),
         ...targetFields(privacy, request.authority),
+        ...(cause !== undefined && { cause }),
         ...(error instanceof Error && privacy === 'full' && { reason: error.message }),
       },
       'request refused',

@@ -62,6 +62,13 @@ describe('error table, targets open', () => {
     expect(await refusal(endpoint, '_icmp')).toEqual({ status: 501, headers: {} })
   })
 
+  it('has in the log what the system said', async () => {
+    await refusal(endpoint, `127.0.0.1:${await findClosedPort()}`)
+    const line = await endpoint.waitForLog((entry) => 'cause' in entry)
+    expect(line).toMatchObject({ code: 'target_refused', cause: 'ECONNREFUSED' })
+    expect(line).not.toHaveProperty('target')
+  })
+
   it('is named in the log by its code and never tells the password', async () => {
     await refusal(endpoint, '_icmp')
     const line = await endpoint.waitForLog((entry) => entry['code'] === 'not_available')

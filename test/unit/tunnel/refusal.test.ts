@@ -1,7 +1,7 @@
 /** The error table of the design, row by row. */
 import { describe, expect, it } from 'vitest'
 import { EndpointError, REFUSAL_CODES } from '../../../src/errors.ts'
-import { authRefusal, refusalOf } from '../../../src/tunnel/refusal.ts'
+import { authRefusal, refusalOf, systemCodeOf } from '../../../src/tunnel/refusal.ts'
 
 const AUTHORITY = '10.0.0.1:80'
 const TABLE = {
@@ -42,5 +42,20 @@ describe('refusalOf', () => {
     for (const status of [405, 404, 403] as const) {
       expect(authRefusal(status)).toEqual({ code: 'auth_required', status, headers: {} })
     }
+  })
+})
+
+describe('systemCodeOf', () => {
+  it('finds it under errors of our own', () => {
+    const system = Object.assign(new Error('connect ECONNREFUSED 192.0.2.1:443'), { code: 'ECONNREFUSED' })
+    const inner = new EndpointError('target_refused', 'the connection failed', { cause: system })
+    expect(systemCodeOf(inner)).toBe('ECONNREFUSED')
+    expect(systemCodeOf(new EndpointError('target_refused', 'no', { cause: inner }))).toBe('ECONNREFUSED')
+  })
+
+  it('is undefined where the system said nothing', () => {
+    expect(systemCodeOf(undefined)).toBeUndefined()
+    expect(systemCodeOf(new EndpointError('not_available', 'no'))).toBeUndefined()
+    expect(systemCodeOf(new DOMException('gone', 'AbortError'))).toBeUndefined()
   })
 })
