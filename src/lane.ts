@@ -85,9 +85,7 @@ export class Lane {
     const rooms = await openRooms(settings, deps)
     const server = net.createServer({ allowHalfOpen: true }, (socket) => rooms.gate.accept(socket))
     try {
-      const { address, port } = settings.vpn.listen_address
-      server.listen({ host: address, port, backlog: LISTEN_BACKLOG })
-      await once(server, 'listening')
+      await listen(server, settings.vpn.listen_address)
       const lane = new Lane(deps, server, rooms)
       await lane.#openHttp3(settings)
       return lane
@@ -182,6 +180,21 @@ interface Rooms {
   readonly site: WebSite
   readonly policy: EgressPolicy
   readonly icmp: IcmpEgress | undefined
+}
+
+async function listen(server: net.Server, { address, port }: ListenAddress): Promise<void> {
+  server.listen({ host: address, port, backlog: LISTEN_BACKLOG })
+  try {
+    await once(server, 'listening')
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EACCES') throw error
+    const hint =
+      'low ports need the capability CAP_NET_BIND_SERVICE: put AmbientCapabilities=CAP_NET_BIND_SERVICE into the ' +
+      'systemd unit, or lower the sysctl net.ipv4.ip_unprivileged_port_start'
+    throw Object.assign(new Error(`cannot listen on port ${port}: ${hint}`, { cause: error }), {
+      code: 'EACCES',
+    })
+  }
 }
 
 async function openRooms(settings: Settings, deps: LaneDependencies): Promise<Rooms> {

@@ -3,7 +3,8 @@ import { readFileSync } from 'node:fs'
 
 export const HELP = `culvert: a VPN endpoint, compatible with TrustTunnel
 
-  culvert try                             try it on this machine, no files needed
+  culvert try                             try it on this machine, no files needed; what it makes is kept in
+                                          CULVERT_TRY_DIR or in ~/.local/state/culvert/try
   culvert serve VPN HOSTS [options]       serve with the official files vpn.toml and hosts.toml
       -l, --loglvl LEVEL                  trace, debug, info (default), warn or error
       --logfile FILE                      write the log there; SIGHUP opens it anew

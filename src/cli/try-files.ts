@@ -5,6 +5,7 @@ import { homedir } from 'node:os'
 import { join } from 'node:path'
 import { quoteToml } from '../config/official-files.ts'
 import { createSelfSignedCertificate } from './self-signed-certificate.ts'
+import { UsageError } from './usage-error.ts'
 
 export interface TryFiles {
   readonly directory: string
@@ -81,10 +82,17 @@ export function writeCurlConfig(
   return path
 }
 
+/** @throws UsageError when it cannot be made: the operator can name another one. */
 function openPrivateDirectory(directory: string): void {
-  mkdirSync(directory, { recursive: true, mode: PRIVATE_DIRECTORY })
+  try {
+    mkdirSync(directory, { recursive: true, mode: PRIVATE_DIRECTORY })
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error)
+    throw new UsageError(`${reason}; CULVERT_TRY_DIR names another directory`, { cause: error })
+  }
   const { uid, mode } = statSync(directory)
-  if (uid !== process.getuid?.()) throw new Error(`${directory} belongs to another user`)
+  if (uid !== process.getuid?.())
+    throw new UsageError(`${directory} belongs to another user; CULVERT_TRY_DIR names another directory`)
   if ((mode & 0o777) !== PRIVATE_DIRECTORY) chmodSync(directory, PRIVATE_DIRECTORY)
 }
 

@@ -47,6 +47,11 @@ describe('the directory of culvert try', () => {
     expect(modeOf(directory)).toBe(0o700)
   })
 
+  it('that cannot be made is a mistake of the operator, who can name another', () => {
+    writeFileSync(directory, '')
+    expect(() => prepareTryFiles(join(directory, 'below'), ADDRESSES)).toThrow(/ENOTDIR.*CULVERT_TRY_DIR/)
+  })
+
   it('gets a new certificate when the old one ends soon or is broken', () => {
     const files = prepareTryFiles(directory, ADDRESSES)
     const soon = createSelfSignedCertificate({ names: ['vpn.endpoint'], days: 20 })
