@@ -160,7 +160,6 @@ export function http3Options(settings: Settings, address: ListenAddress): Http3O
     port: address.port,
     cert: Buffer.from(certificate.cert),
     key: Buffer.from(certificate.key),
-    maxUdpPayloadBytes: Math.min(quic.recv_udp_payload_size, quic.send_udp_payload_size),
     initialMaxDataBytes: quic.initial_max_data,
     maxStreamsBidi: quic.initial_max_streams_bidi,
     disableActiveMigration: quic.disable_active_migration,

@@ -111,7 +111,7 @@ export class Lane {
     }
     this.#http3 = http3
     this.#http3Certificate = options.cert.toString() + options.key.toString()
-    for (const notice of http3Notices(start, options, settings, this.#rooms.inbound)) log.warn(notice)
+    for (const notice of http3Notices(start, options, settings)) log.warn(notice)
   }
 
   /** Puts new hosts, certificates, users and rules in force, all or none. Rejects when they cannot be used. */
@@ -253,23 +253,15 @@ function* http3Notices(
   start: Extract<Http3Start, { kind: 'listening' }>,
   { ioUring }: Http3Options,
   settings: Settings,
-  inbound: InboundRules,
 ): Generator<string> {
-  const { quic } = settings.vpn.listen_protocols
   if (ioUring && start.driver === 'poll') {
     yield 'HTTP/3 runs without io_uring, which the kernel or a sandbox does not allow'
   }
   if (!start.keyIsPrivate) {
     yield 'other users can read the directory for temporary files, where the HTTP/3 library keeps the private key'
   }
-  if (inbound.needsRandom) {
-    yield 'an inbound rule needs the client random, which QUIC does not show: every HTTP/3 client is denied'
-  }
   if (new Set(map.certificates(settings).map(({ cert }) => cert)).size > 1) {
     yield 'HTTP/3 shows the certificate of the first main host under every name'
-  }
-  if (quic?.recv_udp_payload_size !== quic?.send_udp_payload_size) {
-    yield 'HTTP/3 has one UDP payload size: the smaller of recv_udp_payload_size and send_udp_payload_size'
   }
 }
 

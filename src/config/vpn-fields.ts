@@ -60,12 +60,14 @@ const quic = optionalTable(
       min: 1_200,
       max: 65_527,
       doc: 'Largest UDP payload that is received.',
+      status: 'ignored',
     }),
     send_udp_payload_size: bytes({
       default: 1_350,
       min: 1_200,
       max: 65_527,
-      doc: 'Largest UDP payload that is sent.',
+      doc: 'Largest UDP payload that is sent; the library finds what each path takes, up to 1472.',
+      status: 'ignored',
     }),
     initial_max_data: bytes({ default: 104_857_600, doc: 'Receive window of a whole session.' }),
     initial_max_stream_data_bidi_local: bytes({
@@ -274,7 +276,7 @@ export const vpnFields = {
   non_connect_auth_failure_status_code: value('status', statuses, status, {
     default: null,
     example: 404,
-    doc: 'The same for other methods; `auth_failure_status_code` when absent.',
+    doc: 'Answer to other requests on main hosts instead of the decoy site; the site answers when absent.',
   }),
   max_auth_failures: int({
     default: 5,

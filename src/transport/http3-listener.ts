@@ -36,7 +36,6 @@ export function openListener(
       key: options.key,
       cert: options.cert,
       maxIdleTimeoutMs: options.maxIdleTimeoutMs,
-      ...(options.maxUdpPayloadBytes === undefined ? {} : { maxUdpPayloadSize: options.maxUdpPayloadBytes }),
       initialMaxData: options.initialMaxDataBytes,
       initialMaxStreamsBidi: options.maxStreamsBidi,
       disableActiveMigration: options.disableActiveMigration,

@@ -43,7 +43,6 @@ export interface NativeServerOptions {
   readonly cert: Buffer
   readonly runtimeMode: 'fast' | 'portable'
   readonly maxIdleTimeoutMs: number
-  readonly maxUdpPayloadSize?: number
   readonly initialMaxData: number
   readonly initialMaxStreamsBidi: number
   readonly disableActiveMigration: boolean

@@ -23,8 +23,6 @@ export interface Http3Options {
   /** PEM. */
   readonly key: Buffer
   readonly maxIdleTimeoutMs: number
-  /** Largest UDP payload that is received and sent. Undefined: as much as the path takes, at most 1472. */
-  readonly maxUdpPayloadBytes: number | undefined
   /** Receive window of a connection before it grows. Those of its streams are fixed by the library: 2,000,000. */
   readonly initialMaxDataBytes: number
   readonly maxStreamsBidi: number
@@ -45,7 +43,6 @@ export interface Http3Options {
 /** What official clients and endpoints use (reference 10.1, 11.3). */
 export const HTTP3_DEFAULTS = {
   maxIdleTimeoutMs: 2 * (30_000 + 7_000),
-  maxUdpPayloadBytes: undefined,
   initialMaxDataBytes: 104_857_600,
   maxStreamsBidi: 4096,
   disableActiveMigration: true,

@@ -2,6 +2,9 @@
  * The facts about `@currentspace/http3` that src/transport/http3-native.ts relies on and that its documentation does
  * not promise. When this fails after an update, read docs/decisions/002-http3-package.md before anything else.
  */
+import { createSocket } from 'node:dgram'
+import type { Socket } from 'node:dgram'
+import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
@@ -81,12 +84,40 @@ describe('package', () => {
   })
 })
 
+/** Between one client and the server, to see how large the server's datagrams are. */
+class DatagramRelay implements Disposable {
+  readonly #front: Socket = createSocket('udp4')
+  readonly #back: Socket = createSocket('udp4')
+  largest = 0
+
+  async open(serverPort: number): Promise<number> {
+    let clientPort = 0
+    this.#front.on('message', (datagram, { port }) => {
+      clientPort = port
+      this.#back.send(datagram, serverPort, '127.0.0.1')
+    })
+    this.#back.on('message', (datagram) => {
+      this.largest = Math.max(this.largest, datagram.length)
+      this.#front.send(datagram, clientPort, '127.0.0.1')
+    })
+    this.#front.bind(0, '127.0.0.1')
+    await once(this.#front, 'listening')
+    return this.#front.address().port
+  }
+
+  [Symbol.dispose](): void {
+    this.#front.close()
+    this.#back.close()
+  }
+}
+
 describe('events', () => {
   const events: Event[] = []
   const batches: Event[][] = []
   let wake: (() => void) | undefined
   let server: Server
   let client: H3Client
+  const relay = new DatagramRelay()
 
   /** The first event for which `holds`, waiting for it. */
   async function event(holds: (event: Event) => boolean): Promise<Event> {
@@ -109,7 +140,13 @@ describe('events', () => {
   beforeAll(async () => {
     const { cert, key } = testCertificate()
     server = new binding.NativeWorkerServer(
-      { cert: Buffer.from(cert), key: Buffer.from(key), runtimeMode: 'portable', reusePort: true },
+      {
+        cert: Buffer.from(cert),
+        key: Buffer.from(key),
+        runtimeMode: 'portable',
+        reusePort: true,
+        maxUdpPayloadSize: 1250,
+      },
       (_error, batch) => {
         events.push(...batch)
         batches.push(batch)
@@ -118,11 +155,12 @@ describe('events', () => {
       },
     )
     const { port } = server.listen(0, '127.0.0.1')
-    client = await H3Client.open(port)
+    client = await H3Client.open(await relay.open(port))
   })
 
   afterAll(async () => {
     await client[Symbol.asyncDispose]()
+    relay[Symbol.dispose]()
     server.requestShutdown()
     await event(({ eventType }) => eventType === 15)
     server.joinWorker()
@@ -180,6 +218,10 @@ describe('events', () => {
       batch.filter(({ eventType, streamId }) => eventType === 8 && streamId === tunnel.stream).length
     await expect.poll(() => Math.max(...batches.slice(before).map(drainsOf)), { timeout: 10_000 }).toBe(2)
     server.streamClose(tunnel.session, tunnel.stream, 0x100)
+  })
+
+  test('datagrams grow as far as the path takes them, whatever maxUdpPayloadSize says', () => {
+    expect(relay.largest).toBeGreaterThan(1250)
   })
 
   test('a send of one byte less than four-byte lengths is admitted, and refused with status 1 beyond 4 MiB', async () => {
