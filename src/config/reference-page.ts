@@ -21,7 +21,8 @@ culvert reads the official files of TrustTunnel as they are. What belongs to cul
   names it, that one is used. A file that exists but cannot be read is a problem, never replaced by another.
 - **Durations** are whole seconds; anything above 24 days counts as 24 days. **Sizes** are bytes.
 - **Changes**: \`SIGHUP\` reads all files again and puts hosts, certificates, users and rules in force. If anything is
-  wrong the log says what, and everything stays as it was. The other settings take a restart.
+  wrong the log says what, and everything stays as it was. The other settings take a restart; which of
+  them were changed, the log says.
 - **Quotation marks and outer blanks** in users and passwords: the reference endpoint removes them. culvert accepts both
   spellings and warns.
 - **Rules**: the first rule that matches counts. A rules file that cannot be parsed, a rule without an action and a
