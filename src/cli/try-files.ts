@@ -23,6 +23,7 @@ export interface TryAddresses {
   readonly allow: string
 }
 
+export const USUAL_PORT = 8443
 const HOSTNAME = 'vpn.endpoint'
 /** What programs that must verify a name can be told without a resolver. */
 const CURL_NAME = 'localhost'
@@ -69,7 +70,8 @@ export function writeCurlConfig(
   { directory, certificate }: TryFiles,
   { port, username, password }: { port: number; username: string; password: string },
 ): string {
-  const path = join(directory, 'curl.conf')
+  // One that runs beside another has another port, and must not redirect the other's line.
+  const path = join(directory, port === USUAL_PORT ? 'curl.conf' : `curl-${port}.conf`)
   const lines = [
     `proxy = "https://${CURL_NAME}:${port}"`,
     `proxy-user = ${quoteForCurl(`${username}:${password}`)}`,

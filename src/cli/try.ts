@@ -14,10 +14,9 @@ import type { TryCommand } from './arguments.ts'
 import { LogOutput } from './log-output.ts'
 import { runUntilSignal, warnAll } from './serve.ts'
 import type { ExitCode, Terminal } from './terminal.ts'
-import { prepareTryFiles, tryDirectory, writeCurlConfig, type TryFiles } from './try-files.ts'
+import { prepareTryFiles, tryDirectory, USUAL_PORT, writeCurlConfig, type TryFiles } from './try-files.ts'
 
 const LOOPBACK = '127.0.0.1'
-const USUAL_PORT = 8443
 const PAGE = 'It works: this page came through culvert.\n'
 
 export async function runTry(command: TryCommand, terminal: Terminal): Promise<ExitCode> {

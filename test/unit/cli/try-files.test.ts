@@ -47,6 +47,16 @@ describe('the directory of culvert try', () => {
     expect(modeOf(directory)).toBe(0o700)
   })
 
+  it('has a file for curl of its own when another one runs', () => {
+    const files = prepareTryFiles(directory, ADDRESSES)
+    const user = { username: 'try', password: 'p' }
+    const first = writeCurlConfig(files, { port: 8443, ...user })
+    const second = writeCurlConfig(files, { port: 40_000, ...user })
+    expect(readFileSync(first, 'utf8')).toContain('localhost:8443')
+    expect(readFileSync(second, 'utf8')).toContain('localhost:40000')
+    expect(modeOf(second)).toBe(0o600)
+  })
+
   it('that cannot be made is a mistake of the operator, who can name another', () => {
     writeFileSync(directory, '')
     expect(() => prepareTryFiles(join(directory, 'below'), ADDRESSES)).toThrow(/ENOTDIR.*CULVERT_TRY_DIR/)
