@@ -6,6 +6,7 @@ import { randomBytes } from 'node:crypto'
 import { Worker } from 'node:worker_threads'
 import type { Clock } from './clock.ts'
 import { systemClock } from './clock.ts'
+import { ConfigError, formatIssue } from './config/config-error.ts'
 import { keysThatTakeARestart } from './config/restart-keys.ts'
 import type { Settings } from './config/settings.ts'
 import { FileWatch } from './file-watch.ts'
@@ -104,10 +105,9 @@ export class Supervisor {
 
   #onCertificateChange(): void {
     this.reload().catch((error: unknown) => {
-      this.#options.log.error(
-        { err: error },
-        'certificate files have changed but cannot be used; the old ones stay',
-      )
+      const detail =
+        error instanceof ConfigError ? { problems: error.problems.map(formatIssue) } : { err: error }
+      this.#options.log.error(detail, 'certificate files have changed but cannot be used; the old ones stay')
     })
   }
 
