@@ -14,8 +14,6 @@ export const MAX_V2_BLOCK_BYTES = 4096
 const V1_START = Buffer.from('PROXY ')
 const V2_SIGNATURE = Buffer.from('0d0a0d0a000d0a515549540a', 'hex')
 const V2_HEADER_BYTES = V2_SIGNATURE.length + 4
-/** Most bytes that are read before a header is complete or refused. */
-export const MAX_PROXY_HEADER_BYTES = V2_HEADER_BYTES + MAX_V2_BLOCK_BYTES
 
 const COMMAND_LOCAL = 0x20
 const COMMAND_PROXY = 0x21
