@@ -208,7 +208,7 @@ async function openRooms(settings: Settings, deps: LaneDependencies): Promise<Ro
   const idleMonitor = new IdleMonitor(clock)
   const registry = new SessionRegistry({ idleTimeoutMs: map.sessionIdleMs(settings) }, { clock, counters })
   const forwarders = createForwarders(settings, { policy, icmp, idleMonitor, counters, clock })
-  const site = createWebSite(map.webSiteOptions(settings), { clock, counters, dialer: forwarders.tcp })
+  const site = createWebSite(map.webSiteOptions(settings), { clock, counters, log, dialer: forwarders.tcp })
   const tunnel = new Tunnel(map.tunnelOptions(settings), {
     clock,
     counters,

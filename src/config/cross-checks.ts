@@ -2,7 +2,7 @@
  * What no single key shows: checks over several keys and files (reference 10.2, whose wording is kept so that
  * operators and scripts recognise it).
  */
-import { statSync } from 'node:fs'
+import { accessSync, constants, statSync } from 'node:fs'
 import { BlockList, isIP } from 'node:net'
 import { reasonOf } from './config-file.ts'
 import { HOST_LISTS } from './hosts-fields.ts'
@@ -119,7 +119,7 @@ function checkCulvert(vpn: VpnSettings, problem: Problem): void {
     problem('culvert.decoy', 'root and origin exclude each other')
   checkDirectory('culvert.decoy.root', decoy.root, problem)
   if (vpn.listen_protocols.quic !== null)
-    checkDirectory('culvert.http3.spill_directory', http3.spill_directory, problem)
+    checkDirectory('culvert.http3.spill_directory', http3.spill_directory, problem, constants.W_OK)
   const catchAll = edge.pass.filter((each) => each.names.length === 0).length
   if (edge.unknown_sni === 'pass' && catchAll !== 1)
     problem('culvert.edge.unknown_sni', '"pass" needs exactly one [[culvert.edge.pass]] with names = []')
@@ -127,10 +127,11 @@ function checkCulvert(vpn: VpnSettings, problem: Problem): void {
     problem('culvert.edge.pass', 'names = [] is for unknown_sni = "pass" only')
 }
 
-function checkDirectory(key: string, path: string | null, problem: Problem): void {
+function checkDirectory(key: string, path: string | null, problem: Problem, access = constants.R_OK): void {
   if (path === null) return
   try {
     if (!statSync(path).isDirectory()) problem(key, `${path} is not a directory`)
+    else accessSync(path, access | constants.X_OK)
   } catch (error) {
     problem(key, `${path}: ${reasonOf(error)}`)
   }

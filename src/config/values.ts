@@ -72,7 +72,9 @@ export function isRandomPrefix(text: string): boolean {
 
 function isHttpUrl(text: string): boolean {
   const url = URL.parse(text)
-  return url !== null && (url.protocol === 'http:' || url.protocol === 'https:') && url.hostname !== ''
+  if (url === null || !/^https?:$/.test(url.protocol) || url.hostname === '') return false
+  // Nothing else is sent to the origin: to take it and leave it out would be a surprise.
+  return url.pathname === '/' && `${url.search}${url.hash}${url.username}${url.password}` === ''
 }
 
 /** Builds a field over text that `parse` understands. */
@@ -136,5 +138,5 @@ export function urlPath<const O extends TextValueOptions>(options: O) {
 }
 
 export function httpUrl<const O extends TextValueOptions>(options: O) {
-  return tested('URL', 'an http or https URL', isHttpUrl, options)
+  return tested('URL', 'http or https with a host, and a port if wanted', isHttpUrl, options)
 }

@@ -2,12 +2,13 @@
 import type { IncomingMessage } from 'node:http'
 import type { Clock } from '../clock.ts'
 import type { Counters } from '../counters.ts'
+import type { Log } from '../log.ts'
 import type { ResponseHeaders, TunnelRequest } from '../tunnel/session.ts'
 import { OriginPool } from './origin-pool.ts'
 import type { OriginAddress } from './origin-pool.ts'
 import { ProxyExchange } from './proxy-exchange.ts'
 import type { ExchangeFailure, ExchangeLimits, ExchangeOwner, ForwardOptions } from './proxy-exchange.ts'
-import { forwardedResponseHeaders } from './proxy-headers.ts'
+import { forwardedResponseHeaders, publicLocation } from './proxy-headers.ts'
 import { StallWatch } from './stall-watch.ts'
 import type { WebPages } from './web-pages.ts'
 
@@ -20,8 +21,12 @@ export interface OriginProxyOptions extends ExchangeLimits {
 export interface OriginProxyDependencies {
   clock: Clock
   counters: Counters
+  log: Log
   pages: WebPages
 }
+
+/** Strangers choose how often an origin is asked. */
+const WARNING_PERIOD_MS = 60_000
 
 export class OriginProxy implements ExchangeOwner {
   readonly limits: OriginProxyOptions
@@ -30,6 +35,7 @@ export class OriginProxy implements ExchangeOwner {
   readonly watch: StallWatch
   readonly #deps: OriginProxyDependencies
   readonly #exchanges = new Set<ProxyExchange>()
+  #nextWarningMs = -Infinity
 
   constructor(options: OriginProxyOptions, deps: OriginProxyDependencies) {
     this.limits = options
@@ -55,14 +61,36 @@ export class OriginProxy implements ExchangeOwner {
   }
 
   /** {@link ExchangeOwner} */
-  responseHeaders(response: IncomingMessage): ResponseHeaders {
-    return forwardedResponseHeaders(response.headers, this.#deps.pages.opening())
+  responseHeaders(response: IncomingMessage, request: TunnelRequest): ResponseHeaders {
+    const headers = forwardedResponseHeaders(response.headers, this.#deps.pages.opening())
+    const { location } = response.headers
+    if (location === undefined) return headers
+    const { address, authority } = this.source
+    const origin = { protocol: address.protocol, authority, port: address.port }
+    return { ...headers, location: publicLocation(location, request.authority, origin) }
   }
 
   /** {@link ExchangeOwner} */
-  onFailure(request: TunnelRequest, reason: ExchangeFailure, status: number | undefined): void {
+  onFailure(
+    request: TunnelRequest,
+    reason: ExchangeFailure,
+    status: number | undefined,
+    error: NodeJS.ErrnoException | undefined,
+  ): void {
     this.#deps.counters.count('proxy_failures', reason)
+    if (error !== undefined) this.#warn(error)
     if (status !== undefined) this.#deps.pages.send(request, status)
+  }
+
+  #warn({ code, message }: NodeJS.ErrnoException): void {
+    const now = this.clock.now()
+    if (now < this.#nextWarningMs) return
+    this.#nextWarningMs = now + WARNING_PERIOD_MS
+    const { authority } = this.source
+    this.#deps.log.warn(
+      { code, reason: message, origin: authority },
+      'a web server behind the endpoint fails',
+    )
   }
 
   /** Ends everything under way. */

@@ -54,9 +54,14 @@ export interface ExchangeOwner {
   readonly clock: Clock
   readonly watch: StallWatch
   /** The fields that the client gets; undefined when it must not get this response. */
-  responseHeaders(response: IncomingMessage): ResponseHeaders | undefined
+  responseHeaders(response: IncomingMessage, request: TunnelRequest): ResponseHeaders | undefined
   /** With `status` the request waits for the owner's answer; without, it has an answer and was reset. */
-  onFailure(request: TunnelRequest, reason: ExchangeFailure, status: number | undefined): void
+  onFailure(
+    request: TunnelRequest,
+    reason: ExchangeFailure,
+    status: number | undefined,
+    error: Error | undefined,
+  ): void
 }
 
 export class ProxyExchange implements Watched {
@@ -219,7 +224,7 @@ export class ProxyExchange implements Watched {
 
   #onResponse(response: IncomingMessage): void {
     if (this.#finished) return void response.destroy()
-    const headers = this.#owner.responseHeaders(response)
+    const headers = this.#owner.responseHeaders(response, this.#request)
     if (headers === undefined) return this.#fail('origin', 502)
     this.#answered = true
     const status = response.statusCode ?? 502
@@ -249,7 +254,7 @@ export class ProxyExchange implements Watched {
   #onUpgrade(response: IncomingMessage, socket: Duplex, head: Buffer): void {
     const request = this.#request
     socket.on('error', ignoreError)
-    const headers = this.#owner.responseHeaders(response)
+    const headers = this.#owner.responseHeaders(response, this.#request)
     const expected = isUpgradable(request) && this.#upgradeOffer() !== undefined
     if (this.#finished || !expected || headers === undefined) {
       socket.destroy()
@@ -269,7 +274,7 @@ export class ProxyExchange implements Watched {
   #onConnect(response: IncomingMessage, socket: Duplex, head: Buffer): void {
     socket.on('error', ignoreError)
     if (this.#finished) return void socket.destroy()
-    const headers = this.#owner.responseHeaders(response)
+    const headers = this.#owner.responseHeaders(response, this.#request)
     if (headers === undefined) return this.#fail('origin', 502)
     this.#answered = true
     if (head.length > 0) socket.unshift(head)
@@ -285,17 +290,17 @@ export class ProxyExchange implements Watched {
     if (this.#answered) return
     if (outgoing.reusedSocket && this.#content.kind === 'none') return this.#send(false)
     const refused = 'syscall' in error && error.syscall === 'connect'
-    this.#fail(refused ? 'connect' : 'origin', 502)
+    this.#fail(refused ? 'connect' : 'origin', 502, error)
   }
 
   readonly #onAbort = (): void => {
     this.#finish()
   }
 
-  #fail(reason: ExchangeFailure, status: number): void {
+  #fail(reason: ExchangeFailure, status: number, error?: Error): void {
     if (this.#finished) return
     if (this.#answered) this.#request.reset('internal_error')
-    this.#owner.onFailure(this.#request, reason, this.#answered ? undefined : status)
+    this.#owner.onFailure(this.#request, reason, this.#answered ? undefined : status, error)
     this.#finish()
   }
 

@@ -49,6 +49,25 @@ export function forwardedResponseHeaders(
   return result
 }
 
+/**
+ * A redirect of an origin to itself, as the path alone: origins behind a proxy tend to name the port that they listen
+ * on, which clients cannot reach. `host` is what the origin was asked for. Other values stay.
+ */
+export function publicLocation(
+  location: string,
+  host: string,
+  origin: { readonly protocol: string; readonly authority: string; readonly port: number },
+): string {
+  const match = /^(https?:)\/\/([^/?#]*)(?=[/?#]|$)/i.exec(location)
+  if (match === null) return location
+  const [start, protocol = '', authority = ''] = match
+  const name = host.replace(/:\d+$/, '')
+  const own = authority === origin.authority || authority === `${name}:${origin.port}`
+  if (!own || protocol.toLowerCase() !== origin.protocol) return location
+  const path = location.slice(start.length)
+  return path.startsWith('/') ? path : `/${path}`
+}
+
 /** Field names that `Connection` declares to be for this hop only. Those that frame or address a message stay. */
 function connectionOptions(value: string | undefined): ReadonlySet<string> {
   if (value === undefined) return NONE

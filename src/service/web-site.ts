@@ -1,6 +1,7 @@
 /** Puts the rooms' pieces of the web site together: pages, decoy, speed test, reverse proxy. */
 import type { Clock } from '../clock.ts'
 import type { Counters } from '../counters.ts'
+import type { Log } from '../log.ts'
 import { DecoyOrigin } from './decoy-origin.ts'
 import { DecoySite } from './decoy-site.ts'
 import type { Decoy } from './decoy-site.ts'
@@ -35,6 +36,7 @@ export interface WebSiteOptions extends WebServiceOptions {
 export interface WebSiteDependencies {
   readonly clock: Clock
   readonly counters: Counters
+  readonly log: Log
   readonly dialer: ForwardDialer
 }
 
@@ -53,7 +55,7 @@ export interface WebSite {
 }
 
 export function createWebSite(options: WebSiteOptions, deps: WebSiteDependencies): WebSite {
-  const { clock, counters, dialer } = deps
+  const { clock, counters, log, dialer } = deps
   const pages = new WebPages(clock)
   const watch = new StallWatch(clock)
   const proxies: OriginProxy[] = []
@@ -64,7 +66,7 @@ export function createWebSite(options: WebSiteOptions, deps: WebSiteDependencies
       idleTimeoutMs: PROXY_IDLE_MS,
       maxExchanges: MAX_EXCHANGES,
     }
-    const proxy = new OriginProxy({ origin, ...limits }, { clock, counters, pages })
+    const proxy = new OriginProxy({ origin, ...limits }, { clock, counters, log, pages })
     proxies.push(proxy)
     return proxy
   }

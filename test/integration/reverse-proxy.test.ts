@@ -177,6 +177,30 @@ describe.each(VERSIONS)('reverse proxy over %s', (_, label, ask, portOf) => {
     expect(connections).toBe(2)
   })
 
+  it('hides the port of the origin in redirects to itself', async () => {
+    const { web } = await openProxyStage((request, response) => {
+      const { localPort } = request.socket
+      response.writeHead(301, { location: `http://app.example:${localPort}/docs/` }).end()
+    })
+    const answer = await ask(portOf(web), { path: '/docs', authority: 'app.example' })
+    expect(field(answer, 'location')).toBe('/docs/')
+  })
+
+  it('says once a minute that the origin cannot be reached, and why', async () => {
+    const clock = new FakeClock()
+    const closed = createServer()
+    const port = await listen(closed)
+    closed.close()
+    await once(closed, 'close')
+    const { web, lines } = await openProxyStage(port, {}, clock)
+    for (let turn = 0; turn < 3; turn++) expect((await ask(portOf(web), {})).status).toBe(502)
+    expect(lines).toHaveLength(1)
+    expect(lines[0]).toContain('ECONNREFUSED')
+    clock.advance(60_000)
+    await ask(portOf(web), {})
+    expect(lines).toHaveLength(2)
+  })
+
   it('carries a request without content and without length as such', async () => {
     const seen: unknown[] = []
     const { web } = await openProxyStage((request, response) => {

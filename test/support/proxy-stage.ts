@@ -4,6 +4,7 @@ import http from 'node:http'
 import type { RequestListener } from 'node:http'
 import type { IncomingHttpHeaders } from 'node:http2'
 import type { AddressInfo, Server, Socket } from 'node:net'
+import { pino } from 'pino'
 import type { Clock } from '../../src/clock.ts'
 import { systemClock } from '../../src/clock.ts'
 import { Counters } from '../../src/counters.ts'
@@ -19,6 +20,8 @@ export interface ProxyStage {
   readonly web: WebHarness
   readonly proxy: OriginProxy
   readonly counters: Counters
+  /** What was logged. */
+  readonly lines: readonly string[]
   /** Connections that the origin has open. */
   readonly originSockets: ReadonlySet<Socket>
 }
@@ -59,6 +62,8 @@ export async function openProxyStage(
     })
   }
   const counters = new Counters()
+  const lines: string[] = []
+  const log = pino({ level: 'warn' }, { write: (line) => void lines.push(line) })
   const proxy = new OriginProxy(
     {
       origin: { protocol: 'http:', host: '127.0.0.1', port },
@@ -68,7 +73,7 @@ export async function openProxyStage(
       maxExchanges: 64,
       ...options,
     },
-    { clock, counters, pages: new WebPages(clock) },
+    { clock, counters, log, pages: new WebPages(clock) },
   )
   const reverse = new ReverseProxy({ h3BackwardCompatibility: false }, proxy)
   const web = await startWebHarness((request) => reverse.handle(request), 'reverse_proxy')
@@ -78,5 +83,5 @@ export async function openProxyStage(
     await settled(() => proxy.exchanges === 0 && proxy.watch.size === 0)
     proxy.destroy()
   })
-  return { web, proxy, counters, originSockets }
+  return { web, proxy, counters, lines, originSockets }
 }

@@ -121,6 +121,16 @@ describe('problems of vpn.toml', () => {
       ['culvert.decoy.root: /nowhere: no such file'],
     ],
     [
+      'a decoy with a path of its own',
+      vpn('', '[culvert.decoy]\norigin = "http://127.0.0.1:1/site"'),
+      [expect.stringMatching(/^culvert\.decoy\.origin: .* is not allowed/)],
+    ],
+    [
+      'a decoy with a password',
+      vpn('', '[culvert.decoy]\norigin = "http://user:secret@127.0.0.1:1"'),
+      [expect.stringMatching(/^culvert\.decoy\.origin: .* is not allowed/)],
+    ],
+    [
       'a pass without a server',
       vpn('', '[culvert.edge]\nunknown_sni = "pass"'),
       ['culvert.edge.unknown_sni: "pass" needs exactly one [[culvert.edge.pass]] with names = []'],
