@@ -1,6 +1,6 @@
 /** Writes a self-signed certificate for the given names to certs/: `make-certificate.ts NAME...`. */
 import { mkdirSync, writeFileSync } from 'node:fs'
-import { createSelfSignedCertificate } from '../src/cli/self-signed-certificate.ts'
+import { createSelfSignedCertificate } from '../src/cli/try/certificate.ts'
 
 const DAYS = 365
 

@@ -1,4 +1,4 @@
-/** The logger that rooms are given. Who writes where is decided by `supervisor.ts` and `lane.ts`. */
+/** The logger that rooms are given. Who writes where is decided by `control/` and `lane/thread.ts`. */
 import type { Logger } from 'pino'
 
 /** A pino logger: `log.info({ code, user }, 'message')`. Never hand it a password, a header value of authorization, or a private key. */

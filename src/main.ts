@@ -2,11 +2,11 @@
 import { setFlagsFromString } from 'node:v8'
 import { parseCommand, LEGACY_PROGRAM, type Command } from './cli/arguments.ts'
 import { runConfig } from './cli/config.ts'
-import { runExport } from './cli/export.ts'
+import { runExport } from './cli/export/export.ts'
 import { HELP, LEGACY_HELP, readVersion } from './cli/help.ts'
 import { runServe } from './cli/serve.ts'
 import type { ExitCode, Terminal } from './cli/terminal.ts'
-import { runTry } from './cli/try.ts'
+import { runTry } from './cli/try/try.ts'
 import { UsageError } from './cli/usage-error.ts'
 import { ConfigError, formatIssue } from './config/config-error.ts'
 

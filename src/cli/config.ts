@@ -1,6 +1,6 @@
 /** `culvert config`: prints a complete sample of an official file. */
 import { OFFICIAL_FILES } from '../config/official-files.ts'
-import { renderSample } from '../config/sample-file.ts'
+import { renderSample } from '../config/docs/sample-file.ts'
 import type { ConfigCommand } from './arguments.ts'
 import type { ExitCode, Terminal } from './terminal.ts'
 import { UsageError } from './usage-error.ts'

@@ -4,10 +4,10 @@ import { loadSettings } from '../config/load.ts'
 import type { Settings } from '../config/settings.ts'
 import { formatAddressPort } from '../config/values.ts'
 import type { Log } from '../log.ts'
-import { Supervisor } from '../supervisor.ts'
+import { Supervisor } from '../control/supervisor.ts'
 import type { ServeCommand } from './arguments.ts'
 import { readVersion } from './help.ts'
-import { LogOutput } from './log-output.ts'
+import { LogOutput } from './log/output.ts'
 import type { ExitCode } from './terminal.ts'
 
 /** Rejects with a `ConfigError` when the files are wrong; nothing has been opened then. */

@@ -1,6 +1,6 @@
 /** Health checks, `_check` (specification section 8): the 200 that ends the stream is the whole answer. */
-import type { Forwarder, OpenTunnel, TunnelEnd } from '../tunnel/forwarder.ts'
-import type { TunnelStream } from '../tunnel/session.ts'
+import type { Forwarder, OpenTunnel, TunnelEnd } from '../contract/forwarder.ts'
+import type { TunnelStream } from '../contract/session.ts'
 
 const CHECK_TUNNEL: OpenTunnel = {
   endsAtOnce: true,

@@ -5,8 +5,8 @@
 import type { Counters } from '../counters.ts'
 import { EndpointError } from '../errors.ts'
 import { DatagramQueue, type QueuedDatagram } from '../relay/datagram-queue.ts'
-import type { Forwarder, OpenTunnel, TunnelContext, TunnelEnd } from '../tunnel/forwarder.ts'
-import type { TunnelStream } from '../tunnel/session.ts'
+import type { Forwarder, OpenTunnel, TunnelContext, TunnelEnd } from '../contract/forwarder.ts'
+import type { TunnelStream } from '../contract/session.ts'
 import {
   encodeIcmpReply,
   ICMP_REPLY_BYTES,

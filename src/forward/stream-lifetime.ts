@@ -5,8 +5,8 @@
 import type { Duplex } from 'node:stream'
 import type { Log } from '../log.ts'
 import { EndpointError, type StreamReset } from '../errors.ts'
-import type { TunnelEndReason } from '../tunnel/forwarder.ts'
-import type { TunnelStream } from '../tunnel/session.ts'
+import type { TunnelEndReason } from '../contract/forwarder.ts'
+import type { TunnelStream } from '../contract/session.ts'
 
 export interface StreamHandlers {
   /** May throw: an `EndpointError` is the client's fault, anything else ours; both end the stream. */

@@ -5,8 +5,8 @@ import type { IdleMonitor } from '../relay/idle-monitor.ts'
 import type { ReadPool } from '../relay/read-pool.ts'
 import { tcpEnd } from '../relay/tcp-end.ts'
 import { relayStreams } from '../relay/stream-relay.ts'
-import type { Forwarder, OpenTunnel, TunnelContext, TunnelEnd } from '../tunnel/forwarder.ts'
-import type { TunnelStream } from '../tunnel/session.ts'
+import type { Forwarder, OpenTunnel, TunnelContext, TunnelEnd } from '../contract/forwarder.ts'
+import type { TunnelStream } from '../contract/session.ts'
 import type { Target } from '../wire/target.ts'
 
 /** What opens connections: `egress/dial.ts`, or an upstream. */
@@ -66,7 +66,7 @@ export class TcpForwarder implements Forwarder<Target> {
     return new TcpTunnel(await this.dial(target, context), context, this.#options)
   }
 
-  /** A connection under the rules of tunnels, for what is none; `lane.ts` gives it to `service`. */
+  /** A connection under the rules of tunnels, for what is none; `lane/lane.ts` gives it to `web`. */
   async dial(target: Target, { signal }: { signal: AbortSignal }): Promise<Socket> {
     const { dialer, connectTimeoutMs } = this.#options
     const socket = await dialer.dial(target, { signal, timeoutMs: connectTimeoutMs })

@@ -3,7 +3,7 @@
  * that are passed on; first all that match exactly, then wildcards of one level (`*.example.com`). The case does not
  * matter.
  */
-import type { Channel } from '../tunnel/session.ts'
+import type { Channel } from '../contract/session.ts'
 
 /** Where a connection is handed on to, in the form that `net.connect` takes. */
 export type PassTarget = { readonly host: string; readonly port: number } | { readonly path: string }

@@ -1,5 +1,5 @@
 /**
- * The facts about `@currentspace/http3` that src/transport/http3-native.ts relies on and that its documentation does
+ * The facts about `@currentspace/http3` that src/transport/http3/native.ts relies on and that its documentation does
  * not promise. When this fails after an update, read docs/decisions/002-http3-package.md before anything else.
  */
 import { createSocket } from 'node:dgram'
@@ -9,8 +9,8 @@ import { readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { HTTP3_PACKAGE } from '../../src/transport/http3-native.ts'
-import { MAX_PIECE_BYTES } from '../../src/transport/http3-send.ts'
+import { HTTP3_PACKAGE } from '../../src/transport/http3/native.ts'
+import { MAX_PIECE_BYTES } from '../../src/transport/http3/send.ts'
 import { testCertificate } from '../support/certificate.ts'
 import { H3Client } from '../support/h3-client.ts'
 

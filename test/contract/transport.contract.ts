@@ -1,4 +1,4 @@
-/** What every transport does alike (src/tunnel/session.ts). Run for HTTP/1.1, HTTP/2 and HTTP/3. */
+/** What every transport does alike (src/contract/session.ts). Run for HTTP/1.1, HTTP/2 and HTTP/3. */
 import { once } from 'node:events'
 import type { Readable, Duplex } from 'node:stream'
 import { afterEach, describe, expect, test } from 'vitest'
@@ -8,7 +8,7 @@ import type {
   ProtocolLabel,
   TunnelRequest,
   TunnelStream,
-} from '../../src/tunnel/session.ts'
+} from '../../src/contract/session.ts'
 
 /** One request as its client sees it. */
 export interface ContractExchange {

@@ -5,7 +5,7 @@ import type { AddressInfo, Server, Socket } from 'node:net'
 import { buffer } from 'node:stream/consumers'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { Counters } from '../../src/counters.ts'
-import { answerPlainHttp } from '../../src/service/plain-http.ts'
+import { answerPlainHttp } from '../../src/web/nginx/plain-http.ts'
 import { FakeClock } from '../support/fake-clock.ts'
 import { hasNginx, startNginx } from '../support/nginx.ts'
 

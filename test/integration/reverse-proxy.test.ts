@@ -8,7 +8,7 @@ import { connect as connectTls } from 'node:tls'
 import { afterEach, describe, expect, it } from 'vitest'
 import { FakeClock } from '../support/fake-clock.ts'
 import { endStages, listen, openProxyStage } from '../support/proxy-stage.ts'
-import type { WebHarness } from '../support/service-harness.ts'
+import type { WebHarness } from '../support/web-harness.ts'
 import { settled } from '../support/settled.ts'
 import { askHttp1, askHttp2, field } from '../support/web-client.ts'
 

@@ -10,7 +10,7 @@ import type { TLSSocket } from 'node:tls'
 import { expect, test } from 'vitest'
 import { FakeClock } from '../support/fake-clock.ts'
 import { startTlsTransport } from '../support/tls-transport.ts'
-import type { TunnelRequest } from '../../src/tunnel/session.ts'
+import type { TunnelRequest } from '../../src/contract/session.ts'
 
 const HEAD_TIMEOUT_MS = 60_000
 

@@ -1,5 +1,5 @@
 /** One self-signed certificate for all tests of a process. */
-import { createSelfSignedCertificate } from '../../src/cli/self-signed-certificate.ts'
+import { createSelfSignedCertificate } from '../../src/cli/try/certificate.ts'
 
 export interface TestCertificate {
   /** PEM. */

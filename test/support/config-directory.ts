@@ -2,7 +2,7 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { createSelfSignedCertificate } from '../../src/cli/self-signed-certificate.ts'
+import { createSelfSignedCertificate } from '../../src/cli/try/certificate.ts'
 import { ConfigError } from '../../src/config/config-error.ts'
 import { loadSettings } from '../../src/config/load.ts'
 import type { Settings } from '../../src/config/settings.ts'

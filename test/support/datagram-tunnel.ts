@@ -2,8 +2,8 @@
 import { duplexPair, type Duplex } from 'node:stream'
 import { pino } from 'pino'
 import type { StreamReset } from '../../src/errors.ts'
-import type { Forwarder, TunnelContext, TunnelEnd } from '../../src/tunnel/forwarder.ts'
-import type { TunnelStream } from '../../src/tunnel/session.ts'
+import type { Forwarder, TunnelContext, TunnelEnd } from '../../src/contract/forwarder.ts'
+import type { TunnelStream } from '../../src/contract/session.ts'
 
 export interface DatagramTunnel {
   /** The client's side. */

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { pino } from 'pino'
 import { loadSettings } from '../../src/config/load.ts'
-import { Supervisor } from '../../src/supervisor.ts'
+import { Supervisor } from '../../src/control/supervisor.ts'
 import { testCertificate } from './certificate.ts'
 
 export const USER = { username: 'premium', password: 'p:w"x' }

@@ -5,7 +5,7 @@ import type { AddressInfo, Socket } from 'node:net'
 import { pino } from 'pino'
 import { systemClock } from '../../src/clock.ts'
 import type { Clock } from '../../src/clock.ts'
-import { createSelfSignedCertificate } from '../../src/cli/self-signed-certificate.ts'
+import { createSelfSignedCertificate } from '../../src/cli/try/certificate.ts'
 import { Counters } from '../../src/counters.ts'
 import { Gate } from '../../src/gate/gate.ts'
 import type { GateConnection, GateOptions, PlainConnection } from '../../src/gate/gate.ts'
@@ -16,7 +16,7 @@ import type { InboundRule } from '../../src/gate/inbound-rules.ts'
 import { IdleMonitor } from '../../src/relay/idle-monitor.ts'
 import { relayStreams } from '../../src/relay/stream-relay.ts'
 import type { RelayEnd } from '../../src/relay/stream-relay.ts'
-import { TlsTerminator } from '../../src/transport/tls-terminator.ts'
+import { TlsTerminator } from '../../src/transport/tls.ts'
 
 export const HELLO_TIMEOUT_MS = 10_000
 

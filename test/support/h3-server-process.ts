@@ -10,8 +10,8 @@ import { pino } from 'pino'
 import { systemClock } from '../../src/clock.ts'
 import { Counters } from '../../src/counters.ts'
 import { SpillArea } from '../../src/relay/spill-area.ts'
-import { HTTP3_DEFAULTS, Http3Transport, MAX_EVENT_DEBT } from '../../src/transport/http3.ts'
-import type { TunnelRequest } from '../../src/tunnel/session.ts'
+import { HTTP3_DEFAULTS, Http3Transport, MAX_EVENT_DEBT } from '../../src/transport/http3/transport.ts'
+import type { TunnelRequest } from '../../src/contract/session.ts'
 import { testCertificate } from './certificate.ts'
 
 export interface ServerReport {

@@ -1,7 +1,7 @@
 import { mkdirSync, rmSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { describe, expect, it } from 'vitest'
-import { createSelfSignedCertificate } from '../../../src/cli/self-signed-certificate.ts'
+import { createSelfSignedCertificate } from '../../../src/cli/try/certificate.ts'
 import { ConfigDirectory, CREDENTIALS, HOSTS, VPN } from '../../support/config-directory.ts'
 
 const PUBLIC = VPN.replace('127.0.0.1', '0.0.0.0')

@@ -1,0 +1,201 @@
+/** What a user puts into a client: the TOML file or the deep link (reference 10.5 to 10.7). */
+import { isIP } from 'node:net'
+import { EndpointError } from '../../errors.ts'
+import { encodeDeepLink } from '../../wire/deep-link.ts'
+import { isTrusted, parseChain, type TrustOptions } from './certificate-trust.ts'
+import { formatToml } from '../../config/official-files.ts'
+import { matchPrefix, matchPskKey } from './random-rule.ts'
+import type { ClientSettings, HostSettings, Settings } from '../../config/settings.ts'
+import {
+  formatAddressPort,
+  isHex,
+  isHostname,
+  isRandomPrefix,
+  parseAddressPort,
+} from '../../config/values.ts'
+
+export interface ClientConfigOptions {
+  readonly username: string
+  /** Addresses or host names, with or without a port; at least one. */
+  readonly addresses: readonly string[]
+  readonly customSni?: string | undefined
+  /** `hex` or `hex/hexmask`. */
+  readonly clientRandomPrefix?: string | undefined
+  readonly clientRandomPskKey?: string | undefined
+  readonly name?: string | undefined
+  readonly dnsUpstreams?: readonly string[] | undefined
+  readonly trust?: TrustOptions
+}
+
+export interface ClientConfig {
+  readonly hostname: string
+  readonly addresses: readonly string[]
+  readonly customSni: string | undefined
+  readonly hasIpv6: boolean
+  readonly username: string
+  readonly password: string
+  readonly clientRandomPrefix: string | undefined
+  readonly clientRandomPskKey: string | undefined
+  /** PEM; empty when clients can verify the certificate by themselves. */
+  readonly certificate: string
+  readonly upstreamProtocol: 'http2' | 'http3'
+  readonly name: string | undefined
+  readonly dnsUpstreams: readonly string[]
+}
+
+/** @throws EndpointError `config_invalid` for a user, address or name that the settings do not have. */
+export function createClientConfig(
+  settings: Settings,
+  options: ClientConfigOptions,
+): { readonly config: ClientConfig; readonly warnings: readonly string[] } {
+  const warnings: string[] = []
+  const client = findClient(settings, options.username)
+  const host = settings.hosts.main_hosts[0]
+  if (host === undefined) throw invalid('there is no main host')
+  if (options.addresses.length === 0) throw invalid('at least one address is needed')
+  const customSni = checkSni(host, options.customSni)
+  const hostname = host.hostname.startsWith('*.') ? customSni : host.hostname
+  if (hostname === undefined)
+    throw invalid(`the first main host is ${host.hostname}: choose a name under it with --custom-sni`)
+  const { listen_protocols: protocols, listen_address: listen } = settings.vpn
+  const config: ClientConfig = {
+    hostname,
+    addresses: options.addresses.map((address) => completeAddress(address, listen.port)),
+    customSni,
+    hasIpv6: settings.vpn.ipv6_available,
+    username: client.username,
+    password: client.password,
+    clientRandomPrefix: checkPrefix(settings, options.clientRandomPrefix, warnings),
+    clientRandomPskKey: checkPskKey(settings, options.clientRandomPskKey, warnings),
+    certificate: isTrusted(host.cert_chain, hostname, options.trust) ? '' : host.cert_chain,
+    upstreamProtocol: protocols.http2 === null && protocols.quic !== null ? 'http3' : 'http2',
+    name: options.name,
+    dnsUpstreams: options.dnsUpstreams ?? [],
+  }
+  return { config, warnings }
+}
+
+function findClient(settings: Settings, username: string): ClientSettings {
+  const client = settings.clients.find((each) => each.username === username)
+  if (client === undefined) throw invalid(`there is no user ${JSON.stringify(username)}`)
+  return client
+}
+
+function checkSni(host: HostSettings, sni: string | undefined): string | undefined {
+  if (sni === undefined) return undefined
+  if (!isHostname(sni)) throw invalid(`custom SNI ${JSON.stringify(sni)} is not a host name`)
+  const known = [host.hostname, ...host.allowed_sni]
+  if (!known.some((pattern) => matchesName(pattern, sni)))
+    throw invalid(`custom SNI ${sni} is neither the hostname nor in allowed_sni of the first main host`)
+  return sni
+}
+
+function matchesName(pattern: string, name: string): boolean {
+  const wanted = pattern.toLowerCase()
+  const given = name.toLowerCase()
+  return wanted.startsWith('*.') ? given.slice(given.indexOf('.')) === wanted.slice(1) : given === wanted
+}
+
+/** Adds the port that the endpoint listens on, and brackets. */
+function completeAddress(address: string, listenPort: number): string {
+  const bare = address.replace(/^\[(.*)\]$/, '$1')
+  if (isIP(bare) !== 0 || isHostname(address)) {
+    if (listenPort === 0)
+      throw invalid(`address ${address} needs a port: the endpoint listens on any free one`)
+    return isIP(bare) === 0
+      ? `${address}:${listenPort}`
+      : formatAddressPort({ address: bare, port: listenPort })
+  }
+  const literal = parseAddressPort(address)
+  if (literal !== undefined && literal.port > 0) return formatAddressPort(literal)
+  const [, host = '', port = ''] = /^([^:]+):(\d{1,5})$/.exec(address) ?? []
+  if (isIP(host) === 0 && isHostname(host) && Number(port) >= 1 && Number(port) <= 65_535)
+    return `${host}:${Number(port)}`
+  throw invalid(`address ${JSON.stringify(address)} is not an address or a host name with an optional port`)
+}
+
+function checkPrefix(settings: Settings, prefix: string | undefined, warnings: string[]): string | undefined {
+  if (prefix === undefined) return undefined
+  if (!isRandomPrefix(prefix))
+    throw invalid(`client random prefix ${JSON.stringify(prefix)} is not hex or hex/hexmask`)
+  const rule = matchPrefix(settings.rules, prefix)
+  if (rule === undefined) {
+    warnings.push(`no rule matches the client random prefix ${prefix}: it is left out`)
+    return undefined
+  }
+  if (rule.action === 'deny') warnings.push(`the rule for the client random prefix ${prefix} denies`)
+  return prefix
+}
+
+function checkPskKey(settings: Settings, key: string | undefined, warnings: string[]): string | undefined {
+  if (key === undefined) return undefined
+  // The key is a secret: it is not repeated.
+  if (!isHex(key)) throw invalid('the client random PSK key is not hexadecimal')
+  const rule = matchPskKey(settings.rules, key)
+  if (rule === undefined) {
+    warnings.push('no rule has the client random PSK key: it is left out')
+    return undefined
+  }
+  if (rule.action === 'deny') warnings.push('the rule for the client random PSK key denies')
+  return key
+}
+
+/**
+ * The client's TOML file. The random prefix stands under two names: the client reads `client_random`, the
+ * documents say `client_random_prefix`.
+ */
+export function encodeClientToml(config: ClientConfig): string {
+  const prefix = config.clientRandomPrefix
+  const fields: readonly (readonly [string, string | boolean | readonly string[] | undefined])[] = [
+    ['hostname', config.hostname],
+    ['addresses', config.addresses],
+    ['custom_sni', config.customSni ?? ''],
+    ['has_ipv6', config.hasIpv6],
+    ['username', config.username],
+    ['password', config.password],
+    ['client_random', prefix],
+    ['client_random_prefix', prefix],
+    ['client_random_psk_key', config.clientRandomPskKey],
+    ['skip_verification', false],
+    ['certificate', config.certificate],
+    ['upstream_protocol', config.upstreamProtocol],
+    ['anti_dpi', false],
+    ['name', config.name],
+    ['dns_upstreams', config.dnsUpstreams],
+  ]
+  const lines = fields.flatMap(([key, value]) => {
+    if (value === undefined) return []
+    return key === 'certificate'
+      ? [`certificate = ${formatPem(config.certificate)}`]
+      : [`${key} = ${formatToml(value)}`]
+  })
+  return `${lines.join('\n')}\n`
+}
+
+/** Over several lines: PEM contains nothing that a literal string could end at. */
+function formatPem(pem: string): string {
+  return pem === '' ? '""' : `'''\n${pem.trimEnd()}\n'''`
+}
+
+/** `tt://?…` */
+export function encodeClientLink(config: ClientConfig): string {
+  const certificate = Buffer.concat(parseChain(config.certificate).map((each) => each.raw))
+  return encodeDeepLink({
+    hostname: config.hostname,
+    username: config.username,
+    password: config.password,
+    addresses: config.addresses,
+    hasIpv6: config.hasIpv6,
+    upstreamProtocol: config.upstreamProtocol,
+    dnsUpstreams: config.dnsUpstreams,
+    antiDpi: false,
+    ...(config.customSni === undefined ? {} : { customSni: config.customSni }),
+    ...(config.clientRandomPrefix === undefined ? {} : { clientRandomPrefix: config.clientRandomPrefix }),
+    ...(certificate.length === 0 ? {} : { certificate }),
+    ...(config.name === undefined ? {} : { name: config.name }),
+  })
+}
+
+function invalid(message: string): EndpointError {
+  return new EndpointError('config_invalid', message)
+}

@@ -1,0 +1,110 @@
+/** Rules on the TLS client random as the export needs them: which one meets a prefix, and a new one in the file. */
+import { randomBytes, randomInt } from 'node:crypto'
+import { closeSync, fsyncSync, openSync, readFileSync, renameSync, statSync, writeSync } from 'node:fs'
+import { parse } from 'smol-toml'
+import { EndpointError } from '../../errors.ts'
+import type { InboundRule, RulesSettings } from '../../config/settings.ts'
+import { isHex } from '../../config/values.ts'
+
+/** The first rule that a random which starts with `prefix` meets. */
+export function matchPrefix(rules: RulesSettings | null, prefix: string): InboundRule | undefined {
+  const given = parsePrefix(prefix)
+  return rules?.inbound.rules.find((rule) => {
+    if (rule.client_random_prefix === null) return false
+    const wanted = parsePrefix(rule.client_random_prefix)
+    if (given.bytes.length < wanted.bytes.length) return false
+    return wanted.bytes.every((byte, at) => {
+      const mask = wanted.mask === undefined ? 0xff : (wanted.mask[at] ?? 0)
+      const fixed = given.mask === undefined ? 0xff : (given.mask[at] ?? 0)
+      return (mask & ~fixed) === 0 && ((byte ^ (given.bytes[at] ?? 0)) & mask) === 0
+    })
+  })
+}
+
+export function matchPskKey(rules: RulesSettings | null, key: string): InboundRule | undefined {
+  return rules?.inbound.rules.find((rule) => rule.client_random_psk_key?.toLowerCase() === key.toLowerCase())
+}
+
+function parsePrefix(text: string): { bytes: Buffer; mask: Buffer | undefined } {
+  const [prefix = '', mask] = text.split('/')
+  return {
+    bytes: Buffer.from(prefix, 'hex'),
+    mask: mask === undefined ? undefined : Buffer.from(mask, 'hex'),
+  }
+}
+
+export interface GeneratedPrefixOptions {
+  /** 1 to 32. */
+  readonly bytes: number
+  /** How many of its bits are fixed, 1 to 100. */
+  readonly percent: number
+  /** Hexadecimal, of the same length; counts instead of `percent`. */
+  readonly mask?: string | undefined
+}
+
+/** A new random prefix, `hex/hexmask`. */
+export function generatePrefix({ bytes, percent, mask }: GeneratedPrefixOptions): string {
+  if (mask !== undefined && (!isHex(mask) || mask.length !== 2 * bytes))
+    throw new EndpointError('config_invalid', `the prefix mask must be ${bytes} bytes in hexadecimal`)
+  const chosen = mask === undefined ? randomMask(bytes, percent) : Buffer.from(mask, 'hex')
+  const prefix = randomBytes(bytes).map((byte, at) => byte & (chosen[at] ?? 0))
+  return `${Buffer.from(prefix).toString('hex')}/${chosen.toString('hex')}`
+}
+
+/** Exactly the share of bits, at least one, in random places. */
+function randomMask(bytes: number, percent: number): Buffer {
+  const places = Array.from({ length: bytes * 8 }, (_, index) => index)
+  const mask = Buffer.alloc(bytes)
+  for (let left = Math.max(1, Math.round((places.length * percent) / 100)); left > 0; left--) {
+    const [place = 0] = places.splice(randomInt(places.length), 1)
+    mask[place >> 3] = (mask[place >> 3] ?? 0) | (0x80 >> (place & 7))
+  }
+  return mask
+}
+
+/** Puts `allow` for the prefix in front of all other rules. The file is replaced at once or not at all. */
+export function prependAllowRule(file: string, prefix: string): void {
+  const { text, mode } = readRules(file)
+  const list =
+    /^\s*\[inbound\]/m.test(text) || /^\s*\[\[inbound\.rule\]\]/m.test(text) ? 'inbound.rule' : 'rule'
+  const rule = `[[${list}]]\nclient_random_prefix = "${prefix}"\naction = "allow"\n\n`
+  const result = insertBeforeList(text, list, rule)
+  checkFirst(parse(result), list, prefix, file)
+  const temporary = `${file}.new`
+  const descriptor = openSync(temporary, 'w', mode)
+  try {
+    writeSync(descriptor, result)
+    fsyncSync(descriptor)
+  } finally {
+    closeSync(descriptor)
+  }
+  renameSync(temporary, file)
+}
+
+function readRules(file: string): { text: string; mode: number } {
+  try {
+    return { text: readFileSync(file, 'utf8'), mode: statSync(file).mode & 0o777 }
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return { text: '', mode: 0o644 }
+    throw error
+  }
+}
+
+/** In front of the first entry, else at the end: there no key of the file falls into it. */
+function insertBeforeList(text: string, list: string, rule: string): string {
+  const at = text.search(new RegExp(String.raw`^[ \t]*\[\[${list.replace('.', String.raw`\.`)}\]\]`, 'm'))
+  if (at !== -1) return text.slice(0, at) + rule + text.slice(at)
+  return text === '' || text.endsWith('\n') ? text + rule : `${text}\n${rule}`
+}
+
+/** Files in unusual spellings (inline tables) are not guessed at. */
+function checkFirst(rules: unknown, list: string, prefix: string, file: string): void {
+  let found: unknown = rules
+  for (const key of [...list.split('.'), '0', 'client_random_prefix'])
+    found = typeof found === 'object' && found !== null ? (found as Record<string, unknown>)[key] : undefined
+  if (found !== prefix)
+    throw new EndpointError(
+      'config_invalid',
+      `${file}: cannot put a rule in front; write it by hand: client_random_prefix = "${prefix}"`,
+    )
+}

@@ -1,0 +1,86 @@
+/** All client sessions of a lane: who is there, when the idle ones end, and the drain (DESIGN section 5). */
+import type { Clock, Timer } from '../clock.ts'
+import type { Counters } from '../counters.ts'
+import type { ClientSession, ProtocolLabel } from '../contract/session.ts'
+
+const SWEEPS_PER_TIMEOUT = 20
+const MAX_SWEEP_MS = 5000
+/** What a session that ends for idleness may still need to say goodbye. */
+const IDLE_CLOSE_GRACE_MS = 5000
+
+interface Presence {
+  lastActiveAt: number
+}
+
+export class SessionRegistry {
+  readonly #clock: Clock
+  readonly #idleTimeoutMs: number
+  readonly #sessions = new Map<ClientSession, Presence>()
+  readonly #tick: Timer
+  #draining = false
+
+  constructor(options: { idleTimeoutMs: number }, deps: { clock: Clock; counters: Counters }) {
+    this.#clock = deps.clock
+    this.#idleTimeoutMs = options.idleTimeoutMs
+    const periodMs = Math.min(MAX_SWEEP_MS, Math.ceil(options.idleTimeoutMs / SWEEPS_PER_TIMEOUT))
+    this.#tick = deps.clock.every(periodMs, () => this.#sweep())
+    for (const protocol of ['HTTP1', 'HTTP2', 'HTTP3'] as const) {
+      deps.counters.gauge(`client_sessions{${protocol}}`, () => this.#count(protocol))
+    }
+    deps.counters.gauge('open_streams', () => this.#countStreams())
+  }
+
+  /** A session that comes while the lane drains is shown out at once. */
+  add(session: ClientSession): void {
+    if (this.#draining) void session.close({ graceMs: 0 })
+    this.#sessions.set(session, { lastActiveAt: this.#clock.now() })
+  }
+
+  sessions(): Iterable<ClientSession> {
+    return this.#sessions.keys()
+  }
+
+  remove(session: ClientSession): void {
+    this.#sessions.delete(session)
+  }
+
+  /** A request has come, or a stream has ended: the idle time starts anew. */
+  touch(session: ClientSession): void {
+    const presence = this.#sessions.get(session)
+    if (presence) presence.lastActiveAt = this.#clock.now()
+  }
+
+  /** Drains all sessions; resolves when none is left, at the latest after `graceMs`. */
+  async close({ graceMs }: { graceMs: number }): Promise<void> {
+    this.#tick.cancel()
+    this.#draining = true
+    await Promise.all([...this.#sessions.keys()].map((session) => session.close({ graceMs })))
+  }
+
+  destroy(reason: Error): void {
+    this.#tick.cancel()
+    for (const session of this.#sessions.keys()) session.destroy(reason)
+  }
+
+  #sweep(): void {
+    const now = this.#clock.now()
+    for (const [session, presence] of this.#sessions) {
+      if (session.openStreams > 0) presence.lastActiveAt = now
+      else if (now - presence.lastActiveAt >= this.#idleTimeoutMs && session.state === 'open') {
+        void session.close({ graceMs: IDLE_CLOSE_GRACE_MS })
+      }
+    }
+  }
+
+  #count(protocol: ProtocolLabel): number {
+    let count = 0
+    for (const session of this.#sessions.keys()) if (session.protocol === protocol) count++
+    return count
+  }
+
+  #countStreams(): number {
+    let count = 0
+    for (const session of this.#sessions.keys()) count += session.openStreams
+    return count
+  }
+}

@@ -1,0 +1,249 @@
+/** From keys of the configuration to options of the rooms. No room knows a key; only this file does. */
+import { existsSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import type { HostSettings, Settings } from '../config/settings.ts'
+import type { GateOptions } from '../gate/gate.ts'
+import type { HostMapOptions } from '../gate/host-map.ts'
+import type { OutboundRulesOptions } from '../egress/outbound-rules.ts'
+import type { ListenAddress } from './messages.ts'
+import type { SpillOptions } from '../relay/spill-area.ts'
+import type { OriginAddress } from '../web/proxy/origin-pool.ts'
+import type { WebSiteOptions } from '../web/site.ts'
+import { HTTP3_DEFAULTS, MAX_EVENT_DEBT } from '../transport/http3/transport.ts'
+import type { Http3Options } from '../transport/http3/transport.ts'
+import type { Channel } from '../contract/session.ts'
+import type { Certificate, TcpProtocol, TlsTerminatorOptions } from '../transport/tls.ts'
+import type { ClientCredentials } from '../users/directory.ts'
+
+const SECOND = 1000
+
+/** Lists of `hosts.toml` in the order of their certificates, with what each is for. */
+const HOST_CHANNELS = [
+  ['main_hosts', 'main'],
+  ['ping_hosts', 'ping'],
+  ['speedtest_hosts', 'speedtest'],
+  ['reverse_proxy_hosts', 'reverse_proxy'],
+] as const
+
+/** The reference endpoint answers no HTTP/2 there (reference 1.4). */
+const REVERSE_PROXY_PROTOCOLS: readonly TcpProtocol[] = ['http/1.1']
+const BOTH_PROTOCOLS: readonly TcpProtocol[] = ['h2', 'http/1.1']
+
+function listHosts({ hosts }: Settings): { channel: Channel; host: HostSettings }[] {
+  return HOST_CHANNELS.flatMap(([list, channel]) => hosts[list].map((host) => ({ channel, host })))
+}
+
+export function hostMap(settings: Settings): HostMapOptions {
+  const hosts = listHosts(settings).map(({ channel, host }) => ({
+    channel,
+    hostname: host.hostname,
+    allowedSni: host.allowed_sni,
+  }))
+  return { hosts, pass: settings.vpn.culvert.edge.pass }
+}
+
+export function certificates(settings: Settings): Certificate[] {
+  return listHosts(settings).map(({ host }) => ({ cert: host.cert_chain, key: host.private_key }))
+}
+
+export function clientCredentials({ vpn, clients }: Settings): ClientCredentials[] {
+  return clients.map(({ username, password, aliases, max_http2_conns, max_http3_conns }) => ({
+    username,
+    password,
+    aliases,
+    maxTcpSessions: max_http2_conns ?? vpn.default_max_http2_conns_per_client,
+    maxQuicSessions: max_http3_conns ?? vpn.default_max_http3_conns_per_client,
+  }))
+}
+
+export function tlsOptions(settings: Settings, ticketKeys: Buffer): TlsTerminatorOptions {
+  const handshakeTimeoutMs = settings.vpn.tls_handshake_timeout_secs * SECOND
+  return { protocolsOf: protocolsOf(settings), handshakeTimeoutMs, ticketKeys }
+}
+
+/** Protocols over TCP on each channel, best first. Ping and speed test are served even where tunnels are off. */
+function protocolsOf({ vpn }: Settings): (channel: Channel) => readonly TcpProtocol[] {
+  const { http1, http2 } = vpn.listen_protocols
+  const tunnels = BOTH_PROTOCOLS.filter((protocol) => (protocol === 'h2' ? http2 : http1) !== null)
+  // A TCP listener exists also where only QUIC is spoken; a stranger finds a web site on it.
+  const main = tunnels.length > 0 ? tunnels : BOTH_PROTOCOLS
+  return (channel) => {
+    if (channel === 'main') return main
+    return channel === 'reverse_proxy' ? REVERSE_PROXY_PROTOCOLS : BOTH_PROTOCOLS
+  }
+}
+
+export function http2Options({ vpn }: Settings) {
+  const http2 = vpn.listen_protocols.http2
+  return {
+    streamWindowBytes: http2?.initial_stream_window_size ?? 131_072,
+    sessionWindowBytes: http2?.initial_connection_window_size ?? 8_388_608,
+    maxConcurrentStreams: http2?.max_concurrent_streams ?? 1000,
+    maxFrameBytes: http2?.max_frame_size ?? 16_384,
+    maxHeaderListBytes: http2?.header_table_size ?? 65_536,
+  }
+}
+
+export function sessionIdleMs({ vpn }: Settings): number {
+  return vpn.client_listener_timeout_secs * SECOND
+}
+
+export function tcpForwarding({ vpn }: Settings) {
+  return {
+    connectTimeoutMs: vpn.connection_establishment_timeout_secs * SECOND,
+    idleTimeoutMs: vpn.tcp_connections_timeout_secs * SECOND,
+  }
+}
+
+export function udpForwarding({ vpn }: Settings) {
+  return {
+    idleTimeoutMs: vpn.udp_connections_timeout_secs * SECOND,
+    maxFlowsPerStream: vpn.culvert.udp.max_flows_per_stream,
+    queueBytes: vpn.culvert.udp.queue_bytes,
+    privacy: vpn.culvert.log.privacy,
+  }
+}
+
+export function resolver({ vpn }: Settings) {
+  const { servers } = vpn.culvert.dns
+  return { ipv6: vpn.ipv6_available, ...(servers.length > 0 && { servers }) }
+}
+
+/** Undefined without `[icmp]`. */
+export function icmp({ vpn }: Settings) {
+  if (vpn.icmp === null) return undefined
+  return {
+    interfaceName: vpn.icmp.interface_name ?? undefined,
+    requestTimeoutMs: vpn.icmp.request_timeout_secs * SECOND,
+    queueCapacity: vpn.icmp.recv_message_queue_capacity,
+  }
+}
+
+export function gateOptions({ vpn }: Settings): GateOptions {
+  const { edge } = vpn.culvert
+  return {
+    helloTimeoutMs: vpn.tls_handshake_timeout_secs * SECOND,
+    unknownSni: edge.unknown_sni,
+    denied: 'decoy',
+    proxyProtocolFrom: edge.proxy_protocol_from,
+    limits: {
+      handshakesPerAddress: edge.handshakes_per_address,
+      handshakesTotal: edge.handshakes_total,
+      connectionsPerAddress: edge.connections_per_address,
+      connectionsTotal: edge.connections_total,
+      connectionBurst: edge.connection_burst,
+      connectionRate: edge.connection_rate,
+    },
+  }
+}
+
+export function inboundRules({ rules }: Settings) {
+  return {
+    defaultAction: rules?.inbound.default_action ?? 'allow',
+    rules: (rules?.inbound.rules ?? []).map((rule) => ({
+      cidr: rule.cidr,
+      clientRandomPrefix: rule.client_random_prefix,
+      clientRandomPskKey: rule.client_random_psk_key,
+      action: rule.action,
+    })),
+  }
+}
+
+/** Undefined without `[listen_protocols.quic]`. The port is the one that TCP has got. */
+export function http3Options(settings: Settings, address: ListenAddress): Http3Options | undefined {
+  const { quic } = settings.vpn.listen_protocols
+  const [certificate] = certificates(settings)
+  if (quic === null || certificate === undefined) return undefined
+  return {
+    ...HTTP3_DEFAULTS,
+    host: address.address,
+    port: address.port,
+    cert: Buffer.from(certificate.cert),
+    key: Buffer.from(certificate.key),
+    initialMaxDataBytes: quic.initial_max_data,
+    maxStreamsBidi: quic.initial_max_streams_bidi,
+    disableActiveMigration: quic.disable_active_migration,
+    ioUring: settings.vpn.culvert.http3.io_uring,
+    // One lane owes it all: the library then stops reading ahead soonest.
+    eventDebt: MAX_EVENT_DEBT,
+  }
+}
+
+/** A disk rather than memory: `/tmp` often is the latter. */
+const SPILL_DIRECTORY = existsSync('/var/tmp') ? '/var/tmp' : tmpdir()
+
+export function spillOptions({ vpn }: Settings): SpillOptions {
+  const { http3 } = vpn.culvert
+  return {
+    directory: http3.spill_directory ?? SPILL_DIRECTORY,
+    memoryBytes: http3.upload_memory_per_stream,
+    budgetBytes: http3.upload_spill_per_user,
+  }
+}
+
+export function tunnelOptions({ vpn }: Settings) {
+  return {
+    authFailureStatus: vpn.auth_failure_status_code,
+    realm: vpn.culvert.auth.realm,
+    privacy: vpn.culvert.log.privacy,
+  }
+}
+
+export function authThrottle({ vpn }: Settings) {
+  return { maxFailures: vpn.max_auth_failures, refillMs: vpn.auth_failure_refill_secs * SECOND }
+}
+
+export function addressPolicy({ vpn }: Settings) {
+  return {
+    allowPrivate: vpn.allow_private_network_connections,
+    ipv6: vpn.ipv6_available,
+    exemptions: vpn.culvert.egress.allow,
+  }
+}
+
+export function outboundRules({ rules }: Settings): OutboundRulesOptions {
+  return {
+    defaultAction: rules?.outbound.default_action ?? 'allow',
+    rules: (rules?.outbound.rules ?? []).map((rule) => ({
+      destinationCidr: rule.destination_cidr ?? undefined,
+      destinationPort: rule.destination_port
+        ? `${rule.destination_port.from}-${rule.destination_port.to}`
+        : undefined,
+      action: rule.action,
+    })),
+  }
+}
+
+export function webSiteOptions(settings: Settings): WebSiteOptions {
+  const { vpn } = settings
+  const { decoy } = vpn.culvert
+  const proxy = vpn.reverse_proxy
+  return {
+    ...(vpn.ping_enable && { pingPath: vpn.ping_path }),
+    ...(vpn.speedtest_enable && { speedtestPath: vpn.speedtest_path }),
+    ...(proxy && { reverseProxyPath: proxy.path_mask }),
+    ...(vpn.non_connect_auth_failure_status_code !== null && {
+      strangerStatus: vpn.non_connect_auth_failure_status_code,
+    }),
+    decoyRoot: decoy.root ?? undefined,
+    decoyOrigin: decoy.origin === null ? undefined : originOf(decoy.origin),
+    index: decoy.index,
+    port: vpn.listen_address.port,
+    proxied: proxy
+      ? {
+          origin: { protocol: 'http:', host: proxy.server_address.address, port: proxy.server_address.port },
+          h3BackwardCompatibility: proxy.h3_backward_compatibility,
+        }
+      : undefined,
+    connectTimeoutMs: vpn.connection_establishment_timeout_secs * SECOND,
+    speedtestStallMs: vpn.tls_handshake_timeout_secs * SECOND,
+    forwardIdleMs: tcpForwarding(settings).idleTimeoutMs,
+  }
+}
+
+function originOf(text: string): OriginAddress {
+  const url = new URL(text)
+  const protocol = url.protocol === 'https:' ? 'https:' : 'http:'
+  const host = url.hostname.replace(/^\[(.*)\]$/, '$1')
+  return { protocol, host, port: Number(url.port) || (protocol === 'https:' ? 443 : 80) }
+}

@@ -1,0 +1,125 @@
+/** A CONNECT over HTTP/1.1 as a `TunnelRequest` (RFC 9110 section 9.3.6, reference 1.5). */
+import type { IncomingMessage } from 'node:http'
+import { STATUS_CODES } from 'node:http'
+import { Readable } from 'node:stream'
+import type { Duplex, Writable } from 'node:stream'
+import type { StreamReset } from '../../errors.ts'
+import type { RequestHeaders, ResponseHeaders, TunnelRequest, TunnelStream } from '../../contract/session.ts'
+import type { Http1ClientSession } from './transport.ts'
+import { encodeHead, joinHeaders } from './head.ts'
+import type { TransportConnection } from '../tls.ts'
+
+export class Http1ConnectRequest implements TunnelRequest, TunnelStream {
+  readonly session: Http1ClientSession
+  readonly method = 'CONNECT'
+  readonly scheme = undefined
+  readonly authority: string
+  readonly path = undefined
+  readonly body = Readable.from([])
+  readonly #connection: TransportConnection
+  readonly #message: IncomingMessage
+  #headers: RequestHeaders | undefined
+  #abort: AbortController | undefined
+  #answered = false
+  #finished = false
+
+  constructor(
+    session: Http1ClientSession,
+    connection: TransportConnection,
+    message: IncomingMessage,
+    head: Buffer,
+  ) {
+    this.session = session
+    session.tunnelling = true
+    this.#connection = connection
+    this.#message = message
+    this.authority = parseTarget(message.url ?? '', message.headers.host)
+    if (head.length > 0) connection.socket.unshift(head)
+    // Node has stopped reading; without this a client that gives up before the answer is not noticed.
+    connection.socket.read(0)
+  }
+
+  get headers(): RequestHeaders {
+    this.#headers ??= joinHeaders(this.#message.headers)
+    return this.#headers
+  }
+
+  get signal(): AbortSignal {
+    if (this.#abort === undefined) {
+      const controller = new AbortController()
+      this.#abort = controller
+      const { socket } = this.#connection
+      if (socket.destroyed) controller.abort()
+      else socket.once('close', () => this.#finished || controller.abort())
+    }
+    return this.#abort.signal
+  }
+
+  get io(): Duplex {
+    return this.#connection.socket
+  }
+
+  get wasReset(): boolean {
+    return this.#connection.socket.errored !== null
+  }
+
+  accept(headers: ResponseHeaders = {}, { endStream = false } = {}): TunnelStream {
+    if (endStream) this.#finish(200, headers)
+    else {
+      this.#writeHead(200, headers)
+    }
+    return this
+  }
+
+  refuse(status: number, headers: ResponseHeaders = {}): void {
+    this.#finish(status, headers)
+  }
+
+  respond(status: number, headers: ResponseHeaders, { endStream = false } = {}): Writable {
+    this.#writeHead(status, headers)
+    if (endStream) this.#connection.socket.end()
+    this.#discardRest()
+    return this.#connection.socket
+  }
+
+  reset(reason: StreamReset): void {
+    this.#finished = true
+    if (reason === 'no_error') this.#connection.socket.destroy()
+    else this.session.resetConnection()
+  }
+
+  #writeHead(status: number, headers: ResponseHeaders): void {
+    if (this.#answered) return
+    this.#answered = true
+    const { reason, fields } = this.session.style.formatHead(status, headers, 'close')
+    const words = status === 200 ? 'Connection established' : reason || (STATUS_CODES[status] ?? '')
+    const head = encodeHead(this.#message.httpVersionMinor, status, words, fields)
+    this.#connection.socket.write(head, 'latin1')
+  }
+
+  #finish(status: number, headers: ResponseHeaders): void {
+    if (this.#answered) return
+    // 2xx answers to CONNECT carry no content-length (RFC 9110 section 9.3.6); the close ends them.
+    this.#writeHead(status, status === 200 ? headers : { 'content-length': '0', ...headers })
+    this.#finished = true
+    this.#connection.socket.end()
+    this.#discardRest()
+  }
+
+  #discardRest(): void {
+    const { socket } = this.#connection
+    socket.resume()
+    socket.once('end', () => socket.destroySoon())
+    this.session.destroyLater()
+  }
+}
+
+/** Authority-form, absolute-form (`https://host:443/`) or origin-form with Host (https assumed). */
+function parseTarget(url: string, host: string | undefined): string {
+  if (url.startsWith('/')) return host ?? ''
+  const scheme = url.indexOf('://')
+  if (scheme < 0) return url
+  const rest = url.slice(scheme + 3)
+  const end = rest.search(/[/?#]/)
+  return end < 0 ? rest : rest.slice(0, end)
+}

@@ -1,0 +1,162 @@
+/** An ordinary HTTP/1.1 request and its response as a `TunnelRequest`. */
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import { STATUS_CODES } from 'node:http'
+import type { Duplex, Readable, Writable } from 'node:stream'
+import type { StreamReset } from '../../errors.ts'
+import type {
+  RequestHeaders,
+  RequestScheme,
+  ResponseHeaders,
+  TunnelRequest,
+  TunnelStream,
+} from '../../contract/session.ts'
+import type { Http1ClientSession } from './transport.ts'
+import { encodeHead, joinHeaders } from './head.ts'
+import { parseScheme } from '../request-scheme.ts'
+import type { TransportConnection } from '../tls.ts'
+
+/** Present when the client asked for `Upgrade`: the bytes that followed the head, and where they came from. */
+export interface UpgradeOffer {
+  readonly head: Buffer
+  readonly connection: TransportConnection
+}
+
+export class Http1Exchange implements TunnelRequest {
+  readonly session: Http1ClientSession
+  readonly method: string
+  readonly scheme: RequestScheme | undefined
+  readonly authority: string
+  readonly path: string
+  readonly #message: IncomingMessage
+  readonly #response: ServerResponse
+  readonly #offer: UpgradeOffer | undefined
+  #headers: RequestHeaders | undefined
+  #abort: AbortController | undefined
+  #expectsContinue: boolean
+  #done = false
+
+  constructor(
+    session: Http1ClientSession,
+    message: IncomingMessage,
+    response: ServerResponse,
+    offer: UpgradeOffer | undefined,
+  ) {
+    this.session = session
+    this.method = message.method ?? ''
+    const { scheme, authority, path } = splitTarget(message.url ?? '/', message.headers.host)
+    this.scheme = scheme
+    this.authority = authority
+    this.path = path
+    this.#message = message
+    this.#response = response
+    this.#offer = offer
+    this.#expectsContinue =
+      message.httpVersion === '1.1' && /^100-continue$/i.test(message.headers.expect ?? '')
+    response.on('error', ignoreError)
+    message.on('error', ignoreError)
+    response.once('close', () => this.#onClose())
+  }
+
+  get headers(): RequestHeaders {
+    this.#headers ??= joinHeaders(this.#message.headers)
+    return this.#headers
+  }
+
+  get signal(): AbortSignal {
+    this.#abort ??= new AbortController()
+    if (this.#response.destroyed && !this.#response.writableFinished) this.#abort.abort()
+    return this.#abort.signal
+  }
+
+  get leaving(): AbortSignal {
+    const controller = new AbortController()
+    const { socket } = this.#message
+    const onEnd = (): void => controller.abort()
+    if (socket.readableEnded) onEnd()
+    socket.once('end', onEnd)
+    this.#response.once('close', () => socket.off('end', onEnd))
+    return controller.signal
+  }
+
+  /** Whoever reads the content agrees to it (RFC 9110 section 10.1.1); after the answer it is only discarded. */
+  get body(): Readable {
+    if (this.#expectsContinue && !this.#response.headersSent) this.#response.writeContinue()
+    this.#expectsContinue = false
+    return this.#message
+  }
+
+  /** True when the client asked to leave HTTP on this connection and {@link upgrade} may be called. */
+  get upgradable(): boolean {
+    return this.#offer !== undefined && !this.#done
+  }
+
+  accept(): TunnelStream {
+    throw new Error('only CONNECT can be accepted')
+  }
+
+  refuse(status: number, headers: ResponseHeaders = {}): void {
+    this.respond(status, { 'content-length': '0', ...headers }, { endStream: true })
+    // Node drops the rest by itself only if nobody has begun to read.
+    this.#message.resume()
+  }
+
+  respond(status: number, headers: ResponseHeaders, { endStream = false } = {}): Writable {
+    const response = this.#response
+    if (response.headersSent || response.destroyed) return response
+    const { state, style } = this.session
+    if (state === 'draining' || this.#offer || style.closesConnection(status, this.method))
+      response.shouldKeepAlive = false
+    const connection = response.shouldKeepAlive ? 'keep-alive' : 'close'
+    const { reason, fields } = style.formatHead(status, headers, connection)
+    response.writeHead(status, reason || (STATUS_CODES[status] ?? ''), [...fields])
+    if (endStream) response.end()
+    if (this.#offer) response.once('finish', () => this.#offer?.connection.socket.end())
+    return response
+  }
+
+  /** Answers 101 with `headers` and hands the connection over, both directions. */
+  upgrade(headers: ResponseHeaders): TunnelStream {
+    const { head, connection } = this.#offer ?? raise()
+    this.#response.detachSocket(connection.socket)
+    const { fields } = this.session.style.formatHead(101, headers, 'upgrade')
+    connection.socket.write(encodeHead(1, 101, 'Switching Protocols', fields), 'latin1')
+    if (head.length > 0) connection.socket.unshift(head)
+    const io: Duplex = connection.socket
+    return {
+      io,
+      get wasReset() {
+        return io.errored !== null
+      },
+      reset: (reason) => this.reset(reason),
+    }
+  }
+
+  reset(reason: StreamReset): void {
+    if (reason === 'no_error') this.session.connection.socket.destroy()
+    else this.session.resetConnection()
+  }
+
+  #onClose(): void {
+    if (this.#done) return
+    this.#done = true
+    if (!this.#response.writableFinished) this.#abort?.abort()
+    this.session.onRequestDone()
+  }
+}
+
+function ignoreError(): void {}
+
+function raise(): never {
+  throw new Error('the client did not ask for an upgrade')
+}
+
+/** Origin-form with Host, or absolute-form, whose authority then wins over Host (RFC 9112 section 3.2.2). */
+function splitTarget(
+  target: string,
+  host: string | undefined,
+): Pick<TunnelRequest, 'scheme' | 'authority'> & { path: string } {
+  const absolute = /^([a-z][a-z0-9+.-]*):\/\/([^/?#]*)(.*)$/i.exec(target)
+  if (!absolute) return { scheme: undefined, authority: host ?? '', path: target }
+  const [, scheme, authority = '', path = ''] = absolute
+  return { scheme: parseScheme(scheme), authority, path: path.startsWith('/') ? path : `/${path}` }
+}

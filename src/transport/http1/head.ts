@@ -1,0 +1,37 @@
+/** Heads of HTTP/1.1 messages (RFC 9112 sections 4 and 5). */
+import type { IncomingHttpHeaders, IncomingMessage } from 'node:http'
+import type { Channel, RequestHeaders, ResponseHeaders } from '../../contract/session.ts'
+
+/** What the answers of a web server look like. The lane gives it; the transport knows of none. */
+export interface Http1Style {
+  /** Whether the connection must end after this answer although the client would keep it. */
+  closesConnection(status: number, method: string): boolean
+  /** Words of the status line (empty: the usual ones), and names and values of the fields in turn, with `Connection`. */
+  formatHead(
+    status: number,
+    headers: ResponseHeaders,
+    connection: 'keep-alive' | 'close' | 'upgrade',
+  ): { readonly reason: string; readonly fields: readonly string[] }
+  /** The whole answer to what the parser let pass and a web server would refuse; undefined: nothing to refuse. */
+  refusalOf(message: IncomingMessage, wallMs: number): Buffer | undefined
+  /** The whole answer to what the parser refused with `code`; undefined: end without a word. */
+  malformedAnswer(bytes: Buffer, code: string, wallMs: number): Buffer | undefined
+  /** Whether a request with `Upgrade` may leave HTTP; otherwise the field is ignored. */
+  mayUpgrade(channel: Channel, path: string): boolean
+}
+
+/** The bytes of a status line and its fields (names and values in turn), in latin1, with the empty line. */
+export function encodeHead(minor: number, status: number, reason: string, fields: readonly string[]): string {
+  let head = `HTTP/1.${minor} ${status} ${reason}\r\n`
+  for (const [index, part] of fields.entries()) head += index % 2 === 0 ? `${part}: ` : `${part}\r\n`
+  return `${head}\r\n`
+}
+
+export function joinHeaders(raw: IncomingHttpHeaders): RequestHeaders {
+  const headers: Record<string, string> = {}
+  for (const [name, value] of Object.entries(raw)) {
+    if (value === undefined) continue
+    headers[name] = Array.isArray(value) ? value.join(', ') : value
+  }
+  return headers
+}

@@ -1,0 +1,180 @@
+/** One HTTP/2 stream as a `TunnelRequest` (RFC 9113 sections 8.3 and 8.5). */
+import { constants } from 'node:http2'
+import type { IncomingHttpHeaders, OutgoingHttpHeaders, ServerHttp2Stream } from 'node:http2'
+import { Readable } from 'node:stream'
+import type { Duplex, Writable } from 'node:stream'
+import type { StreamReset } from '../../errors.ts'
+import type {
+  ClientSession,
+  RequestHeaders,
+  RequestScheme,
+  ResponseHeaders,
+  TunnelRequest,
+  TunnelStream,
+} from '../../contract/session.ts'
+import type { LingerQueue, Lingering } from '../linger.ts'
+import { parseScheme } from '../request-scheme.ts'
+
+const RESET_CODES: Record<StreamReset, number> = {
+  no_error: constants.NGHTTP2_NO_ERROR,
+  cancel: constants.NGHTTP2_CANCEL,
+  connect_error: constants.NGHTTP2_CONNECT_ERROR,
+  excessive_load: constants.NGHTTP2_ENHANCE_YOUR_CALM,
+  internal_error: constants.NGHTTP2_INTERNAL_ERROR,
+}
+
+/** Answers to CONNECT carry no `date`: they are not cached, and the reference endpoint sends none. */
+const CONNECT_ANSWER = { sendDate: false } as const
+const CONNECT_ANSWER_AND_END = { sendDate: false, endStream: true } as const
+
+export class Http2Request implements TunnelRequest, TunnelStream, Lingering {
+  readonly session: ClientSession
+  readonly #stream: ServerHttp2Stream
+  readonly #raw: IncomingHttpHeaders
+  readonly #linger: LingerQueue
+  #headers: RequestHeaders | undefined
+  #abort: AbortController | undefined
+  #finished = false
+
+  constructor(
+    session: ClientSession,
+    stream: ServerHttp2Stream,
+    headers: IncomingHttpHeaders,
+    linger: LingerQueue,
+  ) {
+    this.session = session
+    this.#stream = stream
+    this.#raw = headers
+    this.#linger = linger
+    // The code of a peer's reset is not an error of ours; `close` without `end` tells it to whoever reads.
+    stream.on('error', ignoreError)
+    stream.push = pushUnlessDestroyed
+  }
+
+  get method(): string {
+    return this.#raw[':method'] ?? ''
+  }
+
+  get scheme(): RequestScheme | undefined {
+    return parseScheme(this.#raw[':scheme'])
+  }
+
+  get authority(): string {
+    return this.#raw[':authority'] ?? this.#raw.host ?? ''
+  }
+
+  get path(): string | undefined {
+    return this.#raw[':path']
+  }
+
+  get headers(): RequestHeaders {
+    this.#headers ??= flattenHeaders(this.#raw)
+    return this.#headers
+  }
+
+  get signal(): AbortSignal {
+    if (this.#abort === undefined) {
+      const controller = new AbortController()
+      this.#abort = controller
+      if (this.#stream.destroyed) controller.abort()
+      else this.#stream.once('close', () => this.#isFinished() || controller.abort())
+    }
+    return this.#abort.signal
+  }
+
+  get io(): Duplex {
+    return this.#stream
+  }
+
+  get body(): Readable {
+    return this.#stream
+  }
+
+  get wasReset(): boolean {
+    return this.#stream.rstCode !== constants.NGHTTP2_NO_ERROR
+  }
+
+  get closed(): boolean {
+    return this.#stream.closed || this.#stream.destroyed
+  }
+
+  accept(headers: ResponseHeaders = {}, { endStream = false } = {}): TunnelStream {
+    this.#answer(200, headers, endStream ? CONNECT_ANSWER_AND_END : CONNECT_ANSWER)
+    // A stream that nobody has read from when our side ends is closed by Node (core.js, kMaybeDestroy).
+    if (!endStream) this.#stream.read(0)
+    return this
+  }
+
+  refuse(status: number, headers: ResponseHeaders = {}): void {
+    this.#answer(status, headers, CONNECT_ANSWER_AND_END)
+  }
+
+  respond(status: number, headers: ResponseHeaders, { endStream = false } = {}): Writable {
+    this.#answer(status, headers, { endStream })
+    if (!endStream) this.#stream.once('finish', () => this.#stopUnread())
+    return this.#stream
+  }
+
+  reset(reason: StreamReset): void {
+    this.#finished = true
+    const stream = this.#stream
+    if (stream.destroyed || (stream.closed && reason !== 'no_error')) return
+    // `close` ends an open writable side first (nodejs/node lib/internal/http2/core.js, closeStream): END_STREAM
+    // would go out before RST_STREAM, and what was cut off would look complete.
+    if (reason !== 'no_error' && !stream.writableEnded) stream.end = () => stream
+    stream.close(RESET_CODES[reason])
+  }
+
+  /** {@link LingerQueue} */
+  release(): void {
+    this.#stream.close(constants.NGHTTP2_NO_ERROR)
+  }
+
+  #answer(
+    status: number,
+    headers: ResponseHeaders,
+    options: { sendDate?: false; endStream?: boolean },
+  ): void {
+    if (this.closed || this.#stream.headersSent) return
+    this.#stream.respond({ ...(headers as OutgoingHttpHeaders), ':status': status }, options)
+    if (options.endStream) this.#discardRest()
+  }
+
+  #isFinished(): boolean {
+    const { readableEnded, writableFinished, rstCode } = this.#stream
+    return this.#finished || (readableEnded && writableFinished && rstCode === constants.NGHTTP2_NO_ERROR)
+  }
+
+  /** Our answer is complete, the request is not: asks the client to stop, at once as nginx does (RFC 9113 section 8.1). */
+  #stopUnread(): void {
+    if (!this.#stream.readableEnded && !this.closed) this.#stream.close(constants.NGHTTP2_NO_ERROR)
+  }
+
+  #discardRest(): void {
+    this.#finished = true
+    if (this.#stream.readableEnded) return
+    this.#stream.resume()
+    this.#linger.add(this)
+  }
+}
+
+function ignoreError(): void {}
+
+/**
+ * Node pushes EOF into a stream that it destroys, because it was reset or its session is lost
+ * (lib/internal/http2/core.js, `_destroy`): what was cut off would look complete.
+ */
+function pushUnlessDestroyed(this: ServerHttp2Stream, chunk: unknown, encoding?: BufferEncoding): boolean {
+  if (chunk === null && this.destroyed) return false
+  return Readable.prototype.push.call(this, chunk, encoding)
+}
+
+/** Drops pseudo-header fields and joins what Node left as lists. */
+function flattenHeaders(raw: IncomingHttpHeaders): RequestHeaders {
+  const headers: Record<string, string> = {}
+  for (const [name, value] of Object.entries(raw)) {
+    if (value === undefined || name.startsWith(':')) continue
+    headers[name] = Array.isArray(value) ? value.join(', ') : value
+  }
+  return headers
+}

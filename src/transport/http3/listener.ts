@@ -1,0 +1,245 @@
+/** One native HTTP/3 server, bound to a port with one certificate, and its sessions. */
+import { isIPv6 } from 'node:net'
+import { setTimeout as delay } from 'node:timers/promises'
+import type { Http3Dependencies, Http3Options } from './transport.ts'
+import { openHttp3Server } from './native.ts'
+import type { Http3Events, Http3Field, Http3Opening, Http3Server } from './native.ts'
+import { SendWindows } from './send.ts'
+import { Http3Session } from './session.ts'
+import type { SessionContext } from './session.ts'
+import { H3_NO_ERROR } from './stream.ts'
+import type { Http3Stream } from './stream.ts'
+import type { LingerQueue } from '../linger.ts'
+
+/** How long a producer pause may last; the addon itself ends it after 5 s. */
+const MAX_PAUSE_MS = 2000
+/** How long connections may take to be closed on the wire before the server stops. */
+const CLOSE_PATIENCE_MS = 1000
+const CLOSE_POLL_MS = 10
+const MAPPED_PREFIX = '::ffff:'
+
+let sessionCount = 0
+
+export type ListenerOpening =
+  | { readonly kind: 'open'; readonly listener: Listener; readonly driver: 'io_uring' | 'poll' }
+  | Extract<Http3Opening, { kind: 'unavailable' }>
+
+/** Binds UDP for one certificate. Throws as `openHttp3Server` does. */
+export function openListener(
+  options: Http3Options,
+  deps: Http3Dependencies,
+  linger: LingerQueue,
+): ListenerOpening {
+  const listener = new Listener(deps, linger)
+  const opening = openHttp3Server(
+    {
+      key: options.key,
+      cert: options.cert,
+      maxIdleTimeoutMs: options.maxIdleTimeoutMs,
+      initialMaxData: options.initialMaxDataBytes,
+      initialMaxStreamsBidi: options.maxStreamsBidi,
+      disableActiveMigration: options.disableActiveMigration,
+      maxConnections: options.maxConnections,
+      disableRetry: !options.retry,
+      reusePort: true,
+    },
+    { host: options.host, port: options.port, ioUring: options.ioUring, debt: options.eventDebt },
+    listener,
+  )
+  if (opening.kind === 'unavailable') return opening
+  listener.run(opening.server)
+  return { kind: 'open', listener, driver: opening.driver }
+}
+
+/** A handshake under way; nobody has heard of it yet. */
+interface Handshake {
+  readonly address: string
+  readonly port: number
+}
+
+/** One native server and its sessions. */
+export class Listener implements Http3Events {
+  readonly #deps: Http3Dependencies
+  readonly #linger: LingerQueue
+  readonly #handshakes = new Map<number, Handshake>()
+  readonly #sessions = new Map<number, Http3Session>()
+  /** Closed by us and not yet by the library. */
+  readonly #ending = new Set<number>()
+  /** Streams with input that has arrived in the current batch. */
+  #touched: Http3Stream[] = []
+  #server: Http3Server | undefined
+  #windows: SendWindows | undefined
+  #context: SessionContext | undefined
+  #closing: Promise<void> | undefined
+
+  constructor(deps: Http3Dependencies, linger: LingerQueue) {
+    this.#deps = deps
+    this.#linger = linger
+  }
+
+  get port(): number {
+    return this.#server?.address.port ?? 0
+  }
+
+  get sessionCount(): number {
+    return this.#sessions.size
+  }
+
+  run(server: Http3Server): void {
+    const { clock, counters, uploads, uploadKey = ({ id }) => id } = this.#deps
+    this.#server = server
+    this.#windows = new SendWindows(server, clock)
+    this.#context = {
+      server,
+      windows: this.#windows,
+      linger: this.#linger,
+      uploads,
+      uploadKey,
+      clock,
+      counters,
+      onEnd: (session) => {
+        this.#sessions.delete(session.handle)
+        this.#ending.add(session.handle)
+      },
+    }
+  }
+
+  retire(): void {
+    this.#server?.forgiveDebt()
+  }
+
+  /**
+   * Another server has left the port, and the kernel now gives packets of one address to another socket than before:
+   * sessions that began while both were there are told to begin anew, or they would find nobody.
+   */
+  onPortChange(): void {
+    for (const session of this.#sessions.values()) void session.close({ graceMs: 0 })
+    this.#closeHandshakes()
+  }
+
+  close(graceMs: number): Promise<void> {
+    this.#closing ??= this.#close(graceMs)
+    return this.#closing
+  }
+
+  destroy(reason: Error): void {
+    for (const session of this.#sessions.values()) session.destroy(reason)
+    void this.close(0).catch((error: unknown) => this.#deps.log.warn({ err: error }, 'http3 did not close'))
+  }
+
+  async #close(graceMs: number): Promise<void> {
+    await Promise.all([...this.#sessions.values()].map((session) => session.close({ graceMs })))
+    this.#closeHandshakes()
+    // The library ends a connection a moment after it is told to, and ends them all with code 0 when it stops.
+    const deadline = this.#deps.clock.now() + CLOSE_PATIENCE_MS
+    while (this.#ending.size > 0 && this.#deps.clock.now() < deadline) await delay(CLOSE_POLL_MS)
+    await this.#server?.close()
+    this.#windows?.destroy()
+  }
+
+  #closeHandshakes(): void {
+    for (const handle of this.#handshakes.keys()) {
+      this.#server?.closeSession(handle, H3_NO_ERROR, '')
+      this.#ending.add(handle)
+    }
+    this.#handshakes.clear()
+  }
+
+  onSession(handle: number, address: string, port: number): void {
+    const plain =
+      address.startsWith(MAPPED_PREFIX) && address.includes('.')
+        ? address.slice(MAPPED_PREFIX.length)
+        : address
+    const remote = isIPv6(plain) ? (plain.split('%', 1)[0] ?? plain) : plain
+    if (this.#deps.admit?.(remote) === false) {
+      this.#deps.counters.count('http3_denied')
+      this.#server?.closeSession(handle, H3_NO_ERROR, '')
+      return
+    }
+    // Not every lost connection is announced; its number is used again all the same.
+    this.#sessions.get(handle)?.onClose(undefined)
+    this.#ending.delete(handle)
+    this.#handshakes.set(handle, { address: remote, port })
+  }
+
+  onHandshake(handle: number): void {
+    const handshake = this.#handshakes.get(handle)
+    if (handshake === undefined || this.#context === undefined) return
+    this.#handshakes.delete(handle)
+    if (this.#closing !== undefined) return this.#server?.closeSession(handle, H3_NO_ERROR, '')
+    const session = new Http3Session(handle, handshake, `h3-${process.pid}-${++sessionCount}`, this.#context)
+    this.#sessions.set(handle, session)
+    session.open(this.#deps.acceptSession)
+  }
+
+  onHeaders(handle: number, stream: number, fields: readonly Http3Field[], fin: boolean): void {
+    this.#sessions.get(handle)?.onHeaders(stream, fields, fin)
+  }
+
+  onData(handle: number, id: number, chunk: Buffer): void {
+    const stream = this.#sessions.get(handle)?.stream(id)
+    if (stream?.onData(chunk)) this.#touched.push(stream)
+  }
+
+  onFinished(handle: number, stream: number): void {
+    this.#sessions.get(handle)?.onFinished(stream)
+  }
+
+  onReset(handle: number, stream: number, code: number): void {
+    this.#sessions.get(handle)?.onReset(stream, code)
+  }
+
+  onStreamError(handle: number, stream: number): void {
+    this.#sessions.get(handle)?.onStreamError(stream)
+  }
+
+  onBlocked(handle: number, stream: number): void {
+    this.#sessions.get(handle)?.stream(stream)?.onBlocked()
+  }
+
+  onRoom(handle: number, stream: number, empty: boolean): void {
+    this.#sessions.get(handle)?.stream(stream)?.onRoom(empty)
+  }
+
+  onMark(handle: number, stream: number): void {
+    this.#sessions.get(handle)?.stream(stream)?.onMark()
+  }
+
+  onAdmission(): void {
+    this.#windows?.onAdmission()
+  }
+
+  onSessionClose(handle: number, code: number | undefined, reason: string): void {
+    this.#handshakes.delete(handle)
+    const inOrder = code === undefined || code === 0 || code === H3_NO_ERROR
+    this.#sessions.get(handle)?.onClose(inOrder ? undefined : new Error(`QUIC close ${code}: ${reason}`))
+    this.#ending.delete(handle)
+  }
+
+  onBatchEnd(): boolean {
+    const touched = this.#touched
+    if (touched.length > 0) {
+      this.#touched = []
+      for (const stream of touched) stream.flushInput()
+    }
+    return !this.#deps.uploads.congested || this.#pause()
+  }
+
+  onFault(error: Error): void {
+    this.#deps.log.error({ err: error }, 'http3 fault')
+    this.#deps.counters.count('http3_faults')
+  }
+
+  /** Delays the acknowledgement of events, which stops reading once 4096 of them are outstanding. */
+  #pause(): false {
+    const { clock, counters, uploads } = this.#deps
+    counters.count('http3_upload_pauses')
+    const resume = (): void => {
+      patience.cancel()
+      this.#server?.acknowledge()
+    }
+    const patience = clock.after(MAX_PAUSE_MS, resume)
+    uploads.onRelief(resume)
+    return false
+  }
+}

@@ -1,0 +1,231 @@
+/** One QUIC connection as a `ClientSession` (RFC 9114, specification 3.2 and 10.2). */
+import type { Clock, Timer } from '../../clock.ts'
+import type { Counters } from '../../counters.ts'
+import type { AcceptSession, ClientSession, SessionListener } from '../../contract/session.ts'
+import { isOversized, isTrailerSection, parseRequestHead } from './fields.ts'
+import type { Http3Field, Http3Server } from './native.ts'
+import { Http3Request } from './exchange.ts'
+import type { Respond } from './exchange.ts'
+import type { SendOwner, SendWindow, SendWindows } from './send.ts'
+import {
+  H3_EXCESSIVE_LOAD,
+  H3_MESSAGE_ERROR,
+  H3_NO_ERROR,
+  H3_REQUEST_REJECTED,
+  Http3Stream,
+} from './stream.ts'
+import type { StreamEnd, StreamHost } from './stream.ts'
+import type { UploadBuffer, UploadListener, UploadStore } from './upload.ts'
+import type { Lingering, LingerQueue } from '../linger.ts'
+
+/** How long content that the client still reads may take before its unfinished request is reset. */
+const CONTENT_LINGER_MS = 30_000
+
+/** Between the end of the last stream and of a draining session: its last bytes are still on their way. */
+const FLUSH_MS = 500
+
+/** What all sessions of one native server share. */
+export interface SessionContext {
+  readonly server: Http3Server
+  readonly windows: SendWindows
+  readonly linger: LingerQueue
+  readonly uploads: UploadStore
+  readonly uploadKey: (session: ClientSession) => string
+  readonly clock: Clock
+  readonly counters: Counters
+  /** The session is over and forgotten. */
+  readonly onEnd: (session: Http3Session) => void
+}
+
+export class Http3Session implements ClientSession, StreamHost {
+  readonly id: string
+  readonly protocol = 'HTTP3'
+  /** QUIC clients are not told apart by their server name: the library hides it (reference 1.7). */
+  readonly channel = 'main'
+  readonly remoteAddress: string
+  readonly remotePort: number
+  readonly serverName = undefined
+  readonly handle: number
+  readonly #context: SessionContext
+  readonly #streams = new Map<number, Http3Stream>()
+  /** Finished by us, not by the client. */
+  readonly #lingering = new Map<number, LingeringStream>()
+  readonly #closed = Promise.withResolvers<void>()
+  #listener: SessionListener | undefined
+  #state: ClientSession['state'] = 'open'
+  /** While draining: when it ends at the latest, and once its streams have ended. */
+  #deadline: Timer | undefined
+  #flush: Timer | undefined
+
+  constructor(
+    handle: number,
+    remote: { address: string; port: number },
+    id: string,
+    context: SessionContext,
+  ) {
+    this.handle = handle
+    this.id = id
+    this.remoteAddress = remote.address
+    this.remotePort = remote.port
+    this.#context = context
+  }
+
+  get state(): ClientSession['state'] {
+    return this.#state
+  }
+
+  get openStreams(): number {
+    return this.#streams.size
+  }
+
+  /** The handshake is complete. */
+  open(accept: AcceptSession): void {
+    this.#listener = accept(this)
+  }
+
+  onHeaders(id: number, fields: readonly Http3Field[], fin: boolean): void {
+    const known = this.#streams.get(id)
+    if (known !== undefined) {
+      if (!isTrailerSection(fields)) known.reset(H3_MESSAGE_ERROR)
+      return
+    }
+    if (this.#lingering.has(id)) return
+    const code = this.#state === 'open' ? undefined : H3_REQUEST_REJECTED
+    const head = parseRequestHead(fields)
+    const refusal =
+      code ?? (isOversized(fields) ? H3_EXCESSIVE_LOAD : head === undefined ? H3_MESSAGE_ERROR : undefined)
+    if (refusal !== undefined || head === undefined || this.#listener === undefined) {
+      if (refusal === H3_MESSAGE_ERROR) this.#context.counters.count('http3_malformed_requests')
+      return this.#context.server.reset(this.handle, id, refusal ?? H3_REQUEST_REJECTED)
+    }
+    const stream = new Http3Stream(id, this, fin, head.contentBytes)
+    this.#streams.set(id, stream)
+    this.#listener.onRequest(new Http3Request(this, head, stream, this.#respond))
+  }
+
+  stream(id: number): Http3Stream | undefined {
+    return this.#streams.get(id)
+  }
+
+  /** END_STREAM. */
+  onFinished(id: number): void {
+    this.#streams.get(id)?.onFinished()
+    this.#forgetLingering(id)
+  }
+
+  onReset(id: number, code: number): void {
+    this.#forgetLingering(id)
+    const stream = this.#streams.get(id)
+    // Clients end tunnels with NO_ERROR too (reference 11.2): that is an end.
+    if (code === H3_NO_ERROR && stream?.answered) stream.onFinished()
+    else stream?.abandon()
+  }
+
+  onStreamError(id: number): void {
+    this.#forgetLingering(id)
+    this.#streams.get(id)?.abandon()
+  }
+
+  /** The connection is gone. */
+  onClose(error: Error | undefined): void {
+    if (this.#state === 'closed') return
+    this.#state = 'closed'
+    this.#deadline?.cancel()
+    this.#flush?.cancel()
+    for (const stream of this.#streams.values()) stream.abandon()
+    for (const id of this.#lingering.keys()) this.#forgetLingering(id)
+    if (error !== undefined) this.#context.counters.count('session_errors', 'HTTP3')
+    this.#context.onEnd(this)
+    this.#closed.resolve()
+    this.#listener?.onClose(error)
+  }
+
+  close({ graceMs }: { graceMs: number }): Promise<void> {
+    if (this.#state === 'open') {
+      this.#state = 'draining'
+      if (this.#streams.size === 0) this.#end(undefined)
+      else {
+        this.#deadline = this.#context.clock.after(graceMs, () => this.#end(undefined))
+      }
+    }
+    return this.#closed.promise
+  }
+
+  destroy(reason: Error): void {
+    if (this.#state !== 'closed') this.#end(reason)
+  }
+
+  #end(error: Error | undefined): void {
+    this.#context.server.closeSession(this.handle, H3_NO_ERROR, '')
+    this.onClose(error)
+  }
+
+  openWindow(stream: number, owner: SendOwner): SendWindow {
+    return this.#context.windows.open(this.handle, stream, owner)
+  }
+
+  openUpload(listener: UploadListener): UploadBuffer {
+    const { uploads, uploadKey } = this.#context
+    return uploads.open(() => uploadKey(this), listener)
+  }
+
+  onStreamStuck(): void {
+    this.#context.counters.count('http3_stuck_streams')
+  }
+
+  onStreamEnd(id: number, end: StreamEnd): void {
+    this.#streams.delete(id)
+    if (this.#state === 'closed') return
+    if (end.kind === 'reset') this.#context.server.reset(this.handle, id, end.code)
+    else if (end.kind === 'linger') this.#lingerFor(id, end.wroteContent)
+    if (this.#state !== 'draining' || this.#streams.size > 0 || this.#flush !== undefined) return
+    this.#flush = this.#context.clock.after(FLUSH_MS, () => this.#streams.size > 0 || this.#end(undefined))
+  }
+
+  readonly #respond: Respond = (stream, fields, fin) => {
+    this.#context.server.respond(this.handle, stream, fields, fin)
+  }
+
+  /** The native stream lives until the client ends its side or we do (platform fact 5). */
+  #lingerFor(id: number, wroteContent: boolean): void {
+    const lingering = new LingeringStream(() => {
+      this.#lingering.delete(id)
+      this.#context.server.reset(this.handle, id, H3_NO_ERROR)
+    })
+    this.#lingering.set(id, lingering)
+    if (!wroteContent) this.#context.linger.add(lingering)
+    else lingering.expireWith(this.#context.clock.after(CONTENT_LINGER_MS, () => lingering.release()))
+  }
+
+  #forgetLingering(id: number): void {
+    if (this.#lingering.size === 0) return
+    this.#lingering.get(id)?.forget()
+    this.#lingering.delete(id)
+  }
+}
+
+class LingeringStream implements Lingering {
+  readonly #release: () => void
+  #timer: Timer | undefined
+  closed = false
+
+  constructor(release: () => void) {
+    this.#release = release
+  }
+
+  expireWith(timer: Timer): void {
+    this.#timer = timer
+  }
+
+  release(): void {
+    if (this.closed) return
+    this.closed = true
+    this.#release()
+  }
+
+  /** The client has ended its side. */
+  forget(): void {
+    this.closed = true
+    this.#timer?.cancel()
+  }
+}

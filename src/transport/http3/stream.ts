@@ -1,0 +1,321 @@
+/**
+ * The bytes of one HTTP/3 stream: a request's content or a tunnel's uplink to read, a response's content or a
+ * tunnel's downlink to write. Reading: the addon reads ahead without a bound, so what nobody wants yet goes to
+ * the upload store. Writing: pieces go through the stream's send window.
+ */
+import { Duplex } from 'node:stream'
+import type { StreamReset } from '../../errors.ts'
+import { releaseChunk } from './native.ts'
+import type { UploadBuffer } from './upload.ts'
+import { MAX_PIECE_BYTES } from './send.ts'
+import type { SendOwner, SendWindow } from './send.ts'
+
+/** RFC 9114 section 8.1. */
+export const H3_NO_ERROR = 0x100
+export const H3_EXCESSIVE_LOAD = 0x107
+export const H3_REQUEST_REJECTED = 0x10b
+export const H3_REQUEST_CANCELLED = 0x10c
+export const H3_MESSAGE_ERROR = 0x10e
+
+const RESET_CODES: Record<StreamReset, number> = {
+  no_error: H3_NO_ERROR,
+  cancel: H3_REQUEST_CANCELLED,
+  connect_error: 0x10f,
+  excessive_load: H3_EXCESSIVE_LOAD,
+  internal_error: 0x102,
+}
+
+const HIGH_WATER_MARK_BYTES = 64 * 1024
+const EMPTY = Buffer.alloc(0)
+
+/** What a stream asks of its session. */
+export interface StreamHost {
+  openWindow(stream: number, owner: SendOwner): SendWindow
+  openUpload(listener: { onReadable(): void; onOverflow(reason: string): void }): UploadBuffer
+  /** The stream is over: `code` resets it, `linger` lets the client end its side first. Called once. */
+  onStreamEnd(stream: number, end: StreamEnd): void
+  /** The addon refuses others because of this stream. */
+  onStreamStuck(): void
+}
+
+export type StreamEnd =
+  | { readonly kind: 'finished' }
+  | { readonly kind: 'gone' }
+  | { readonly kind: 'reset'; readonly code: number }
+  | { readonly kind: 'linger'; readonly wroteContent: boolean }
+
+export class Http3Stream extends Duplex implements SendOwner {
+  readonly id: number
+  readonly #host: StreamHost
+  readonly #window: SendWindow
+  /** Of the current batch of events, not yet handed on. */
+  #arrived: Buffer[] = []
+  #upload: UploadBuffer | undefined
+  #wanted = false
+  #inputEnded = false
+  #endPushed = false
+  #output: Buffer[] = []
+  #offset = 0
+  #whenWritten: ((error?: Error | null) => void) | undefined
+  #outputEnd: 'open' | 'wanted' | 'sent' = 'open'
+  #wroteContent = false
+  #resetCode: number | undefined
+  readonly #contentBytes: number | undefined
+  #receivedBytes = 0
+  /** A response has been begun. */
+  answered = false
+  #abandoned = false
+  /** Content is read and thrown away. */
+  #discarding = false
+
+  /** `contentBytes` is what the request declared. */
+  constructor(id: number, host: StreamHost, inputEnded: boolean, contentBytes: number | undefined) {
+    super({ highWaterMark: HIGH_WATER_MARK_BYTES, allowHalfOpen: true })
+    this.id = id
+    this.#contentBytes = contentBytes
+    this.#host = host
+    this.#window = host.openWindow(id, this)
+    this.#inputEnded = inputEnded
+    // `close` without `end` says it; whoever destroys with an error has it already.
+    this.on('error', ignoreError)
+  }
+
+  /** The client has reset the stream or is gone. */
+  get abandoned(): boolean {
+    return this.#abandoned
+  }
+
+  /** The response has been sent completely with its head. */
+  endOutput(): void {
+    this.#outputEnd = 'sent'
+    super.end()
+  }
+
+  /** Nobody will read what the client sends. */
+  discardInput(): void {
+    this.#discarding = true
+    if (this.#outputEnd === 'sent') this.destroy()
+  }
+
+  reset(code: number): void {
+    if (this.destroyed) return
+    this.#resetCode = code
+    this.destroy()
+  }
+
+  resetFor(reason: StreamReset): void {
+    this.reset(RESET_CODES[reason])
+  }
+
+  /** The client has reset the stream, or the session has ended: `close` without `end`. */
+  abandon(): void {
+    this.#abandoned = true
+    this.destroy()
+  }
+
+  /** True when {@link flushInput} is wanted at the end of the batch. */
+  onData(chunk: Buffer): boolean {
+    if (this.#discarding || this.#inputEnded || this.destroyed) {
+      releaseChunk(chunk)
+      return false
+    }
+    this.#receivedBytes += chunk.length
+    this.#arrived.push(chunk)
+    return this.#arrived.length === 1
+  }
+
+  onFinished(): void {
+    if (this.#inputEnded) return
+    // RFC 9114 section 4.1.2.
+    if (this.#contentBytes !== undefined && this.#contentBytes !== this.#receivedBytes && !this.#discarding) {
+      return this.reset(H3_MESSAGE_ERROR)
+    }
+    this.flushInput()
+    this.#inputEnded = true
+    this.#pushEnd()
+  }
+
+  /** Hands on what has arrived in one batch of events. */
+  flushInput(): void {
+    const chunks = this.#arrived
+    if (chunks.length === 0 || this.destroyed) return
+    this.#arrived = []
+    if (!this.#wanted || this.#upload?.empty === false) return this.#keep(chunks)
+    for (const chunk of merge(chunks)) {
+      if (this.#wanted) this.#wanted = this.push(chunk)
+      else this.#keep([chunk])
+    }
+  }
+
+  /** Until somebody reads. */
+  #keep(chunks: readonly Buffer[]): void {
+    this.#upload ??= this.#host.openUpload(this)
+    for (const chunk of chunks) {
+      this.#upload.write(chunk)
+      releaseChunk(chunk)
+    }
+  }
+
+  /** {@link UploadBuffer} */
+  onReadable(): void {
+    if (this.#wanted) this.#feed()
+  }
+
+  /** {@link UploadBuffer} */
+  onOverflow(): void {
+    this.reset(H3_EXCESSIVE_LOAD)
+  }
+
+  override _read(): void {
+    this.#wanted = true
+    this.#feed()
+  }
+
+  #feed(): void {
+    while (this.#wanted && this.#upload !== undefined) {
+      const chunk = this.#upload.read()
+      if (chunk === undefined) break
+      this.#wanted = this.push(chunk)
+    }
+    this.#pushEnd()
+  }
+
+  #pushEnd(): void {
+    if (!this.#inputEnded || this.#endPushed || this.#upload?.empty === false) return
+    this.#endPushed = true
+    this.push(null)
+  }
+
+  override _write(chunk: Buffer, _encoding: BufferEncoding, done: (error?: Error | null) => void): void {
+    this.#output.push(chunk)
+    this.#whenWritten = done
+    this.#wroteContent = true
+    this.onSendReady()
+  }
+
+  override _writev(
+    chunks: { chunk: Buffer; encoding: BufferEncoding }[],
+    done: (error?: Error | null) => void,
+  ): void {
+    this.#output = packWhole(chunks)
+    this.#whenWritten = done
+    this.#wroteContent = true
+    this.onSendReady()
+  }
+
+  override _final(done: (error?: Error | null) => void): void {
+    if (this.#outputEnd === 'sent') return done()
+    this.#outputEnd = 'wanted'
+    this.#whenWritten = done
+    this.onSendReady()
+  }
+
+  /** {@link SendWindow}: goes on with the output, if there is any. */
+  onSendReady(): void {
+    if (this.destroyed) return
+    while (this.#output.length > 0) {
+      if (!this.#sendPiece(this.#output[0] as Buffer)) return
+    }
+    if (this.#outputEnd === 'wanted') {
+      if (!this.#window.send(EMPTY, true)) return
+      this.#outputEnd = 'sent'
+    }
+    const done = this.#whenWritten
+    this.#whenWritten = undefined
+    done?.()
+  }
+
+  onSendStuck(): void {
+    this.#host.onStreamStuck()
+    this.reset(H3_EXCESSIVE_LOAD)
+  }
+
+  onBlocked(): void {
+    this.#window.onBlocked()
+  }
+
+  onRoom(empty: boolean): void {
+    this.#window.onRoom(empty)
+  }
+
+  onMark(): void {
+    this.#window.onMark()
+  }
+
+  override _destroy(error: Error | null, done: (error?: Error | null) => void): void {
+    this.#arrived = []
+    this.#output = []
+    this.#upload?.destroy()
+    this.#window.close()
+    this.#host.onStreamEnd(this.id, this.#conclude())
+    const written = this.#whenWritten
+    this.#whenWritten = undefined
+    done(error)
+    written?.(error ?? new Error('stream is closed'))
+  }
+
+  #conclude(): StreamEnd {
+    if (this.#abandoned) return { kind: 'gone' }
+    if (this.#resetCode !== undefined) return { kind: 'reset', code: this.#resetCode }
+    if (this.#outputEnd !== 'sent') return { kind: 'reset', code: H3_REQUEST_CANCELLED }
+    if (this.#inputEnded) return { kind: 'finished' }
+    return { kind: 'linger', wroteContent: this.#wroteContent }
+  }
+
+  /** Sends a part of the oldest chunk. False when it has to wait. */
+  #sendPiece(chunk: Buffer): boolean {
+    const rest = chunk.length - this.#offset
+    // Equal pieces instead of full ones and a crumb.
+    const pieceBytes = Math.ceil(rest / Math.ceil(rest / MAX_PIECE_BYTES))
+    const whole = pieceBytes === chunk.length
+    if (!this.#window.send(whole ? chunk : chunk.subarray(this.#offset, this.#offset + pieceBytes), false)) {
+      return false
+    }
+    this.#offset += pieceBytes
+    if (this.#offset < chunk.length) return true
+    this.#output.shift()
+    this.#offset = 0
+    return true
+  }
+}
+
+function ignoreError(): void {}
+
+/** Copies into chunks of at most the high-water mark, or of one event; the addon's memory is given back. */
+function merge(chunks: readonly Buffer[]): Buffer[] {
+  const merged: Buffer[] = []
+  let group: Buffer[] = []
+  let bytes = 0
+  const close = (): void => {
+    merged.push(Buffer.concat(group, bytes))
+    for (const chunk of group) releaseChunk(chunk)
+    group = []
+    bytes = 0
+  }
+  for (const chunk of chunks) {
+    if (bytes > 0 && bytes + chunk.length > HIGH_WATER_MARK_BYTES) close()
+    group.push(chunk)
+    bytes += chunk.length
+  }
+  close()
+  return merged
+}
+
+/** Writes that waited, several in one piece, none of them split unless it is larger than a piece. */
+function packWhole(chunks: readonly { chunk: Buffer }[]): Buffer[] {
+  const packed: Buffer[] = []
+  let group: Buffer[] = []
+  let bytes = 0
+  for (const { chunk } of chunks) {
+    if (bytes + chunk.length > MAX_PIECE_BYTES && group.length > 0) {
+      packed.push(group.length === 1 ? (group[0] as Buffer) : Buffer.concat(group, bytes))
+      group = []
+      bytes = 0
+    }
+    if (chunk.length === 0) continue
+    group.push(chunk)
+    bytes += chunk.length
+  }
+  if (group.length > 0) packed.push(group.length === 1 ? (group[0] as Buffer) : Buffer.concat(group, bytes))
+  return packed
+}

@@ -1,0 +1,186 @@
+/**
+ * HTTP/3 (RFC 9114 over RFC 9000, specification 3.2): UDP on the port whose TCP half belongs to the gate.
+ * `http3-native.ts` is the only file that knows the library.
+ */
+import { setTimeout as delay } from 'node:timers/promises'
+import { tmpdir } from 'node:os'
+import type { Clock } from '../../clock.ts'
+import type { Counters } from '../../counters.ts'
+import type { Log } from '../../log.ts'
+import type { AcceptSession, ClientSession } from '../../contract/session.ts'
+import { openListener } from './listener.ts'
+import type { Listener, ListenerOpening } from './listener.ts'
+import type { UploadStore } from './upload.ts'
+import { isPrivateDirectory } from './private-directory.ts'
+import { LingerQueue } from '../linger.ts'
+
+export interface Http3Options {
+  /** An address literal; `::` takes IPv4 as well. */
+  readonly host: string
+  readonly port: number
+  /** PEM. */
+  readonly cert: Buffer
+  /** PEM. */
+  readonly key: Buffer
+  readonly maxIdleTimeoutMs: number
+  /** Receive window of a connection before it grows. Those of its streams are fixed by the library: 2,000,000. */
+  readonly initialMaxDataBytes: number
+  readonly maxStreamsBidi: number
+  readonly disableActiveMigration: boolean
+  /** Connections per native thread, handshakes included. */
+  readonly maxConnections: number
+  /** Answer every first packet with Retry (RFC 9000 section 8.1.2). */
+  readonly retry: boolean
+  /** Try io_uring first. The library does the same work for a quarter less CPU with poll. */
+  readonly ioUring: boolean
+  /**
+   * Events of the library that are never acknowledged, so that it stops reading ahead earlier. It stops at 4096
+   * events of all servers of the process, each with up to 64 KiB: the sum of all debts must stay below that.
+   */
+  readonly eventDebt: number
+}
+
+/** What official clients and endpoints use (reference 10.1, 11.3). */
+export const HTTP3_DEFAULTS = {
+  maxIdleTimeoutMs: 2 * (30_000 + 7_000),
+  initialMaxDataBytes: 104_857_600,
+  maxStreamsBidi: 4096,
+  disableActiveMigration: true,
+  maxConnections: 10_000,
+  retry: true,
+  ioUring: false,
+  eventDebt: 0,
+} as const
+
+/** What all servers of a process may owe together. */
+export const MAX_EVENT_DEBT = 3840
+
+export interface Http3Dependencies {
+  readonly clock: Clock
+  readonly counters: Counters
+  readonly log: Log
+  readonly acceptSession: AcceptSession
+  readonly uploads: UploadStore
+  /** Whose share of the upload store a session uses. Default: each session its own. */
+  readonly uploadKey?: (session: ClientSession) => string
+  /** Inbound rules on the address alone; nothing else is known of a QUIC client. Default: everybody. */
+  readonly admit?: (address: string) => boolean
+}
+
+export type Http3Start =
+  | {
+      readonly kind: 'listening'
+      readonly port: number
+      readonly driver: 'io_uring' | 'poll'
+      /**
+       * False when other users of the machine may look into TMPDIR: the library writes the private key there,
+       * readable for all and under a name that can be guessed, while it constructs a server.
+       */
+      readonly keyIsPrivate: boolean
+    }
+  /** No addon for this platform. HTTP/1.1 and HTTP/2 are not affected. */
+  | { readonly kind: 'unavailable'; readonly error: Error }
+
+/** Threads of one process construct servers through files of one name and may disturb each other. */
+const OPEN_ATTEMPTS = 6
+const OPEN_RETRY_MS = 40
+
+export class Http3Transport {
+  #options: Http3Options
+  readonly #deps: Http3Dependencies
+  readonly #linger: LingerQueue
+  #listener: Listener | undefined
+  readonly #retired = new Set<Listener>()
+  #state: 'new' | 'listening' | 'closed' = 'new'
+
+  constructor(options: Http3Options, deps: Http3Dependencies) {
+    this.#options = options
+    this.#deps = deps
+    this.#linger = new LingerQueue(deps.clock)
+  }
+
+  /** Sessions whose handshake is complete. */
+  get sessions(): number {
+    let count = this.#listener?.sessionCount ?? 0
+    for (const { sessionCount: more } of this.#retired) count += more
+    return count
+  }
+
+  /** Binds UDP. Rejects when the certificate is refused or the address is taken. */
+  async start(): Promise<Http3Start> {
+    if (this.#state !== 'new') throw new Error('started already')
+    const opened = await this.#open()
+    if (opened.kind === 'unavailable') return opened
+    this.#state = 'listening'
+    const { listener, driver } = opened
+    this.#listener = listener
+    this.#options = { ...this.#options, port: listener.port }
+    return { kind: 'listening', port: listener.port, driver, keyIsPrivate: isPrivateDirectory(tmpdir()) }
+  }
+
+  /**
+   * New connections get the new certificate. The library cannot exchange it, so a second server binds the port
+   * and the first one is closed. The kernel then spreads packets anew over more sockets and most of the old
+   * connections are lost to it, which is why they are told after `graceMs` (default at once) to reconnect.
+   * Rejects, and changes nothing, when the certificate is refused.
+   */
+  async replaceCertificate(cert: Buffer, key: Buffer, { graceMs = 0 } = {}): Promise<void> {
+    const old = this.#listener
+    if (this.#state !== 'listening' || old === undefined) return
+    const previous = this.#options
+    this.#options = { ...previous, cert, key }
+    let listener: Listener
+    try {
+      const opened = await this.#open()
+      if (opened.kind === 'unavailable') throw opened.error
+      listener = opened.listener
+    } catch (error) {
+      this.#options = previous
+      throw error
+    }
+    this.#listener = listener
+    this.#retired.add(old)
+    old.retire()
+    await old.close(graceMs)
+    this.#retired.delete(old)
+    listener.onPortChange()
+  }
+
+  /** Takes no new requests, lets open streams finish, then closes the port. Idempotent. */
+  async close({ graceMs }: { graceMs: number }): Promise<void> {
+    this.#state = 'closed'
+    await Promise.all(this.#listeners().map((listener) => listener.close(graceMs)))
+    this.#linger.destroy()
+  }
+
+  /** Ends everything now. */
+  destroy(reason: Error): void {
+    this.#state = 'closed'
+    for (const listener of this.#listeners()) listener.destroy(reason)
+    this.#linger.destroy()
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close({ graceMs: 0 })
+  }
+
+  #listeners(): Listener[] {
+    return [...(this.#listener ? [this.#listener] : []), ...this.#retired]
+  }
+
+  async #open(): Promise<ListenerOpening> {
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return openListener(this.#options, this.#deps, this.#linger)
+      } catch (error) {
+        if (attempt === OPEN_ATTEMPTS || isAddressFault(error)) throw error
+        await delay(OPEN_RETRY_MS * attempt)
+      }
+    }
+  }
+}
+
+/** EADDRINUSE, EADDRNOTAVAIL, EACCES as the addon words them. */
+function isAddressFault(error: unknown): boolean {
+  return error instanceof Error && /errno=(?:98|99|13)\b/u.test(error.message)
+}

@@ -1,0 +1,68 @@
+/** Writes the content of an answer piece by piece, waiting for a slow client and giving up on one that stands still. */
+import type { Writable } from 'node:stream'
+import type { TunnelRequest } from '../contract/session.ts'
+import type { StallWatch, Watched } from './stall-watch.ts'
+
+export class ContentWriter implements Watched {
+  readonly #request: TunnelRequest
+  readonly #sink: Writable
+  readonly #watch: StallWatch
+  readonly #limitMs: number
+  #pieces = 0
+
+  /** `release` must follow. */
+  constructor(request: TunnelRequest, sink: Writable, watch: StallWatch, limitMs: number) {
+    this.#request = request
+    this.#sink = sink
+    this.#watch = watch
+    this.#limitMs = limitMs
+    watch.add(this)
+  }
+
+  /** Resolves when there is room for more; false when there never will be. `chunk` must not change afterwards. */
+  write(chunk: Buffer): Promise<boolean> | boolean {
+    const sink = this.#sink
+    if (sink.destroyed || sink.errored) return false
+    this.#pieces++
+    return sink.write(chunk) ? true : this.#drained()
+  }
+
+  end(): void {
+    this.#sink.end()
+  }
+
+  /** Ends the watch. */
+  release(): void {
+    this.#watch.remove(this)
+  }
+
+  progress(): number {
+    return this.#pieces
+  }
+
+  limitMs(): number {
+    return this.#limitMs
+  }
+
+  onStall(): void {
+    this.#request.reset('cancel')
+  }
+
+  #drained(): Promise<boolean> {
+    const sink = this.#sink
+    return new Promise((resolve) => {
+      const settle = (alive: boolean): void => {
+        sink.off('drain', onDrain)
+        sink.off('close', onClose)
+        sink.off('error', onClose)
+        resolve(alive)
+      }
+      const onDrain = (): void => settle(true)
+      const onClose = (): void => settle(false)
+      sink.on('drain', onDrain)
+      // `drain` never comes once the stream is destroyed.
+      sink.on('close', onClose)
+      sink.on('error', onClose)
+    })
+  }
+}

@@ -1,0 +1,99 @@
+/**
+ * The head of an HTTP/1.1 answer in nginx's hand: spelling and order of the fields, words of the status line, and
+ * when the connection ends with it. `lane/lane.ts` gives these to the transport, which knows of no web server.
+ */
+import type { ResponseHeaders } from '../../contract/session.ts'
+import { HeadReader } from './http-head.ts'
+import type { HeadVerdict } from './http-head.ts'
+import { encodeAnswer } from './plain-http.ts'
+import { reasonPhrase } from './web-pages.ts'
+
+export interface AnswerHead {
+  /** Empty: the usual one. */
+  readonly reason: string
+  /** Names and values in turn, `Connection` among them. */
+  readonly fields: readonly string[]
+}
+
+/** Fields in front of `Connection`, in nginx's order; all others follow as they come. */
+const LEADING = [
+  'server',
+  'date',
+  'content-type',
+  'content-length',
+  'last-modified',
+  'location',
+  'transfer-encoding',
+] as const
+const LEADING_SET: ReadonlySet<string> = new Set(LEADING)
+/** Names that are not spelled with a capital after each hyphen. */
+const SPELLINGS: Readonly<Record<string, string>> = { etag: 'ETag', 'www-authenticate': 'WWW-Authenticate' }
+
+/** Statuses after which nginx closes. */
+const CLOSING: ReadonlySet<number> = new Set([400, 413, 414, 500, 501])
+
+/** Whether the connection must end after this answer although the client would keep it. */
+export function closesConnection(status: number, method: string): boolean {
+  return CLOSING.has(status) || method === 'TRACE' || method === 'CONNECT'
+}
+
+/** `headers` with names in lower case; a `connection` among them is replaced. */
+export function formatAnswerHead(
+  status: number,
+  headers: ResponseHeaders,
+  connection: 'keep-alive' | 'close' | 'upgrade',
+): AnswerHead {
+  const fields: string[] = []
+  const put = (name: string, value: string | readonly string[] | undefined): void => {
+    if (value === undefined) return
+    for (const single of typeof value === 'string' ? [value] : value) fields.push(spell(name), single)
+  }
+  for (const name of LEADING) put(name, headers[name])
+  put('connection', connection)
+  for (const [name, value] of Object.entries(headers)) {
+    if (!LEADING_SET.has(name) && name !== 'connection') put(name, value)
+  }
+  return { reason: reasonPhrase(status), fields }
+}
+
+function spell(name: string): string {
+  return SPELLINGS[name] ?? name.replace(/(?:^|-)[a-z]/g, (letter) => letter.toUpperCase())
+}
+
+/**
+ * The whole answer to bytes that the HTTP parser refused with `code`; the connection ends after it. Undefined: nginx
+ * would end without a word, since the head is not whole. `bytes` is what was received, as far as it is still known.
+ */
+export function malformedAnswer(bytes: Buffer, code: string, wallMs: number): Buffer | undefined {
+  if (code === 'HPE_HEADER_OVERFLOW')
+    return encodeAnswer({ kind: 'bad', status: 400, special: 'header_too_large' }, wallMs)
+  const verdict = new HeadReader().push(bytes)
+  return verdict && encodeAnswer(overTls(verdict), wallMs)
+}
+
+/** A head as the parser understood it. */
+export interface ParsedHead {
+  readonly method?: string | undefined
+  readonly url?: string | undefined
+  readonly httpVersion: string
+  /** Names and values in turn. */
+  readonly rawHeaders: readonly string[]
+}
+
+/** The whole answer to a request that the parser let pass and nginx refuses; undefined when it is sound. */
+export function refusalOf(head: ParsedHead, wallMs: number): Buffer | undefined {
+  let text = `${head.method} ${head.url} HTTP/${head.httpVersion}\r\n`
+  for (const [index, part] of head.rawHeaders.entries()) text += index % 2 === 0 ? `${part}: ` : `${part}\r\n`
+  const verdict = new HeadReader().push(Buffer.from(`${text}\r\n`, 'latin1'))
+  return verdict?.kind === 'bad' ? encodeAnswer(verdict, wallMs) : undefined
+}
+
+/** What is sound to nginx and was still refused: an unusual method mostly. */
+function overTls(verdict: HeadVerdict): HeadVerdict {
+  if (verdict.kind === 'bad') return verdict
+  const known = /^(?:GET|HEAD|POST)$/.test(verdict.method)
+  return { kind: 'bad', status: known ? 400 : 405 }
+}
+
+/** What an HTTP/1.1 transport needs to write and end its answers like nginx. */
+export const nginxStyle = { closesConnection, formatHead: formatAnswerHead, malformedAnswer, refusalOf }

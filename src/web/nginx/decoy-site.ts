@@ -1,0 +1,236 @@
+/**
+ * A static site for whoever is not a client, answered as nginx answers for a directory of files:
+ * the same statuses, fields, their order, pages and conditions (compared in `test/interop`).
+ */
+import type { Writable } from 'node:stream'
+import type { Clock } from '../../clock.ts'
+import type { Counters } from '../../counters.ts'
+import type { ResponseHeaders, TunnelRequest } from '../../contract/session.ts'
+import { parseRange } from './byte-range.ts'
+import type { ByteRange } from './byte-range.ts'
+import { contentTypeOf } from './content-types.ts'
+import { checkPreconditions, makeValidators, rangeApplies } from './preconditions.ts'
+import { ContentWriter } from '../content-writer.ts'
+import { discardContent } from '../discard.ts'
+import type { SiteFile, SiteFiles } from './site-files.ts'
+import { parseSiteHost } from './site-host.ts'
+import { encodeSitePath, parseSitePath } from './site-path.ts'
+import type { SitePath } from './site-path.ts'
+import type { StallWatch } from '../stall-watch.ts'
+import type { WebPages } from './web-pages.ts'
+
+/** nginx's `client_max_body_size`. */
+const MAX_REQUEST_CONTENT_BYTES = 1_048_576
+const CHUNK_BYTES = 65_536
+
+export interface DecoySiteOptions {
+  /** The file that stands for a directory. */
+  index: string
+  /** Port in redirects; without one they name none (443). */
+  redirectPort?: number
+  /** A client that reads nothing for so long is given up; nginx's `send_timeout` is 60 s. */
+  sendTimeoutMs: number
+}
+
+export interface DecoySiteDependencies {
+  clock: Clock
+  counters: Counters
+  pages: WebPages
+  watch: StallWatch
+  files: SiteFiles
+}
+
+/** What anyone gets who is not a client. */
+export interface Decoy {
+  handle(request: TunnelRequest): void
+}
+
+export class DecoySite implements Decoy {
+  readonly #options: DecoySiteOptions
+  readonly #deps: DecoySiteDependencies
+  /** nginx numbers its multipart boundaries; ours start somewhere, as its do after some hours. */
+  #boundary = 0
+
+  constructor(options: DecoySiteOptions, deps: DecoySiteDependencies) {
+    this.#options = options
+    this.#deps = deps
+    this.#boundary = Math.floor(deps.clock.wall() / 1000) % 1_000_000
+  }
+
+  handle(request: TunnelRequest): void {
+    this.#handle(request).catch(() => {
+      this.#deps.counters.count('decoy_failures')
+      request.reset('internal_error')
+    })
+  }
+
+  async #handle(request: TunnelRequest): Promise<void> {
+    const { method } = request
+    if (method === 'CONNECT' || method === 'TRACE') return this.#page(request, 405)
+    if (!/^[A-Z_-]+$/.test(method)) return this.#page(request, 400)
+    const target = parseSitePath(request.path ?? '')
+    const host = parseSiteHost(request.authority)
+    if (target === undefined || host === undefined) return this.#page(request, 400)
+    if (Number(request.headers['content-length'] ?? 0) > MAX_REQUEST_CONTENT_BYTES)
+      return this.#page(request, 413)
+    if (method !== 'GET' && method !== 'HEAD' && method !== 'POST') return this.#page(request, 405)
+    await this.#find(request, target, host)
+  }
+
+  #page(request: TunnelRequest, status: number, after: ResponseHeaders = {}): void {
+    this.#deps.pages.send(request, status, after)
+  }
+
+  async #find(request: TunnelRequest, target: SitePath, host: string): Promise<void> {
+    const { files } = this.#deps
+    const wantsIndex = target.path.endsWith('/')
+    const path = wantsIndex ? target.path + this.#options.index : target.path
+    let entry = await files.find(path)
+    if (wantsIndex && entry.kind === 'missing') {
+      const parent = await files.find(target.path === '/' ? '/' : target.path.slice(0, -1))
+      // No listing: a directory without an index is closed.
+      if (parent.kind === 'directory') entry = { kind: 'forbidden' }
+      else if (parent.kind === 'file') await parent.close()
+    }
+    switch (entry.kind) {
+      case 'missing':
+        return this.#page(request, 404)
+      case 'forbidden':
+        return this.#page(request, 403)
+      case 'failed':
+        this.#deps.counters.count('decoy_failures')
+        return this.#page(request, 500)
+      case 'directory':
+        return this.#redirect(request, { ...target, path: `${path}/` }, host)
+      case 'file':
+        return this.#sendFile(request, path, entry)
+    }
+  }
+
+  #redirect(request: TunnelRequest, target: SitePath, host: string): void {
+    const { redirectPort } = this.#options
+    const port = redirectPort === undefined || redirectPort === 443 ? '' : `:${redirectPort}`
+    const query = target.query ? `?${target.query}` : ''
+    const location = `https://${host}${port}${encodeSitePath(target.path)}${query}`
+    this.#page(request, 301, { location })
+  }
+
+  async #sendFile(request: TunnelRequest, path: string, file: SiteFile): Promise<void> {
+    try {
+      if (request.method === 'POST') return this.#page(request, 405)
+      const type = contentTypeOf(path)
+      const validators = makeValidators(file.modifiedMs, file.sizeBytes)
+      const lastModified = new Date(validators.modifiedSecs * 1000).toUTCString()
+      const { etag } = validators
+      const status = checkPreconditions(request.headers, validators)
+      if (status === 412) return this.#page(request, 412)
+      const opening = this.#deps.pages.opening()
+      if (status === 304) {
+        request.respond(304, { ...opening, 'last-modified': lastModified, etag }, { endStream: true })
+        return
+      }
+      const { range } = request.headers
+      const applies = range !== undefined && rangeApplies(request.headers['if-range'], validators)
+      const ranges = applies ? parseRange(range, file.sizeBytes) : 'whole'
+      if (ranges === 'unsatisfiable')
+        return this.#page(request, 416, { 'content-range': `bytes */${file.sizeBytes}` })
+      const parts = this.#layOut(ranges, type, file.sizeBytes)
+      const headers: ResponseHeaders = {
+        ...opening,
+        'content-type': parts.contentType,
+        'content-length': String(parts.lengthBytes),
+        'last-modified': lastModified,
+        etag,
+        ...parts.last,
+      }
+      await this.#sendContent(request, parts, headers, file)
+    } finally {
+      await file.close()
+    }
+  }
+
+  #layOut(ranges: 'whole' | readonly ByteRange[], type: string, size: number): Layout {
+    if (ranges === 'whole') {
+      const last = { 'accept-ranges': 'bytes' }
+      return { status: 200, contentType: type, lengthBytes: size, pieces: [{ start: 0, end: size }], last }
+    }
+    const [first] = ranges
+    if (ranges.length === 1 && first !== undefined) {
+      const last = { 'content-range': `bytes ${first.start}-${first.end - 1}/${size}` }
+      return { status: 206, contentType: type, lengthBytes: first.end - first.start, pieces: [first], last }
+    }
+    const boundary = String(++this.#boundary).padStart(20, '0')
+    const pieces = layOutMultipart(ranges, boundary, type, size)
+    const lengthBytes = pieces.reduce((sum, piece) => sum + pieceLength(piece), 0)
+    const contentType = `multipart/byteranges; boundary=${boundary}`
+    return { status: 206, contentType, lengthBytes, pieces, last: {} }
+  }
+
+  async #sendContent(
+    request: TunnelRequest,
+    layout: Layout,
+    headers: ResponseHeaders,
+    file: SiteFile,
+  ): Promise<void> {
+    const empty = request.method === 'HEAD' || layout.lengthBytes === 0
+    const sink: Writable = request.respond(layout.status, headers, { endStream: empty })
+    discardContent(request, this.#deps.clock)
+    if (empty) return
+    const writer = new ContentWriter(request, sink, this.#deps.watch, this.#options.sendTimeoutMs)
+    try {
+      for (const piece of layout.pieces) {
+        const alive = Buffer.isBuffer(piece)
+          ? await writer.write(piece)
+          : await copyPiece(piece, file, writer)
+        if (!alive) return
+      }
+      writer.end()
+    } finally {
+      writer.release()
+    }
+  }
+}
+
+/** Bytes between the parts of a multipart content, or bytes of the file. */
+type Piece = Buffer | ByteRange
+
+interface Layout {
+  readonly status: 200 | 206
+  readonly contentType: string
+  readonly lengthBytes: number
+  readonly pieces: readonly Piece[]
+  /** Fields that come last. */
+  readonly last: ResponseHeaders
+}
+
+function pieceLength(piece: Piece): number {
+  return Buffer.isBuffer(piece) ? piece.length : piece.end - piece.start
+}
+
+/** RFC 9110 section 14.6. */
+function layOutMultipart(
+  ranges: readonly ByteRange[],
+  boundary: string,
+  type: string,
+  size: number,
+): readonly Piece[] {
+  const pieces = ranges.flatMap((range) => [
+    Buffer.from(
+      `\r\n--${boundary}\r\nContent-Type: ${type}\r\nContent-Range: bytes ${range.start}-${range.end - 1}/${size}\r\n\r\n`,
+    ),
+    range,
+  ])
+  return [...pieces, Buffer.from(`\r\n--${boundary}--\r\n`)]
+}
+
+/** False when the client is gone. */
+async function copyPiece(piece: ByteRange, file: SiteFile, writer: ContentWriter): Promise<boolean> {
+  for (let offset = piece.start; offset < piece.end;) {
+    const chunk = await file.read(offset, Math.min(CHUNK_BYTES, piece.end - offset))
+    // The file was cut while we read it: the length that was promised cannot be kept.
+    if (chunk.length === 0) throw new Error('file became shorter')
+    offset += chunk.length
+    if (!(await writer.write(chunk))) return false
+  }
+  return true
+}

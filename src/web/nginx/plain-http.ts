@@ -1,0 +1,127 @@
+/**
+ * The answer to bytes on the TLS port that are not TLS: what nginx says there to a plain HTTP request,
+ * and to anything else.
+ */
+import type { Duplex } from 'node:stream'
+import type { Clock } from '../../clock.ts'
+import type { Counters } from '../../counters.ts'
+import { HeadReader } from './http-head.ts'
+import type { HeadVerdict } from './http-head.ts'
+import { errorPage, reasonPhrase, SERVER_NAME } from './web-pages.ts'
+
+/** nginx's `lingering_timeout`. */
+const LINGER_MS = 5000
+
+const MAX_OLD_HELLO_BYTES = 0x7fff
+
+export interface PlainHttpOptions {
+  /** From the first byte to the end of the head; nginx's `client_header_timeout` is 60 s. It ends without an answer. */
+  headTimeoutMs: number
+}
+
+export interface PlainHttpDependencies {
+  clock: Clock
+  counters: Counters
+}
+
+/** Takes over a connection whose first bytes, still to be read from `socket`, are not TLS. */
+export function answerPlainHttp(
+  socket: Duplex,
+  options: PlainHttpOptions,
+  deps: PlainHttpDependencies,
+): void {
+  const { clock, counters } = deps
+  const reader = new HeadReader()
+  let started = false
+  let timer = clock.after(options.headTimeoutMs, () => socket.destroy())
+  const onData = (chunk: Buffer): void => {
+    const first = chunk[0]
+    if (!started && first !== undefined && isTlsToNginx(first)) {
+      socket.off('data', onData)
+      counters.count('plain_http_requests', 'broken_tls')
+      // An old hello that is not whole yet is waited for; anything else ends without a word.
+      if (isOldHello(chunk)) refuseOldHello(socket, chunk)
+      else socket.destroy()
+      return
+    }
+    started = true
+    const verdict = reader.push(chunk)
+    if (verdict === undefined) return
+    socket.off('data', onData)
+    timer.cancel()
+    counters.count('plain_http_requests', verdict.kind)
+    timer = clock.after(LINGER_MS, () => socket.destroy())
+    finish(socket, encodeAnswer(verdict, clock.wall()), unreadContent(verdict))
+  }
+  socket.on('data', onData)
+  socket.on('error', ignoreError)
+  socket.once('end', () => socket.end())
+  socket.once('close', () => timer.cancel())
+}
+
+/** nginx hands a connection to OpenSSL when its first byte begins a TLS record or an SSLv2 hello. */
+function isTlsToNginx(first: number): boolean {
+  return first === 0x16 || first >= 0x80
+}
+
+/** SSLv2 hello: two bytes of length, then 1. */
+function isOldHello(chunk: Buffer): boolean {
+  return chunk.length < 3 || (chunk.readUInt8(0) >= 0x80 && chunk[2] === 1)
+}
+
+/** What OpenSSL answers to the version inside an SSLv2 hello: the fatal alert protocol_version (70). */
+function oldHelloAlert(major: number, minor: number): Buffer {
+  return Buffer.from([0x15, 3, major === 3 ? minor : 3, 0, 2, 2, 70])
+}
+
+/** Waits for the rest of an SSLv2 hello before it is refused. */
+function refuseOldHello(socket: Duplex, first: Buffer): void {
+  const lengthBytes = first.length < 2 ? MAX_OLD_HELLO_BYTES : 2 + (first.readUInt16BE(0) & 0x7fff)
+  let received = 0
+  const onData = (more: Buffer): void => {
+    received += more.length
+    if (received < lengthBytes) return
+    socket.off('data', onData)
+    socket.end(oldHelloAlert(first[3] ?? 0, first[4] ?? 0))
+    socket.resume()
+  }
+  socket.on('data', onData)
+  onData(first)
+}
+
+/** A whole HTTP/1.1 answer with an error page, which announces the end of the connection. */
+export function encodeAnswer(verdict: HeadVerdict, wallMs: number): Buffer {
+  const sound = verdict.kind === 'sound'
+  const status = sound ? 400 : verdict.status
+  const special = sound ? 'plain_http' : verdict.special
+  const page = errorPage(status, sound ? verdict.userAgent : '', special) ?? Buffer.alloc(0)
+  if (sound && verdict.bare) return page
+  const head =
+    `HTTP/1.1 ${status} ${reasonPhrase(status)}\r\nServer: ${SERVER_NAME}\r\n` +
+    `Date: ${new Date(wallMs).toUTCString()}\r\nContent-Type: text/html\r\n` +
+    `Content-Length: ${page.length}\r\nConnection: close\r\n\r\n`
+  const withoutPage = sound && verdict.method === 'HEAD'
+  return Buffer.concat([Buffer.from(head, 'latin1'), withoutPage ? Buffer.alloc(0) : page])
+}
+
+/** Bytes of content that the client said it will send and has not. */
+function unreadContent(verdict: HeadVerdict): number {
+  return verdict.kind === 'sound' ? Math.max(0, verdict.contentBytes - verdict.restBytes) : 0
+}
+
+/** Closes at once, or after the content that is still to come. */
+function finish(socket: Duplex, answer: Buffer, unreadBytes: number): void {
+  let left = unreadBytes
+  if (left === 0) {
+    socket.end(answer)
+    socket.resume()
+    return
+  }
+  socket.write(answer)
+  socket.on('data', (chunk: Buffer) => {
+    left -= chunk.length
+    if (left <= 0 && !socket.writableEnded) socket.end()
+  })
+}
+
+function ignoreError(): void {}

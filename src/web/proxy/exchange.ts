@@ -1,0 +1,329 @@
+/**
+ * One request forwarded to an origin. Both directions run at once and neither waits for the other (failure F19);
+ * each stops reading when the other side does not take more. Every way out leads through `#finish`.
+ */
+import type { ClientRequest, IncomingMessage } from 'node:http'
+import type { Socket } from 'node:net'
+import type { Duplex } from 'node:stream'
+import type { Clock } from '../../clock.ts'
+import type { ResponseHeaders, TunnelRequest } from '../../contract/session.ts'
+import { discardContent } from '../discard.ts'
+import type { OutgoingHead } from './origin-pool.ts'
+import { forwardedRequestHeaders } from './headers.ts'
+import { Pump } from './pump.ts'
+import type { PumpOutcome } from './pump.ts'
+import { requestContent } from './request-content.ts'
+import type { RequestContent } from './request-content.ts'
+import type { StallWatch, Watched } from '../stall-watch.ts'
+import { isUpgradable } from './upgradable-request.ts'
+import { UpgradedConnection } from './upgraded-connection.ts'
+
+/** Where requests go: `OriginPool`, or a connection that stands already. */
+export interface OriginSource {
+  /** For `Host` when the client named none. */
+  readonly authority: string
+  /**
+   * Begins a request. With `reuse` it may go over a kept connection, which the origin may close at the same
+   * moment; so only for what can be sent again. Throws when the head cannot be sent as HTTP.
+   */
+  open(head: OutgoingHead, options: { reuse: boolean }): ClientRequest
+}
+
+export interface ExchangeLimits {
+  connectTimeoutMs: number
+  /** To the response's head, while nothing moves in either direction. */
+  responseTimeoutMs: number
+  /** Once the response has begun, also for an upgraded connection. */
+  idleTimeoutMs: number
+}
+
+/** What differs from the request as it came. */
+export interface ForwardOptions {
+  /** Fields that the origin gets besides the client's. */
+  headers?: Readonly<Record<string, string>>
+  method?: string
+}
+
+/** Why the client was not served; a counter's label. */
+export type ExchangeFailure = 'bad_request' | 'connect' | 'timeout' | 'origin' | 'response_cut' | 'upgrade'
+
+/** Whoever an exchange works for: `OriginProxy`, `ForwardProxy`. */
+export interface ExchangeOwner {
+  readonly source: OriginSource
+  readonly limits: ExchangeLimits
+  readonly clock: Clock
+  readonly watch: StallWatch
+  /** The fields that the client gets; undefined when it must not get this response. */
+  responseHeaders(response: IncomingMessage, request: TunnelRequest): ResponseHeaders | undefined
+  /** With `status` the request waits for the owner's answer; without, it has an answer and was reset. */
+  onFailure(
+    request: TunnelRequest,
+    reason: ExchangeFailure,
+    status: number | undefined,
+    error: Error | undefined,
+  ): void
+}
+
+export class ProxyExchange implements Watched {
+  readonly #request: TunnelRequest
+  readonly #owner: ExchangeOwner
+  readonly #options: ForwardOptions
+  readonly #onFinish: (complete: boolean) => void
+  #content: RequestContent = { kind: 'none' }
+  #outgoing: ClientRequest | undefined
+  #socket: Socket | undefined
+  #uplink: Pump | undefined
+  #downlink: Pump | undefined
+  #upgraded: UpgradedConnection | undefined
+  #answered = false
+  #uplinkDone = false
+  #downlinkDone = false
+  #finished = false
+
+  /** `onFinish` is called once. An exchange that is not complete has destroyed its connection. */
+  constructor(
+    request: TunnelRequest,
+    owner: ExchangeOwner,
+    options: ForwardOptions,
+    onFinish: (complete: boolean) => void,
+  ) {
+    this.#request = request
+    this.#owner = owner
+    this.#options = options
+    this.#onFinish = onFinish
+  }
+
+  /** Content to the origin so far. */
+  get uplinkBytes(): number {
+    return this.#uplink?.bytes ?? 0
+  }
+
+  /** Content to the client so far. */
+  get downlinkBytes(): number {
+    return this.#downlink?.bytes ?? 0
+  }
+
+  start(): void {
+    this.#request.signal.addEventListener('abort', this.#onAbort)
+    if (this.#request.signal.aborted) return this.#finish()
+    this.#owner.watch.add(this)
+    this.#begin().catch(() => this.#fail('bad_request', 400))
+  }
+
+  destroy(): void {
+    if (this.#finished) return
+    this.#request.reset('cancel')
+    this.#finish()
+  }
+
+  progress(): number {
+    const socket = this.#socket
+    return socket ? socket.bytesRead + socket.bytesWritten : 0
+  }
+
+  limitMs(): number {
+    const { responseTimeoutMs, idleTimeoutMs } = this.#owner.limits
+    return this.#answered ? idleTimeoutMs : responseTimeoutMs
+  }
+
+  onStall(): void {
+    this.#fail('timeout', 504)
+  }
+
+  async #begin(): Promise<void> {
+    const asTunnel = this.#options.method === 'CONNECT'
+    const content: RequestContent | undefined = asTunnel
+      ? { kind: 'none' }
+      : await requestContent(this.#request, this.#owner.clock)
+    if (this.#finished) return
+    if (content === undefined) return this.#fail('bad_request', 400)
+    this.#content = content
+    this.#send(true)
+  }
+
+  #send(mayReuse: boolean): void {
+    const request = this.#request
+    const upgrade = this.#upgradeOffer()
+    // Only what has no content can be sent again when a kept connection turns out to be closed.
+    const reuse = mayReuse && this.#content.kind === 'none' && upgrade === undefined
+    const outgoing = this.#owner.source.open(
+      {
+        method: this.#options.method ?? request.method,
+        path: request.path ?? '/',
+        headers: {
+          host: request.authority || this.#owner.source.authority,
+          ...forwardedRequestHeaders(request.headers),
+          ...this.#framing(),
+          ...(upgrade === undefined ? {} : { connection: 'upgrade', upgrade }),
+          ...this.#options.headers,
+        },
+      },
+      { reuse },
+    )
+    this.#outgoing = outgoing
+    outgoing.on('socket', (socket) => this.#onSocket(outgoing, socket))
+    outgoing.on('response', (response) => this.#onResponse(response))
+    outgoing.on('upgrade', (response, socket, head) => this.#onUpgrade(response, socket, head))
+    outgoing.on('connect', (response, socket, head) => this.#onConnect(response, socket, head))
+    outgoing.on('error', (error) => this.#onOriginError(outgoing, error))
+    if (this.#content.kind !== 'none') return this.#startUplink(outgoing)
+    this.#uplinkDone = true
+    outgoing.end()
+    // What becomes a tunnel is read later.
+    if (upgrade === undefined && this.#options.method !== 'CONNECT') request.body.resume()
+  }
+
+  /** The protocol to switch to, when both the client and its transport can. */
+  #upgradeOffer(): string | undefined {
+    return isUpgradable(this.#request) ? this.#request.headers.upgrade : undefined
+  }
+
+  #framing(): Record<string, string> {
+    switch (this.#content.kind) {
+      case 'sized':
+        return { 'content-length': String(this.#content.bytes) }
+      case 'chunked':
+        return { 'transfer-encoding': 'chunked' }
+      case 'none':
+        return /^(?:POST|PUT|PATCH)$/.test(this.#request.method) ? { 'content-length': '0' } : {}
+    }
+  }
+
+  #startUplink(outgoing: ClientRequest): void {
+    const limitBytes = this.#content.kind === 'sized' ? this.#content.bytes : undefined
+    // Not with the first content: the origin may answer on the head alone.
+    outgoing.flushHeaders()
+    this.#uplink = new Pump(this.#request.body, outgoing, {
+      limitBytes,
+      onDone: (outcome) => this.#onUplinkDone(outcome),
+    })
+  }
+
+  #onUplinkDone(outcome: PumpOutcome): void {
+    this.#uplinkDone = true
+    if (outcome === 'ended') return this.#finishWhenDone()
+    if (outcome === 'sink_lost') {
+      // The origin reads no more; what it answered still goes to the client, and errors are told elsewhere.
+      discardContent(this.#request, this.#owner.clock)
+      return this.#finishWhenDone()
+    }
+    // The client broke off: what the origin has is not a request.
+    if (!this.#answered) return this.#fail('bad_request', 400)
+    this.#request.reset('cancel')
+    this.#finish()
+  }
+
+  #onSocket(outgoing: ClientRequest, socket: Socket): void {
+    this.#socket = socket
+    if (!socket.connecting) return
+    const { clock, limits } = this.#owner
+    const timer = clock.after(limits.connectTimeoutMs, () => this.#fail('timeout', 504))
+    socket.once('connect', () => timer.cancel())
+    outgoing.once('close', () => timer.cancel())
+  }
+
+  #onResponse(response: IncomingMessage): void {
+    if (this.#finished) return void response.destroy()
+    const headers = this.#owner.responseHeaders(response, this.#request)
+    if (headers === undefined) return this.#fail('origin', 502)
+    this.#answered = true
+    const status = response.statusCode ?? 502
+    const bodyless = this.#request.method === 'HEAD' || status === 204 || status === 304
+    try {
+      const sink = this.#request.respond(status, headers, { endStream: bodyless })
+      if (bodyless) {
+        response.resume()
+        this.#downlinkDone = true
+        return this.#finishWhenDone()
+      }
+      this.#downlink = new Pump(response, sink, { onDone: (outcome) => this.#onDownlinkDone(outcome) })
+    } catch {
+      // A status or field that the client's HTTP version cannot carry.
+      this.#answered = false
+      this.#fail('origin', 502)
+    }
+  }
+
+  #onDownlinkDone(outcome: PumpOutcome): void {
+    this.#downlinkDone = true
+    if (outcome === 'ended') return this.#finishWhenDone()
+    if (outcome === 'source_lost') return this.#fail('response_cut', 502)
+    this.#finish()
+  }
+
+  #onUpgrade(response: IncomingMessage, socket: Duplex, head: Buffer): void {
+    const request = this.#request
+    socket.on('error', ignoreError)
+    const headers = this.#owner.responseHeaders(response, this.#request)
+    const expected = isUpgradable(request) && this.#upgradeOffer() !== undefined
+    if (this.#finished || !expected || headers === undefined) {
+      socket.destroy()
+      return this.#fail('upgrade', 502)
+    }
+    this.#answered = true
+    const { upgrade } = response.headers
+    const client = request.upgrade(upgrade === undefined ? headers : { ...headers, upgrade })
+    if (head.length > 0) socket.unshift(head)
+    this.#upgraded = new UpgradedConnection(client, socket, this.#owner.clock, () => {
+      this.#uplinkDone = this.#downlinkDone = true
+      this.#finish()
+    })
+  }
+
+  /** The origin took the request for a CONNECT (reference 7): everything after the head is the response's content. */
+  #onConnect(response: IncomingMessage, socket: Duplex, head: Buffer): void {
+    socket.on('error', ignoreError)
+    if (this.#finished) return void socket.destroy()
+    const headers = this.#owner.responseHeaders(response, this.#request)
+    if (headers === undefined) return this.#fail('origin', 502)
+    this.#answered = true
+    if (head.length > 0) socket.unshift(head)
+    const sink = this.#request.respond(response.statusCode ?? 502, headers)
+    this.#uplinkDone = false
+    this.#uplink = new Pump(this.#request.body, socket, { onDone: (outcome) => this.#onUplinkDone(outcome) })
+    this.#downlink = new Pump(socket, sink, { onDone: (outcome) => this.#onDownlinkDone(outcome) })
+  }
+
+  #onOriginError(outgoing: ClientRequest, error: Error): void {
+    if (this.#finished || outgoing !== this.#outgoing) return
+    // After the answer has begun, the response itself reports how it ended.
+    if (this.#answered) return
+    if (outgoing.reusedSocket && this.#content.kind === 'none') return this.#send(false)
+    const refused = 'syscall' in error && error.syscall === 'connect'
+    this.#fail(refused ? 'connect' : 'origin', 502, error)
+  }
+
+  readonly #onAbort = (): void => {
+    this.#finish()
+  }
+
+  #fail(reason: ExchangeFailure, status: number, error?: Error): void {
+    if (this.#finished) return
+    if (this.#answered) this.#request.reset('internal_error')
+    this.#owner.onFailure(this.#request, reason, this.#answered ? undefined : status, error)
+    this.#finish()
+  }
+
+  #finishWhenDone(): void {
+    if (this.#uplinkDone && this.#downlinkDone) this.#finish()
+  }
+
+  #finish(): void {
+    if (this.#finished) return
+    this.#finished = true
+    this.#request.signal.removeEventListener('abort', this.#onAbort)
+    this.#owner.watch.remove(this)
+    this.#uplink?.stop()
+    this.#downlink?.stop()
+    const complete = this.#uplinkDone && this.#downlinkDone
+    // A complete exchange leaves its connection to the pool; everything else must not be used again.
+    if (!complete) {
+      this.#upgraded?.destroy()
+      this.#outgoing?.destroy()
+      this.#socket?.destroy()
+    }
+    this.#onFinish(complete)
+  }
+}
+
+function ignoreError(): void {}

@@ -1,0 +1,151 @@
+/**
+ * Plain requests for `http:` addresses elsewhere (reference 3.5): a connection to the server that the client names,
+ * the request over it as HTTP/1.1, the response back as it is. The caller has authenticated the client.
+ */
+import http from 'node:http'
+import type { ClientRequest, IncomingMessage } from 'node:http'
+import type { Socket } from 'node:net'
+import type { Clock } from '../../clock.ts'
+import { EndpointError } from '../../errors.ts'
+import type { ForwardEnd, TunnelEndReason } from '../../contract/forwarder.ts'
+import type { ResponseHeaders, TunnelRequest } from '../../contract/session.ts'
+import type { Target } from '../../wire/target.ts'
+import type { OutgoingHead } from './origin-pool.ts'
+import { ProxyExchange } from './exchange.ts'
+import type { ExchangeFailure, ExchangeLimits, ExchangeOwner, OriginSource } from './exchange.ts'
+import { forwardedResponseHeaders } from './headers.ts'
+import { StallWatch } from '../stall-watch.ts'
+
+/** What connects to targets: address policy, outbound rules, time limit and error codes are those of tunnels. */
+export interface ForwardDialer {
+  /** Rejects with an `EndpointError` whose code is a `RefusalCode`. The socket has an error listener. */
+  dial(target: Target, options: { signal: AbortSignal }): Promise<Socket>
+}
+
+export interface ForwardProxyOptions {
+  /** While nothing moves in either direction, before the response and in it. */
+  idleTimeoutMs: number
+}
+
+export interface ForwardProxyDependencies {
+  clock: Clock
+  dialer: ForwardDialer
+}
+
+/** Origins send more than Node's 16 KiB, cookies and policies mostly; browsers take 256 KiB. */
+const MAX_RESPONSE_HEAD_BYTES = 65_536
+/** What an origin may take to read the rest of a request that it has answered. */
+const LINGER_MS = 30_000
+
+export class ForwardProxy {
+  readonly #deps: ForwardProxyDependencies
+  readonly #limits: ExchangeLimits
+  readonly #watch: StallWatch
+
+  constructor({ idleTimeoutMs }: ForwardProxyOptions, deps: ForwardProxyDependencies) {
+    this.#deps = deps
+    // What the dialer gives is connected.
+    this.#limits = { connectTimeoutMs: idleTimeoutMs, responseTimeoutMs: idleTimeoutMs, idleTimeoutMs }
+    this.#watch = new StallWatch(deps.clock)
+  }
+
+  /** Resolves when the exchange is over. Never rejects: with `failure` the request still waits for an answer. */
+  async forward(request: TunnelRequest, target: Target): Promise<ForwardEnd> {
+    try {
+      if (!isForwardablePath(request)) throw new EndpointError('target_refused', 'bad path')
+      const socket = await this.#deps.dialer.dial(target, { signal: request.signal })
+      const { clock } = this.#deps
+      return await new ForwardExchange(request, socket, this.#limits, clock, this.#watch).run()
+    } catch (failure) {
+      return { reason: 'aborted', uplinkBytes: 0, downlinkBytes: 0, failure }
+    }
+  }
+}
+
+/** Anything else would be a request line that means something else to the next server. */
+function isForwardablePath({ method, path = '' }: TunnelRequest): boolean {
+  return path.startsWith('/') || (path === '*' && method === 'OPTIONS')
+}
+
+class ForwardExchange implements ExchangeOwner, OriginSource {
+  readonly source = this
+  readonly limits: ExchangeLimits
+  readonly clock: Clock
+  readonly watch: StallWatch
+  readonly authority: string
+  readonly #request: TunnelRequest
+  readonly #socket: Socket
+  #failure: EndpointError | undefined
+  #reason: TunnelEndReason = 'ended'
+
+  constructor(
+    request: TunnelRequest,
+    socket: Socket,
+    limits: ExchangeLimits,
+    clock: Clock,
+    watch: StallWatch,
+  ) {
+    this.#request = request
+    this.#socket = socket
+    this.limits = limits
+    this.clock = clock
+    this.watch = watch
+    this.authority = request.authority
+  }
+
+  run(): Promise<ForwardEnd> {
+    return new Promise((resolve) => {
+      const exchange = new ProxyExchange(this.#request, this, {}, (complete) => {
+        this.#letGo(complete)
+        const { uplinkBytes, downlinkBytes } = exchange
+        resolve({ reason: this.#endReason(complete), uplinkBytes, downlinkBytes, failure: this.#failure })
+      })
+      exchange.start()
+      const { leaving } = this.#request
+      if (leaving?.aborted) exchange.destroy()
+      leaving?.addEventListener('abort', () => exchange.destroy())
+    })
+  }
+
+  /** {@link OriginSource} */
+  open(head: OutgoingHead): ClientRequest {
+    const socket = this.#socket
+    if (socket.destroyed) throw new EndpointError('target_refused', 'the target has closed')
+    return http.request({
+      ...head,
+      createConnection: () => socket,
+      setHost: false,
+      maxHeaderSize: MAX_RESPONSE_HEAD_BYTES,
+    })
+  }
+
+  /** {@link ExchangeOwner}: the origin's own, its `server` and `date` among them. */
+  responseHeaders(response: IncomingMessage): ResponseHeaders | undefined {
+    // A client takes it for ours, and gives up or asks its user for a password.
+    if (response.statusCode === 407) return undefined
+    const headers = forwardedResponseHeaders(response.headers, {})
+    return Object.fromEntries(Object.entries(headers).filter(([name]) => !name.startsWith('proxy-')))
+  }
+
+  /** {@link ExchangeOwner}: the answer is the tunnel's, from the error table. */
+  onFailure(_request: TunnelRequest, reason: ExchangeFailure, status: number | undefined): void {
+    this.#reason = reason === 'timeout' ? 'idle' : 'target_reset'
+    if (status === undefined) return
+    const code = reason === 'timeout' ? 'target_timeout' : 'target_refused'
+    this.#failure = new EndpointError(code, `the request was not answered: ${reason}`)
+  }
+
+  #endReason(complete: boolean): TunnelEndReason {
+    if (complete || this.#reason !== 'ended') return this.#reason
+    return 'client_reset'
+  }
+
+  /** Node ends the connection after a whole exchange; an origin that reads no more would keep it. */
+  #letGo(complete: boolean): void {
+    const socket = this.#socket
+    if (!complete) socket.destroy()
+    if (socket.closed) return
+    const timer = this.clock.after(LINGER_MS, () => socket.destroy())
+    socket.once('close', () => timer.cancel())
+  }
+}

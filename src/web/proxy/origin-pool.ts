@@ -1,0 +1,68 @@
+/**
+ * Connections to one web server of the operator's. They do not pass the address policy: what clients may reach
+ * through a tunnel says nothing about where the operator keeps a site (failure F12).
+ */
+import http from 'node:http'
+import type { Agent, ClientRequest, OutgoingHttpHeaders } from 'node:http'
+import https from 'node:https'
+import type { OriginSource } from './exchange.ts'
+
+export interface OriginAddress {
+  /** `https:` verifies the certificate against the system's roots. */
+  readonly protocol: 'http:' | 'https:'
+  /** A name or an address without brackets. */
+  readonly host: string
+  readonly port: number
+}
+
+export interface OutgoingHead {
+  readonly method: string
+  readonly path: string
+  readonly headers: OutgoingHttpHeaders
+}
+
+/** Idle connections are given up before common servers do so, most of which wait 5 s or longer. */
+const IDLE_MS = 4000
+const MAX_IDLE = 32
+
+export class OriginPool implements OriginSource {
+  readonly address: OriginAddress
+  readonly #reused: Agent
+  readonly #single: Agent
+
+  /** Requests beyond `maxConnections` wait for a connection. */
+  constructor(address: OriginAddress, maxConnections: number) {
+    this.address = address
+    const AgentClass = address.protocol === 'https:' ? https.Agent : http.Agent
+    this.#reused = new AgentClass({
+      keepAlive: true,
+      timeout: IDLE_MS,
+      maxFreeSockets: MAX_IDLE,
+      maxSockets: maxConnections,
+      scheduling: 'lifo',
+    })
+    this.#single = new AgentClass({ keepAlive: false, maxSockets: maxConnections })
+  }
+
+  get authority(): string {
+    const { host, port } = this.address
+    return `${host.includes(':') ? `[${host}]` : host}:${port}`
+  }
+
+  /** {@link OriginSource} */
+  open(head: OutgoingHead, { reuse }: { reuse: boolean }): ClientRequest {
+    const module = this.address.protocol === 'https:' ? https : http
+    return module.request({
+      ...head,
+      host: this.address.host,
+      port: this.address.port,
+      agent: reuse ? this.#reused : this.#single,
+      setHost: false,
+    })
+  }
+
+  destroy(): void {
+    this.#reused.destroy()
+    this.#single.destroy()
+  }
+}

@@ -1,0 +1,101 @@
+/** Forwards requests to an origin server and answers with what it says; the core of reverse proxy and decoy. */
+import type { IncomingMessage } from 'node:http'
+import type { Clock } from '../../clock.ts'
+import type { Counters } from '../../counters.ts'
+import type { Log } from '../../log.ts'
+import type { ResponseHeaders, TunnelRequest } from '../../contract/session.ts'
+import { OriginPool } from './origin-pool.ts'
+import type { OriginAddress } from './origin-pool.ts'
+import { ProxyExchange } from './exchange.ts'
+import type { ExchangeFailure, ExchangeLimits, ExchangeOwner, ForwardOptions } from './exchange.ts'
+import { forwardedResponseHeaders, publicLocation } from './headers.ts'
+import { StallWatch } from '../stall-watch.ts'
+import type { WebPages } from '../nginx/web-pages.ts'
+
+export interface OriginProxyOptions extends ExchangeLimits {
+  origin: OriginAddress
+  /** Exchanges under way; one more is answered 503. */
+  maxExchanges: number
+}
+
+export interface OriginProxyDependencies {
+  clock: Clock
+  counters: Counters
+  log: Log
+  pages: WebPages
+}
+
+/** Strangers choose how often an origin is asked. */
+const WARNING_PERIOD_MS = 60_000
+
+export class OriginProxy implements ExchangeOwner {
+  readonly limits: OriginProxyOptions
+  readonly clock: Clock
+  readonly source: OriginPool
+  readonly watch: StallWatch
+  readonly #deps: OriginProxyDependencies
+  readonly #exchanges = new Set<ProxyExchange>()
+  #nextWarningMs = -Infinity
+
+  constructor(options: OriginProxyOptions, deps: OriginProxyDependencies) {
+    this.limits = options
+    this.clock = deps.clock
+    this.source = new OriginPool(options.origin, options.maxExchanges)
+    this.watch = new StallWatch(deps.clock)
+    this.#deps = deps
+  }
+
+  get exchanges(): number {
+    return this.#exchanges.size
+  }
+
+  forward(request: TunnelRequest, options: ForwardOptions = {}): void {
+    if (this.#exchanges.size >= this.limits.maxExchanges) {
+      this.#deps.counters.count('proxy_failures', 'too_many')
+      this.#deps.pages.send(request, 503)
+      return
+    }
+    const exchange = new ProxyExchange(request, this, options, () => this.#exchanges.delete(exchange))
+    this.#exchanges.add(exchange)
+    exchange.start()
+  }
+
+  /** {@link ExchangeOwner} */
+  responseHeaders(response: IncomingMessage, request: TunnelRequest): ResponseHeaders {
+    const headers = forwardedResponseHeaders(response.headers, this.#deps.pages.opening())
+    const { location } = response.headers
+    if (location === undefined) return headers
+    const { address, authority } = this.source
+    const origin = { protocol: address.protocol, authority, port: address.port }
+    return { ...headers, location: publicLocation(location, request.authority, origin) }
+  }
+
+  /** {@link ExchangeOwner} */
+  onFailure(
+    request: TunnelRequest,
+    reason: ExchangeFailure,
+    status: number | undefined,
+    error: NodeJS.ErrnoException | undefined,
+  ): void {
+    this.#deps.counters.count('proxy_failures', reason)
+    if (error !== undefined) this.#warn(error)
+    if (status !== undefined) this.#deps.pages.send(request, status)
+  }
+
+  #warn({ code, message }: NodeJS.ErrnoException): void {
+    const now = this.clock.now()
+    if (now < this.#nextWarningMs) return
+    this.#nextWarningMs = now + WARNING_PERIOD_MS
+    const { authority } = this.source
+    this.#deps.log.warn(
+      { code, reason: message, origin: authority },
+      'a web server behind the endpoint fails',
+    )
+  }
+
+  /** Ends everything under way. */
+  destroy(): void {
+    for (const exchange of this.#exchanges) exchange.destroy()
+    this.source.destroy()
+  }
+}

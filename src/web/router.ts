@@ -1,0 +1,137 @@
+/** Who answers a request that is not a tunnel: ping, speed test, reverse proxy or the decoy (reference 1.11). */
+import type { Counters } from '../counters.ts'
+import type { ForwardEnd } from '../contract/forwarder.ts'
+import type { Channel, TunnelRequest } from '../contract/session.ts'
+import type { Target } from '../wire/target.ts'
+import type { Decoy } from './nginx/decoy-site.ts'
+import type { ForwardProxy } from './proxy/forward.ts'
+import { answerPing } from './ping.ts'
+import type { ReverseProxy } from './proxy/reverse.ts'
+import type { Speedtest } from './speedtest.ts'
+import type { WebPages } from './nginx/web-pages.ts'
+
+export interface WebServiceOptions {
+  /** Prefix on main hosts; absent when `ping_enable` is false. Hosts of their own work in any case. */
+  pingPath?: string
+  speedtestPath?: string
+  /** `path_mask`. */
+  reverseProxyPath?: string
+  /** `non_connect_auth_failure_status_code`: the answer on main hosts in place of the decoy's, when the file sets it. */
+  strangerStatus?: number
+}
+
+export interface WebServiceDependencies {
+  counters: Counters
+  pages: WebPages
+  decoy: Decoy
+  speedtest: Speedtest
+  /** Absent without `[reverse_proxy]`. */
+  reverseProxy?: ReverseProxy
+  forwardProxy: ForwardProxy
+}
+
+/** What a path of ours stands for. */
+type OwnPage = 'ping' | 'speedtest' | 'reverse_proxy'
+
+export class WebService {
+  readonly #options: WebServiceOptions
+  readonly #deps: WebServiceDependencies
+
+  constructor(options: WebServiceOptions, deps: WebServiceDependencies) {
+    this.#options = options
+    this.#deps = deps
+  }
+
+  /** Answers any request but an authenticated CONNECT. Never throws. */
+  handle(request: TunnelRequest): void {
+    switch (request.session.channel) {
+      case 'ping':
+        return this.#ping(request)
+      case 'speedtest':
+        return this.#speedtest(request, request.path ?? '')
+      case 'reverse_proxy':
+        return this.#reverseProxy(request)
+      case 'decoy':
+        return this.#decoy(request)
+      case 'main':
+        return this.#onMainHost(request)
+    }
+  }
+
+  /** Whether a request for `path` on `channel` may leave HTTP: only the reverse proxy knows what to do with it. */
+  mayUpgrade(channel: Channel, path: string): boolean {
+    if (this.#deps.reverseProxy === undefined) return false
+    const { reverseProxyPath } = this.#options
+    if (channel === 'main') return reverseProxyPath !== undefined && path.startsWith(reverseProxyPath)
+    return channel === 'reverse_proxy'
+  }
+
+  /**
+   * A CONNECT or another request that must look refused with `status` (401 to 405): the page that a web server has
+   * for it. Not for 407, whose answer is the tunnel's.
+   */
+  handleDecoyStatus(request: TunnelRequest, status: number): void {
+    this.#deps.counters.count('web_requests', 'refused')
+    this.#deps.pages.send(request, status)
+  }
+
+  /** Whether a client's plain request for an `http:` address is for another server, not for a page of ours. */
+  mayForward(request: TunnelRequest): boolean {
+    // As on every site of ours.
+    if (request.method === 'TRACE') return false
+    const ownName = request.authority.split(':', 1)[0]?.toLowerCase() === request.session.serverName
+    return !ownName || this.#pageOf(request.path) === undefined
+  }
+
+  /** Forwards it. Never rejects: with `failure` the request still waits for an answer. */
+  forward(request: TunnelRequest, target: Target): Promise<ForwardEnd> {
+    return this.#deps.forwardProxy.forward(request, target)
+  }
+
+  /** Prefixes of plain text, in the reference's order: `/pingfoo` is a ping. */
+  #pageOf(path: string | undefined): OwnPage | undefined {
+    const { pingPath, speedtestPath, reverseProxyPath } = this.#options
+    if (path === undefined) return undefined
+    if (pingPath !== undefined && path.startsWith(pingPath)) return 'ping'
+    if (speedtestPath !== undefined && path.startsWith(speedtestPath)) return 'speedtest'
+    const proxied = this.#deps.reverseProxy && reverseProxyPath !== undefined
+    return proxied && path.startsWith(reverseProxyPath) ? 'reverse_proxy' : undefined
+  }
+
+  #onMainHost(request: TunnelRequest): void {
+    const { speedtestPath = '', strangerStatus } = this.#options
+    const { path } = request
+    switch (this.#pageOf(path)) {
+      case 'ping':
+        return this.#ping(request)
+      case 'speedtest':
+        return this.#speedtest(request, path?.slice(speedtestPath.length) ?? '')
+      case 'reverse_proxy':
+        return this.#reverseProxy(request)
+    }
+    if (strangerStatus === undefined || request.method === 'CONNECT') return this.#decoy(request)
+    this.handleDecoyStatus(request, strangerStatus)
+  }
+
+  #ping(request: TunnelRequest): void {
+    this.#deps.counters.count('web_requests', 'ping')
+    answerPing(request, this.#deps.pages)
+  }
+
+  #speedtest(request: TunnelRequest, path: string): void {
+    this.#deps.counters.count('web_requests', 'speedtest')
+    this.#deps.speedtest.handle(request, path)
+  }
+
+  #reverseProxy(request: TunnelRequest): void {
+    const { reverseProxy } = this.#deps
+    if (reverseProxy === undefined || request.method === 'CONNECT') return this.#decoy(request)
+    this.#deps.counters.count('web_requests', 'reverse_proxy')
+    reverseProxy.handle(request)
+  }
+
+  #decoy(request: TunnelRequest): void {
+    this.#deps.counters.count('web_requests', 'decoy')
+    this.#deps.decoy.handle(request)
+  }
+}

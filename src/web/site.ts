@@ -1,0 +1,106 @@
+/** Puts the rooms' pieces of the web site together: pages, decoy, speed test, reverse proxy. */
+import type { Clock } from '../clock.ts'
+import type { Counters } from '../counters.ts'
+import type { Log } from '../log.ts'
+import { DecoyOrigin } from './proxy/decoy-origin.ts'
+import { DecoySite } from './nginx/decoy-site.ts'
+import type { Decoy } from './nginx/decoy-site.ts'
+import { DefaultSite } from './nginx/default-site.ts'
+import { ForwardProxy } from './proxy/forward.ts'
+import type { ForwardDialer } from './proxy/forward.ts'
+import type { OriginAddress } from './proxy/origin-pool.ts'
+import { OriginProxy } from './proxy/origin.ts'
+import { ReverseProxy } from './proxy/reverse.ts'
+import { WebService } from './router.ts'
+import type { WebServiceOptions } from './router.ts'
+import { SiteDirectory } from './nginx/site-directory.ts'
+import { Speedtest } from './speedtest.ts'
+import { StallWatch } from './stall-watch.ts'
+import { WebPages } from './nginx/web-pages.ts'
+
+export interface WebSiteOptions extends WebServiceOptions {
+  /** What strangers see: a directory, a server, or the default page when both are undefined. */
+  readonly decoyRoot: string | undefined
+  readonly decoyOrigin: OriginAddress | undefined
+  readonly index: string
+  /** Named in redirects unless it is 443. */
+  readonly port: number
+  /** Present with `[reverse_proxy]`. */
+  readonly proxied: { readonly origin: OriginAddress; readonly h3BackwardCompatibility: boolean } | undefined
+  readonly connectTimeoutMs: number
+  readonly speedtestStallMs: number
+  /** Of plain requests that clients send to other servers. */
+  readonly forwardIdleMs: number
+}
+
+export interface WebSiteDependencies {
+  readonly clock: Clock
+  readonly counters: Counters
+  readonly log: Log
+  readonly dialer: ForwardDialer
+}
+
+/** nginx's `send_timeout` and `proxy_read_timeout`. */
+const WEB_TIMEOUT_MS = 60_000
+const PROXY_IDLE_MS = 300_000
+const MAX_EXCHANGES = 1024
+const MAX_OPEN_FILES = 256
+const MAX_SPEEDTESTS = 16
+const HTTPS_PORT = 443
+
+export interface WebSite {
+  readonly service: WebService
+  /** Lets go of connections to origins. */
+  destroy(): void
+}
+
+export function createWebSite(options: WebSiteOptions, deps: WebSiteDependencies): WebSite {
+  const { clock, counters, log, dialer } = deps
+  const pages = new WebPages(clock)
+  const watch = new StallWatch(clock)
+  const proxies: OriginProxy[] = []
+  const openProxy = (origin: OriginAddress): OriginProxy => {
+    const limits = {
+      connectTimeoutMs: options.connectTimeoutMs,
+      responseTimeoutMs: WEB_TIMEOUT_MS,
+      idleTimeoutMs: PROXY_IDLE_MS,
+      maxExchanges: MAX_EXCHANGES,
+    }
+    const proxy = new OriginProxy({ origin, ...limits }, { clock, counters, log, pages })
+    proxies.push(proxy)
+    return proxy
+  }
+  const openDecoy = (): Decoy => {
+    if (options.decoyOrigin) return new DecoyOrigin(openProxy(options.decoyOrigin), pages)
+    const files = options.decoyRoot
+      ? new SiteDirectory({ root: options.decoyRoot, maxOpenFiles: MAX_OPEN_FILES })
+      : new DefaultSite(undefined, options.index)
+    const { index, port } = options
+    const redirect = port === HTTPS_PORT ? {} : { redirectPort: port }
+    return new DecoySite(
+      { index, ...redirect, sendTimeoutMs: WEB_TIMEOUT_MS },
+      { clock, counters, pages, watch, files },
+    )
+  }
+  const stallTimeoutMs = options.speedtestStallMs
+  const speedtest = new Speedtest(
+    { maxConcurrent: MAX_SPEEDTESTS, stallTimeoutMs },
+    { counters, pages, watch },
+  )
+  const { proxied } = options
+  const reverseProxy = proxied && new ReverseProxy(proxied, openProxy(proxied.origin))
+  const service = new WebService(options, {
+    counters,
+    pages,
+    decoy: openDecoy(),
+    speedtest,
+    forwardProxy: new ForwardProxy({ idleTimeoutMs: options.forwardIdleMs }, { clock, dialer }),
+    ...(reverseProxy && { reverseProxy }),
+  })
+  return {
+    service,
+    destroy: () => {
+      for (const proxy of proxies) proxy.destroy()
+    },
+  }
+}

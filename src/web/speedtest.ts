@@ -1,0 +1,126 @@
+/**
+ * The speed test (reference 6): `GET /{N}mb.bin` sends N MiB of zeros, `POST /upload.html` takes up to 120 MiB.
+ * Anything else is 400 without content. A download has no content-length, as clients know it.
+ */
+import type { Counters } from '../counters.ts'
+import type { TunnelRequest } from '../contract/session.ts'
+import { ContentWriter } from './content-writer.ts'
+import type { StallWatch } from './stall-watch.ts'
+import type { WebPages } from './nginx/web-pages.ts'
+
+const MIB = 1_048_576
+const MAX_DOWNLOAD_MIB = 100
+const MAX_UPLOAD_BYTES = 125_829_120
+const CHUNK = Buffer.alloc(65_536)
+
+export interface SpeedtestOptions {
+  /** Tests under way at one time; one more is answered 503. */
+  maxConcurrent: number
+  /** A test that moves nothing for so long is given up. */
+  stallTimeoutMs: number
+}
+
+export interface SpeedtestDependencies {
+  counters: Counters
+  pages: WebPages
+  watch: StallWatch
+}
+
+export class Speedtest {
+  readonly #options: SpeedtestOptions
+  readonly #deps: SpeedtestDependencies
+  #running = 0
+
+  constructor(options: SpeedtestOptions, deps: SpeedtestDependencies) {
+    this.#options = options
+    this.#deps = deps
+  }
+
+  get running(): number {
+    return this.#running
+  }
+
+  /** `path` is what is left behind the base path, with or without a query. */
+  handle(request: TunnelRequest, path: string): void {
+    const run = this.#choose(request, path)
+    if (run === undefined) return this.#refuse(request, 400)
+    if (this.#running >= this.#options.maxConcurrent) {
+      this.#deps.counters.count('speedtest_refusals')
+      return this.#refuse(request, 503)
+    }
+    this.#running++
+    run()
+      .catch(() => request.reset('internal_error'))
+      .finally(() => this.#running--)
+  }
+
+  #choose(request: TunnelRequest, target: string): (() => Promise<void>) | undefined {
+    const path = target.replace(/\?.*$/s, '')
+    if (request.method === 'GET') {
+      const mebibytes = Number(/^\/?0*(\d{1,3})mb\.bin$/.exec(path)?.[1] ?? 0)
+      if (mebibytes >= 1 && mebibytes <= MAX_DOWNLOAD_MIB) return () => this.#download(request, mebibytes)
+    } else if (request.method === 'POST' && /^\/?upload\.html$/.test(path)) {
+      const declared = request.headers['content-length'] ?? ''
+      const length = /^\d{1,9}$/.test(declared) ? Number(declared) : 0
+      if (length >= 1 && length <= MAX_UPLOAD_BYTES) return () => this.#upload(request, length)
+    }
+    return undefined
+  }
+
+  #refuse(request: TunnelRequest, status: number): void {
+    request.refuse(status, this.#deps.pages.opening())
+  }
+
+  async #download(request: TunnelRequest, mebibytes: number): Promise<void> {
+    const sink = request.respond(200, {
+      ...this.#deps.pages.opening(),
+      'content-type': 'application/octet-stream',
+      'access-control-allow-origin': '*',
+    })
+    const writer = new ContentWriter(request, sink, this.#deps.watch, this.#options.stallTimeoutMs)
+    try {
+      for (let left = (mebibytes * MIB) / CHUNK.length; left > 0; left--) {
+        if (!(await writer.write(CHUNK))) return
+      }
+      writer.end()
+    } finally {
+      writer.release()
+    }
+  }
+
+  async #upload(request: TunnelRequest, length: number): Promise<void> {
+    const received = await this.#receive(request, length)
+    if (received === length) {
+      request.refuse(200, this.#deps.pages.opening())
+    } else if (!request.signal.aborted) this.#refuse(request, 400)
+  }
+
+  /** Counts and drops content until there were `length` bytes or there is no more. */
+  #receive(request: TunnelRequest, length: number): Promise<number> {
+    const { body } = request
+    const { watch } = this.#deps
+    return new Promise((resolve) => {
+      let received = 0
+      const watched = {
+        progress: () => received,
+        limitMs: () => this.#options.stallTimeoutMs,
+        onStall: () => request.reset('cancel'),
+      }
+      const onData = (chunk: Buffer): void => {
+        received += chunk.length
+        if (received >= length) finish()
+      }
+      const finish = (): void => {
+        watch.remove(watched)
+        body.off('data', onData)
+        for (const event of ENDS) body.off(event, finish)
+        resolve(Math.min(received, length))
+      }
+      watch.add(watched)
+      for (const event of ENDS) body.on(event, finish)
+      body.on('data', onData)
+    })
+  }
+}
+
+const ENDS = ['end', 'close', 'error'] as const

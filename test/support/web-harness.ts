@@ -1,0 +1,84 @@
+/** The web service behind the real HTTP/1.1 and HTTP/2 transports, without gate and tunnel. */
+import { randomBytes } from 'node:crypto'
+import { once } from 'node:events'
+import { createServer } from 'node:net'
+import type { AddressInfo, Socket } from 'node:net'
+import { systemClock } from '../../src/clock.ts'
+import { Counters } from '../../src/counters.ts'
+import { nginxStyle } from '../../src/web/nginx/answer-head.ts'
+import { Http1Transport } from '../../src/transport/http1/transport.ts'
+import { Http2Transport } from '../../src/transport/http2/transport.ts'
+import { TlsTerminator } from '../../src/transport/tls.ts'
+import type { TcpProtocol } from '../../src/transport/tls.ts'
+import type { Channel, ClientSession, TunnelRequest } from '../../src/contract/session.ts'
+import { testCertificate } from './certificate.ts'
+
+export interface WebHarness extends AsyncDisposable {
+  /** Speaks HTTP/1.1 only. */
+  readonly http1Port: number
+  /** Speaks HTTP/2 only. */
+  readonly http2Port: number
+  readonly counters: Counters
+  readonly sessions: ReadonlySet<ClientSession>
+}
+
+export async function startWebHarness(
+  handle: (request: TunnelRequest) => void,
+  channel: Channel = 'main',
+): Promise<WebHarness> {
+  const clock = systemClock
+  const counters = new Counters()
+  const sessions = new Set<ClientSession>()
+  const acceptSession = (session: ClientSession): { onRequest: typeof handle; onClose(): void } => {
+    sessions.add(session)
+    return { onRequest: handle, onClose: () => void sessions.delete(session) }
+  }
+  const style = { ...nginxStyle, mayUpgrade: () => true }
+  const deps = { clock, counters, acceptSession }
+  const http1 = new Http1Transport({ headTimeoutMs: 60_000, maxHeadBytes: 32_768 }, { ...deps, style })
+  const http2 = new Http2Transport(
+    {
+      streamWindowBytes: 131_072,
+      sessionWindowBytes: 8_388_608,
+      maxConcurrentStreams: 1000,
+      maxFrameBytes: 16_384,
+      maxHeaderListBytes: 65_536,
+    },
+    deps,
+  )
+  const tls = new TlsTerminator(
+    { protocolsOf: () => ['h2', 'http/1.1'], handshakeTimeoutMs: 10_000, ticketKeys: randomBytes(48) },
+    { clock, counters, onHttp1: (connection) => http1.accept(connection), onHttp2: (c) => http2.accept(c) },
+  )
+  tls.replaceCertificates([testCertificate()])
+  const sockets = new Set<Socket>()
+
+  const listen = async (protocol: TcpProtocol): Promise<{ port: number; close(): void }> => {
+    const server = createServer({ allowHalfOpen: true }, (socket) => {
+      sockets.add(socket)
+      socket.on('error', () => {})
+      socket.once('close', () => sockets.delete(socket))
+      const remote = { remoteAddress: socket.remoteAddress ?? '', remotePort: socket.remotePort ?? 0 }
+      const known = { serverName: 'localhost', alpn: [protocol], channel, certificateIndex: 0 }
+      tls.accept({ socket, ...remote, ...known, handshakeDone: () => {} })
+    })
+    server.listen(0, '127.0.0.1')
+    await once(server, 'listening')
+    return { port: (server.address() as AddressInfo).port, close: () => server.close() }
+  }
+  const listeners = [await listen('http/1.1'), await listen('h2')] as const
+  return {
+    http1Port: listeners[0].port,
+    http2Port: listeners[1].port,
+    counters,
+    sessions,
+    [Symbol.asyncDispose]: async () => {
+      for (const listener of listeners) listener.close()
+      for (const socket of sockets) socket.destroy()
+      http1.destroy()
+      http2.destroy()
+      const open = [...sockets].filter((socket) => !socket.closed)
+      await Promise.all(open.map((socket) => once(socket, 'close')))
+    },
+  }
+}

@@ -1,0 +1,48 @@
+import { describe, expect, it } from 'vitest'
+import { AuthThrottle } from '../../../src/dispatch/auth-throttle.ts'
+import { FakeClock } from '../../support/fake-clock.ts'
+
+function failures(throttle: AuthThrottle, address: string, n: number): number[] {
+  return Array.from({ length: n }, () => throttle.onFailure(address))
+}
+
+describe('AuthThrottle', () => {
+  const options = { maxFailures: 3, refillMs: 10_000 }
+
+  it('answers the first failures at once and makes the next ones wait ever longer, up to half a minute', () => {
+    const throttle = new AuthThrottle(options, new FakeClock())
+    expect(failures(throttle, '192.0.2.1', 7)).toEqual([0, 0, 0, 10_000, 20_000, 30_000, 30_000])
+  })
+
+  it('forgives with time', () => {
+    const clock = new FakeClock()
+    const throttle = new AuthThrottle(options, clock)
+    failures(throttle, '192.0.2.1', 3)
+    clock.advance(10_000)
+    expect(failures(throttle, '192.0.2.1', 2)).toEqual([0, 10_000])
+    clock.advance(3_600_000)
+    expect(failures(throttle, '192.0.2.1', 4)).toEqual([0, 0, 0, 10_000])
+  })
+
+  it('judges each IPv4 address alone and an IPv6 /64 as one', () => {
+    const throttle = new AuthThrottle(options, new FakeClock())
+    failures(throttle, '192.0.2.1', 5)
+    expect(throttle.onFailure('192.0.2.2')).toBe(0)
+    failures(throttle, '2001:db8:1:2::1', 3)
+    expect(throttle.onFailure('2001:db8:1:2:ffff::9')).toBe(10_000)
+    expect(throttle.onFailure('2001:db8:1:3::1')).toBe(0)
+  })
+
+  it('leaves loopback alone, and everybody when it is off', () => {
+    expect(failures(new AuthThrottle(options, new FakeClock()), '127.0.0.1', 9)).toEqual(Array(9).fill(0))
+    const off = new AuthThrottle({ maxFailures: 0, refillMs: 1 }, new FakeClock())
+    expect(failures(off, '192.0.2.1', 9)).toEqual(Array(9).fill(0))
+  })
+
+  it('remembers a bounded number of addresses', () => {
+    const throttle = new AuthThrottle(options, new FakeClock())
+    failures(throttle, '192.0.2.1', 5)
+    for (let i = 0; i < 16_384; i++) throttle.onFailure(`10.0.${i >> 8}.${i & 255}`)
+    expect(throttle.onFailure('192.0.2.1')).toBe(0)
+  })
+})

@@ -1,0 +1,209 @@
+/** One slow reader must not take the 4 MiB of unsent bytes that the HTTP/3 library shares between all streams. */
+import { describe, expect, test } from 'vitest'
+import { MAX_PIECE_BYTES, SendWindows } from '../../../../src/transport/http3/send.ts'
+import type { SendOwner, SendPort, SendWindow } from '../../../../src/transport/http3/send.ts'
+import { FakeClock } from '../../../support/fake-clock.ts'
+
+const PIECE = Buffer.alloc(MAX_PIECE_BYTES)
+
+/** The library: counts what it is given, refuses when told to. */
+class Port implements SendPort {
+  admitting = true
+  held = 0
+  readonly marks: number[] = []
+  readonly sent = new Map<number, number>()
+
+  send(_session: number, stream: number, chunk: Buffer): boolean {
+    if (!this.admitting) return false
+    this.sent.set(stream, (this.sent.get(stream) ?? 0) + chunk.length)
+    return true
+  }
+
+  mark(_session: number, stream: number): boolean {
+    if (!this.admitting) return false
+    this.marks.push(stream)
+    return true
+  }
+
+  pendingBytes(): number {
+    return this.held
+  }
+}
+
+/** A stream with endless output. */
+class Source implements SendOwner {
+  readonly window: SendWindow
+  stuck = false
+
+  constructor(windows: SendWindows, session: number, stream: number) {
+    this.window = windows.open(session, stream, this)
+  }
+
+  onSendReady(): void {
+    while (this.window.send(PIECE, false));
+  }
+
+  onSendStuck(): void {
+    this.stuck = true
+    this.window.close()
+  }
+}
+
+function setUp(): { port: Port; clock: FakeClock; windows: SendWindows; source: Source } {
+  const port = new Port()
+  const clock = new FakeClock()
+  const windows = new SendWindows(port, clock)
+  return { port, clock, windows, source: new Source(windows, 1, 0) }
+}
+
+describe('SendWindow', () => {
+  test('sends one window, then waits for marks, and grows with each of them', () => {
+    const { port, source } = setUp()
+    source.onSendReady()
+    const first = port.sent.get(0) ?? 0
+    expect(first).toBeLessThanOrEqual(2 * MAX_PIECE_BYTES)
+    expect(port.marks).toEqual([0])
+    source.window.onMark()
+    expect(port.sent.get(0)).toBeGreaterThan(2 * first)
+    for (let round = 0; round < 20; round++) source.window.onMark()
+    const before = port.sent.get(0) ?? 0
+    source.window.onMark()
+    expect((port.sent.get(0) ?? 0) - before).toBeLessThanOrEqual(16 * MAX_PIECE_BYTES)
+  })
+
+  test('sends nothing while blocked, and a small window once all is written', () => {
+    const { port, source } = setUp()
+    source.onSendReady()
+    for (let round = 0; round < 5; round++) source.window.onMark()
+    source.window.onBlocked()
+    const before = port.sent.get(0) ?? 0
+    source.window.onMark()
+    source.window.onRoom(false)
+    expect(port.sent.get(0)).toBe(before)
+    source.window.onRoom(true)
+    expect((port.sent.get(0) ?? 0) - before).toBe(2 * MAX_PIECE_BYTES)
+  })
+
+  test('is not misled by a mark from before it was blocked', () => {
+    const { port, source } = setUp()
+    source.onSendReady()
+    source.window.onBlocked()
+    source.window.onRoom(true)
+    const before = port.sent.get(0) ?? 0
+    // Late: it confirms nothing of what has been sent since.
+    source.window.onMark()
+    expect(port.sent.get(0)).toBe(before)
+  })
+
+  test('goes on after a silence when the library holds nothing', () => {
+    const { port, clock, source } = setUp()
+    source.onSendReady()
+    source.window.onBlocked()
+    source.window.onRoom(false)
+    const before = port.sent.get(0) ?? 0
+    clock.advance(1000)
+    expect(port.sent.get(0)).toBeGreaterThan(before)
+  })
+
+  test('trickles after a silence while the library holds something, with an end', () => {
+    const { port, clock, source } = setUp()
+    port.held = 1
+    source.onSendReady()
+    source.window.onBlocked()
+    source.window.onRoom(false)
+    const before = port.sent.get(0) ?? 0
+    clock.advance(60_000)
+    const trickled = (port.sent.get(0) ?? 0) - before
+    expect(trickled).toBeGreaterThan(0)
+    expect(trickled).toBeLessThanOrEqual(16 * MAX_PIECE_BYTES)
+  })
+
+  test('never sends to a stuck stream without a sign of room', () => {
+    const { port, clock, source } = setUp()
+    source.onSendReady()
+    source.window.onBlocked()
+    const before = port.sent.get(0) ?? 0
+    clock.advance(600_000)
+    expect(port.sent.get(0)).toBe(before)
+  })
+
+  test('waits when the library refuses, and goes on when it admits', () => {
+    const { port, windows, source } = setUp()
+    port.admitting = false
+    source.onSendReady()
+    expect(port.sent.size).toBe(0)
+    port.admitting = true
+    windows.onAdmission()
+    expect(port.sent.get(0)).toBeGreaterThan(0)
+  })
+
+  test('stops its timer when nothing waits', () => {
+    const { clock, source } = setUp()
+    source.onSendReady()
+    source.window.onBlocked()
+    expect(clock.pending).toBe(1)
+    source.window.onRoom(true)
+    clock.advance(1000)
+    expect(clock.pending).toBe(0)
+  })
+})
+
+test('a library that refuses everybody costs the session that holds most its blocked streams', () => {
+  const { port, clock, windows } = setUp()
+  const hogs = Array.from({ length: 8 }, (_, at) => new Source(windows, 7, at * 4))
+  const modest = new Source(windows, 8, 0)
+  for (const { window } of [...hogs, modest]) {
+    window.send(PIECE, false)
+    window.onBlocked()
+  }
+  port.admitting = false
+  const waiting = new Source(windows, 9, 0)
+  waiting.onSendReady()
+  clock.advance(1000)
+  expect(hogs.some(({ stuck }) => stuck)).toBe(false)
+  clock.advance(2000)
+  expect(hogs.every(({ stuck }) => stuck)).toBe(true)
+  expect(modest.stuck).toBe(false)
+})
+
+describe('shares', () => {
+  test('leave room for others, however many streams a session has', () => {
+    const { port, windows } = setUp()
+    for (let at = 0; at < 300; at++) {
+      const hog = new Source(windows, 7, at * 4)
+      hog.onSendReady()
+      hog.window.onBlocked()
+    }
+    const held = [...port.sent.values()].reduce((sum, bytes) => sum + bytes, 0)
+    expect(held).toBeLessThanOrEqual(2 * 1024 * 1024)
+    const other = new Source(windows, 8, 4000)
+    other.onSendReady()
+    expect(port.sent.get(4000)).toBeGreaterThan(MAX_PIECE_BYTES)
+  })
+
+  test('do not let paused streams starve their neighbours', () => {
+    const { port, windows } = setUp()
+    for (let at = 0; at < 80; at++) {
+      const paused = new Source(windows, 7, at * 4)
+      paused.onSendReady()
+      paused.window.onBlocked()
+    }
+    const active = new Source(windows, 7, 4000)
+    for (let round = 0; round < 10; round++) {
+      active.onSendReady()
+      active.window.onBlocked()
+      active.window.onRoom(true)
+    }
+    expect(port.sent.get(4000)).toBeGreaterThanOrEqual(10 * MAX_PIECE_BYTES)
+  })
+
+  test('go on when streams of the session end', () => {
+    const { port, windows } = setUp()
+    const sources = Array.from({ length: 300 }, (_, at) => new Source(windows, 7, at * 4))
+    for (const source of sources) source.onSendReady()
+    const before = port.sent.size
+    expect(before).toBeLessThan(300)
+    for (const { window } of sources.slice(0, before)) window.close()
+    expect(port.sent.size).toBeGreaterThan(before)
+  })
+})
