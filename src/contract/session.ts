@@ -8,7 +8,7 @@ import type { StreamReset } from '../errors.ts'
 /** Label values of the reference endpoint's metrics. */
 export type ProtocolLabel = 'HTTP1' | 'HTTP2' | 'HTTP3'
 
-/** What the server name selected (reference 1.4). */
+/** What a host is there for, as its list in `hosts.toml` says. */
 export type Channel = 'main' | 'ping' | 'speedtest' | 'reverse_proxy' | 'decoy'
 
 /** Header names in lower case, no pseudo-headers; repeated fields joined by ", " (RFC 9110 section 5.3), cookies by "; ". */
@@ -24,7 +24,6 @@ export interface ClientSession {
   /** Unique in the process. */
   readonly id: string
   readonly protocol: ProtocolLabel
-  readonly channel: Channel
   /** The client's address without zone or port; IPv4-mapped forms are given as IPv4. */
   readonly remoteAddress: string
   readonly remotePort: number
@@ -56,6 +55,8 @@ export interface TunnelStream {
 /** One request of any method, as it arrived. Exactly one of `accept`, `refuse` and `respond` is called, once. */
 export interface TunnelRequest {
   readonly session: ClientSession
+  /** Of the host that the client asks: over TCP by the server name in its ClientHello, over HTTP/3 by `:authority`. */
+  readonly channel: Channel
   readonly method: string
   /** `:scheme`, or that of an absolute-form target; undefined for another, in origin-form, and for CONNECT. */
   readonly scheme: RequestScheme | undefined

@@ -106,7 +106,7 @@ export class Tunnel {
   #onRequest(request: TunnelRequest, record: SessionRecord): void {
     this.#deps.registry.touch(request.session)
     record.requests++
-    if (request.session.channel !== 'main') return this.#visitSite(request)
+    if (request.channel !== 'main') return this.#visitSite(request)
     if (request.method !== 'CONNECT') return this.#onPlainRequest(request, record)
     const user = record.authenticate(request.headers['proxy-authorization'], this.#directory)
     if (user === undefined) return this.#afterFailure(request, () => this.#answerStranger(request))

@@ -120,6 +120,12 @@ export class Gate {
     this.#hosts = hosts ?? this.#hosts
   }
 
+  /** What a name is for where no ClientHello can be read; an unknown one gets the decoy. */
+  channelOf(hostname: string): Channel {
+    const route = this.#hosts.find(hostname)
+    return route?.kind === 'host' ? route.channel : 'decoy'
+  }
+
   /** Takes a socket straight from `net.Server`. */
   accept(socket: Socket): void {
     // From here to the end of the socket, whoever has it: an unhandled error would end the process.

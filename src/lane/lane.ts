@@ -278,6 +278,7 @@ function createHttp3(
     log,
     acceptSession: tunnel.acceptSession,
     uploads: new SpillArea(map.spillOptions(settings), { counters, log }),
+    channelOf: (hostname) => rooms.gate.channelOf(hostname),
     uploadKey: (session) => tunnel.userOf(session) ?? session.id,
     admit: (address) => rooms.inbound.evaluate({ address }).action === 'allow',
   })

@@ -44,7 +44,7 @@ export class WebService {
 
   /** Answers any request but an authenticated CONNECT. Never throws. */
   handle(request: TunnelRequest): void {
-    switch (request.session.channel) {
+    switch (request.channel) {
       case 'ping':
         return this.#ping(request)
       case 'speedtest':

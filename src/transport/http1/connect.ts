@@ -4,13 +4,20 @@ import { STATUS_CODES } from 'node:http'
 import { Readable } from 'node:stream'
 import type { Duplex, Writable } from 'node:stream'
 import type { StreamReset } from '../../errors.ts'
-import type { RequestHeaders, ResponseHeaders, TunnelRequest, TunnelStream } from '../../contract/session.ts'
+import type {
+  Channel,
+  RequestHeaders,
+  ResponseHeaders,
+  TunnelRequest,
+  TunnelStream,
+} from '../../contract/session.ts'
 import type { Http1ClientSession } from './transport.ts'
 import { encodeHead, joinHeaders } from './head.ts'
 import type { TransportConnection } from '../tls.ts'
 
 export class Http1ConnectRequest implements TunnelRequest, TunnelStream {
   readonly session: Http1ClientSession
+  readonly channel: Channel
   readonly method = 'CONNECT'
   readonly scheme = undefined
   readonly authority: string
@@ -30,6 +37,7 @@ export class Http1ConnectRequest implements TunnelRequest, TunnelStream {
     head: Buffer,
   ) {
     this.session = session
+    this.channel = session.channel
     session.tunnelling = true
     this.#connection = connection
     this.#message = message

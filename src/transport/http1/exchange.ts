@@ -4,6 +4,7 @@ import { STATUS_CODES } from 'node:http'
 import type { Duplex, Readable, Writable } from 'node:stream'
 import type { StreamReset } from '../../errors.ts'
 import type {
+  Channel,
   RequestHeaders,
   RequestScheme,
   ResponseHeaders,
@@ -23,6 +24,7 @@ export interface UpgradeOffer {
 
 export class Http1Exchange implements TunnelRequest {
   readonly session: Http1ClientSession
+  readonly channel: Channel
   readonly method: string
   readonly scheme: RequestScheme | undefined
   readonly authority: string
@@ -42,6 +44,7 @@ export class Http1Exchange implements TunnelRequest {
     offer: UpgradeOffer | undefined,
   ) {
     this.session = session
+    this.channel = session.channel
     this.method = message.method ?? ''
     const { scheme, authority, path } = splitTarget(message.url ?? '/', message.headers.host)
     this.scheme = scheme

@@ -5,6 +5,7 @@ import { Readable } from 'node:stream'
 import type { Duplex, Writable } from 'node:stream'
 import type { StreamReset } from '../../errors.ts'
 import type {
+  Channel,
   ClientSession,
   RequestHeaders,
   RequestScheme,
@@ -29,6 +30,7 @@ const CONNECT_ANSWER_AND_END = { sendDate: false, endStream: true } as const
 
 export class Http2Request implements TunnelRequest, TunnelStream, Lingering {
   readonly session: ClientSession
+  readonly channel: Channel
   readonly #stream: ServerHttp2Stream
   readonly #raw: IncomingHttpHeaders
   readonly #linger: LingerQueue
@@ -37,12 +39,13 @@ export class Http2Request implements TunnelRequest, TunnelStream, Lingering {
   #finished = false
 
   constructor(
-    session: ClientSession,
+    session: ClientSession & { readonly channel: Channel },
     stream: ServerHttp2Stream,
     headers: IncomingHttpHeaders,
     linger: LingerQueue,
   ) {
     this.session = session
+    this.channel = session.channel
     this.#stream = stream
     this.#raw = headers
     this.#linger = linger

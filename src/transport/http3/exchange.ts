@@ -2,6 +2,7 @@
 import type { Duplex, Readable, Writable } from 'node:stream'
 import type { StreamReset } from '../../errors.ts'
 import type {
+  Channel,
   ClientSession,
   RequestHeaders,
   RequestScheme,
@@ -19,13 +20,21 @@ export type Respond = (stream: number, fields: readonly Http3Field[], fin: boole
 
 export class Http3Request implements TunnelRequest, TunnelStream {
   readonly session: ClientSession
+  readonly channel: Channel
   readonly #head: RequestHead
   readonly #stream: Http3Stream
   readonly #respond: Respond
   #abort: AbortController | undefined
 
-  constructor(session: ClientSession, head: RequestHead, stream: Http3Stream, respond: Respond) {
+  constructor(
+    session: ClientSession,
+    channel: Channel,
+    head: RequestHead,
+    stream: Http3Stream,
+    respond: Respond,
+  ) {
     this.session = session
+    this.channel = channel
     this.#head = head
     this.#stream = stream
     this.#respond = respond

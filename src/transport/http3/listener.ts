@@ -86,7 +86,7 @@ export class Listener implements Http3Events {
   }
 
   run(server: Http3Server): void {
-    const { clock, counters, uploads, uploadKey = ({ id }) => id } = this.#deps
+    const { clock, counters, uploads, uploadKey = ({ id }) => id, channelOf = () => 'main' } = this.#deps
     this.#server = server
     this.#windows = new SendWindows(server, clock)
     this.#context = {
@@ -95,6 +95,7 @@ export class Listener implements Http3Events {
       linger: this.#linger,
       uploads,
       uploadKey,
+      channelOf,
       clock,
       counters,
       onEnd: (session) => {

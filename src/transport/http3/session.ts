@@ -1,8 +1,9 @@
 /** One QUIC connection as a `ClientSession` (RFC 9114, specification 3.2 and 10.2). */
 import type { Clock, Timer } from '../../clock.ts'
 import type { Counters } from '../../counters.ts'
-import type { AcceptSession, ClientSession, SessionListener } from '../../contract/session.ts'
+import type { AcceptSession, Channel, ClientSession, SessionListener } from '../../contract/session.ts'
 import { isOversized, isTrailerSection, parseRequestHead } from './fields.ts'
+import type { RequestHead } from './fields.ts'
 import type { Http3Field, Http3Server } from './native.ts'
 import { Http3Request } from './exchange.ts'
 import type { Respond } from './exchange.ts'
@@ -24,6 +25,8 @@ const CONTENT_LINGER_MS = 30_000
 /** Between the end of the last stream and of a draining session: its last bytes are still on their way. */
 const FLUSH_MS = 500
 
+const PORT = /:\d*$/u
+
 /** What all sessions of one native server share. */
 export interface SessionContext {
   readonly server: Http3Server
@@ -31,6 +34,7 @@ export interface SessionContext {
   readonly linger: LingerQueue
   readonly uploads: UploadStore
   readonly uploadKey: (session: ClientSession) => string
+  readonly channelOf: (hostname: string) => Channel
   readonly clock: Clock
   readonly counters: Counters
   /** The session is over and forgotten. */
@@ -40,10 +44,9 @@ export interface SessionContext {
 export class Http3Session implements ClientSession, StreamHost {
   readonly id: string
   readonly protocol = 'HTTP3'
-  /** QUIC clients are not told apart by their server name: the library hides it (reference 1.7). */
-  readonly channel = 'main'
   readonly remoteAddress: string
   readonly remotePort: number
+  /** The library hides it. */
   readonly serverName = undefined
   readonly handle: number
   readonly #context: SessionContext
@@ -100,7 +103,13 @@ export class Http3Session implements ClientSession, StreamHost {
     }
     const stream = new Http3Stream(id, this, fin, head.contentBytes)
     this.#streams.set(id, stream)
-    this.#listener.onRequest(new Http3Request(this, head, stream, this.#respond))
+    this.#listener.onRequest(new Http3Request(this, this.#channelOf(head), head, stream, this.#respond))
+  }
+
+  /** In a CONNECT and in a request for an `http:` address, `:authority` is the target: they are for main hosts. */
+  #channelOf({ method, scheme, authority }: RequestHead): Channel {
+    if (method === 'CONNECT' || scheme === 'http') return 'main'
+    return this.#context.channelOf(authority.replace(PORT, ''))
   }
 
   stream(id: number): Http3Stream | undefined {

@@ -15,7 +15,6 @@ const USER = { name: 'alice', maxTcpSessions: null, maxQuicSessions: null }
 const session: ClientSession = {
   id: '1',
   protocol: 'HTTP2',
-  channel: 'main',
   remoteAddress: '192.0.2.1',
   remotePort: 1,
   serverName: 'vpn.endpoint',
@@ -32,6 +31,7 @@ function unexpected(): never {
 function requestOf(changes: Partial<TunnelRequest>): TunnelRequest {
   return {
     session,
+    channel: 'main',
     method: 'GET',
     scheme: 'http',
     authority: 'example.org',
@@ -92,7 +92,7 @@ it.each<[string, Partial<TunnelRequest>, string]>([
   ['no credentials', { headers: {} }, 'site'],
   ['wrong credentials', { headers: { 'proxy-authorization': 'wrong' } }, 'site'],
   ['what the site keeps', { method: 'TRACE' }, 'site'],
-  ['another channel', { session: { ...session, channel: 'ping' } }, 'site'],
+  ['another channel', { channel: 'ping' }, 'site'],
 ])('%s', (_, changes, expected) => {
   const { seen, send } = stage()
   send(changes)
