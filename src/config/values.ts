@@ -1,5 +1,6 @@
 /** The forms of text that the files use beyond TOML's own types: addresses, CIDR, host names, paths, hex. */
 import { isIP } from 'node:net'
+import { parseIpPrefix } from '../wire/ip-prefix.ts'
 import { value, type ValueOptions } from './schema.ts'
 
 /** An address literal with a port; `address` without brackets. */
@@ -51,12 +52,7 @@ export function isHostname(text: string, wildcard = false): boolean {
 
 /** An address or a prefix of addresses: `192.0.2.0/24`, `2001:db8::/32`. */
 export function isCidr(text: string): boolean {
-  const slash = text.indexOf('/')
-  const family = isIP(slash === -1 ? text : text.slice(0, slash))
-  if (family === 0 || text.includes('%')) return false
-  if (slash === -1) return true
-  const length = text.slice(slash + 1)
-  return /^\d{1,3}$/.test(length) && Number(length) <= (family === 4 ? 32 : 128)
+  return parseIpPrefix(text) !== undefined
 }
 
 /** Whole bytes in hexadecimal, at least one. */

@@ -175,9 +175,18 @@ describe('forms of text', () => {
     expect(parsePassTarget(input)).toEqual(expected)
   })
 
-  it('CIDR, host names and random prefixes', () => {
+  it('address ranges', () => {
     expect(['10.0.0.0/8', '10.0.0.1', '::/0', '2001:db8::/128'].every(isCidr)).toBe(true)
     expect(['10.0.0.0/33', '10.0.0/8', '::/129', 'x', '10.0.0.0/', 'fe80::1%eth0'].some(isCidr)).toBe(false)
+  })
+
+  // `10.0.0.0/08` passed here and was refused by the rooms, which had a parser of their own: the endpoint checked its
+  // files, found nothing, and then did not start.
+  it('refuses a prefix length with a leading zero', () => {
+    expect(['10.0.0.0/08', '10.0.0.0/00', '::/032', '10.0.0.0/+8', '010.0.0.0/8'].filter(isCidr)).toEqual([])
+  })
+
+  it('host names and random prefixes', () => {
     expect(['a', 'vpn.endpoint', 'xn--d1acufc.xn--p1ai', 'a_b.c'].every((each) => isHostname(each))).toBe(
       true,
     )
