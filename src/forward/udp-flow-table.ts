@@ -84,10 +84,12 @@ export class UdpFlowTable {
     this.#options.onEnd(end)
   }
 
-  /** Ends what was idle for too long. */
+  /** Ends what was unused for too long. */
   sweep(nowMs: number): void {
-    const idleSinceMs = nowMs - this.#options.idleTimeoutMs
-    for (const flow of this.#flows.values()) if (flow.lastUsedMs <= idleSinceMs) this.end(flow, 'idle')
+    for (const flow of this.#flows.values()) {
+      const end = flow.expiry(nowMs, this.#options.idleTimeoutMs)
+      if (end !== undefined) this.end(flow, end)
+    }
   }
 
   endAll(): void {

@@ -6,6 +6,11 @@ import type { QueuedDatagram } from '../relay/datagram-queue.ts'
 import { udpReplySize, writeUdpReply } from '../wire/udp-frame.ts'
 
 const DNS_PORT = 53
+/**
+ * How long a flow to port 53 stays after an answer. Most resolvers ask from a new port each time, and such a flow is
+ * never used again; but others ask A and AAAA from one, and an answer may come twice, so answers cannot be counted.
+ */
+const ANSWERED_DNS_MS = 5000
 
 /** A connected socket; `egress/udp.ts` makes it. */
 export interface UdpSocket {
@@ -33,8 +38,8 @@ export type FlowEnd = 'idle' | 'answered' | 'error' | 'evicted' | 'stream_ended'
 /** What a flow tells the stream that it belongs to. */
 export interface FlowListener {
   onReply(reply: QueuedDatagram, payloadBytes: number): void
-  /** Called for ends that the flow itself notices; it is closed by then. */
-  onFlowEnd(flow: UdpFlow, end: 'answered' | 'error'): void
+  /** The socket has failed and is closed. */
+  onFlowError(flow: UdpFlow): void
   now(): number
 }
 
@@ -73,7 +78,8 @@ export class UdpFlow {
   readonly #listener: FlowListener
   readonly #socket: UdpSocket
   readonly #isDns: boolean
-  #unanswered = 0
+  /** Nothing was sent since the last answer came. */
+  #answered = false
 
   /** @throws EndpointError with a refusal code, from the dialer. */
   constructor(options: UdpFlowOptions) {
@@ -84,16 +90,22 @@ export class UdpFlow {
     this.lastUsedMs = options.listener.now()
     this.#socket = options.dialer.open(options.destination, {
       onMessage: this.#onMessage,
-      onError: () => this.#listener.onFlowEnd(this, 'error'),
+      onError: () => this.#listener.onFlowError(this),
     })
   }
 
   /** Sends or drops; gives the reason of a drop. */
   send(payload: Buffer, nowMs: number): string | undefined {
     this.lastUsedMs = nowMs
-    const dropped = this.#socket.send(payload)
-    if (this.#isDns && dropped === undefined) this.#unanswered += 1
-    return dropped
+    this.#answered = false
+    return this.#socket.send(payload)
+  }
+
+  /** Why the flow is over, if nothing passed for as long as it may stay unused. */
+  expiry(nowMs: number, idleTimeoutMs: number): 'idle' | 'answered' | undefined {
+    const unusedMs = nowMs - this.lastUsedMs
+    if (unusedMs >= idleTimeoutMs) return 'idle'
+    return this.#isDns && this.#answered && unusedMs >= ANSWERED_DNS_MS ? 'answered' : undefined
   }
 
   /** Frees the socket. Idempotent. */
@@ -103,12 +115,7 @@ export class UdpFlow {
 
   readonly #onMessage = (payload: Buffer): void => {
     this.lastUsedMs = this.#listener.now()
+    this.#answered = true
     this.#listener.onReply(new UdpReply(this.#addressing, payload), payload.length)
-    if (!this.#isDns) return
-    this.#unanswered -= 1
-    if (this.#unanswered > 0) return
-    // Resolvers ask from a new port each time: the flow of the last answer is never used again.
-    this.close()
-    this.#listener.onFlowEnd(this, 'answered')
   }
 }

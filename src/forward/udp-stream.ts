@@ -121,8 +121,8 @@ export class UdpStream implements StreamHandlers, UplinkSink, FlowListener {
     this.#options.tally.onDownlink(payloadBytes)
   }
 
-  onFlowEnd(flow: UdpFlow, end: 'answered' | 'error'): void {
-    this.#flows.end(flow, end)
+  onFlowError(flow: UdpFlow): void {
+    this.#flows.end(flow, 'error')
   }
 
   /** A new flow for this datagram, or undefined: it is dropped and counted. */

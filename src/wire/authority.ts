@@ -14,6 +14,7 @@ const MAX_AUTHORITY_LENGTH = MAX_NAME_LENGTH + 7
 
 /** The decimal number after the last colon; no sign, at most five digits. */
 const PORT = /^[0-9]{1,5}$/
+const MAX_PORT = 65_535
 /** Letters, digits and inner hyphens; underscores as in `_dmarc` and `_acme-challenge`. */
 const NAME = /^(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\.)*[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\.?$/i
 /** What WHATWG and inet_aton take for a number: the last label decimal, octal or hexadecimal. */
@@ -29,8 +30,8 @@ const PSEUDO_HOSTS: Readonly<Record<string, Authority>> = {
 }
 
 /**
- * Reads `:authority` or the authority-form target. Pseudo-hosts stand with or without a port; everything else
- * needs one from 1 to 65535. Names keep the case and the root dot they came with.
+ * Reads `:authority` or the authority-form target. Pseudo-hosts stand with or without a port, which may be 0;
+ * everything else needs one from 1 to 65535. Names keep the case and the root dot they came with.
  * @throws EndpointError `target_refused` for anything else.
  */
 export function parseAuthority(text: string): Authority {
@@ -40,7 +41,7 @@ export function parseAuthority(text: string): Authority {
   const host = colon < 0 ? text : text.slice(0, colon)
   const pseudo = Object.hasOwn(PSEUDO_HOSTS, host) ? PSEUDO_HOSTS[host] : undefined
   if (pseudo !== undefined) {
-    if (colon >= 0 && !PORT.test(text.slice(colon + 1))) throw refused('port')
+    if (colon >= 0 && readPort(text.slice(colon + 1)) > MAX_PORT) throw refused('port')
     return pseudo
   }
   if (colon < 0) throw refused('port missing')
@@ -76,9 +77,14 @@ function parseHost(host: string, port: number): Target {
 }
 
 function parsePort(text: string): number {
-  const port = PORT.test(text) ? Number(text) : 0
-  if (port < 1 || port > 65535) throw refused('port')
+  const port = readPort(text)
+  if (port < 1 || port > MAX_PORT) throw refused('port')
   return port
+}
+
+/** Infinity for what is no number. */
+function readPort(text: string): number {
+  return PORT.test(text) ? Number(text) : Infinity
 }
 
 /** The text form of a target, IPv6 in brackets. */

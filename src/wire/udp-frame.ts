@@ -11,7 +11,6 @@
  * that frame alone. They stay valid for as long as they are held and keep the whole chunk alive meanwhile; the
  * caller must not change a chunk after pushing it.
  */
-import { isUtf8 } from 'node:buffer'
 import { EndpointError } from '../errors.ts'
 import { decodePaddedAddress, encodePaddedAddress, PADDED_ADDRESS_BYTES } from './ip-address.ts'
 import { LengthPrefixedDecoder } from './length-prefixed.ts'
@@ -33,7 +32,7 @@ export const MAX_UPLINK_LENGTH = MIN_UPLINK_LENGTH + 255 + MAX_UDP_PAYLOAD_SIZE
 export const MAX_DOWNLINK_LENGTH = ADDRESSING_BYTES + MAX_UDP_PAYLOAD_SIZE
 
 /** Why a frame was skipped. It costs the datagram only. */
-export type SkipReason = 'too_short' | 'app_name_overrun' | 'app_name_encoding' | 'payload_too_long'
+export type SkipReason = 'too_short' | 'app_name_overrun' | 'payload_too_long'
 
 /** One datagram from the client. Addresses become text only when they are asked for. */
 export class UplinkDatagram {
@@ -62,6 +61,7 @@ export class UplinkDatagram {
     return decodeEndpoint(this.#body, ENDPOINT_BYTES)
   }
 
+  /** What is not UTF-8 in it shows as U+FFFD: the name is for the log, and no reason to lose a datagram. */
   get appName(): string {
     return this.#body.toString('utf8', MIN_UPLINK_LENGTH)
   }
@@ -114,9 +114,6 @@ function judgeUplink(sink: UplinkSink, body: Buffer, start: number, end: number)
   const payloadStart = nameStart + (body[nameStart - 1] ?? 0)
   if (payloadStart > end) return sink.onSkipped('app_name_overrun', length)
   if (end - payloadStart > MAX_UDP_PAYLOAD_SIZE) return sink.onSkipped('payload_too_long', length)
-  if (payloadStart > nameStart && !isUtf8(body.subarray(nameStart, payloadStart))) {
-    return sink.onSkipped('app_name_encoding', length)
-  }
   sink.onDatagram(new UplinkDatagram(body, start, payloadStart, end))
 }
 

@@ -26,6 +26,7 @@ describe('authority', () => {
     ['_icmp:0', { kind: 'icmp' }],
     ['_check', { kind: 'check' }],
     ['_check:443', { kind: 'check' }],
+    ['_check:65535', { kind: 'check' }],
   ])('%s', (text, expected) => {
     expect(parseAuthority(text)).toEqual(expected)
   })
@@ -67,6 +68,9 @@ describe('authority', () => {
     '[]:80',
     '_udp2:',
     '_udp2:x',
+    '_check:65536',
+    '_check:99999',
+    '_icmp:123456',
     '_mptcp_open:0',
     // What inet_aton reads as 127.0.0.1 or another address that no one has checked.
     '127.1:80',

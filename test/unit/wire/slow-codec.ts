@@ -91,7 +91,6 @@ function slowUplinkBody(body: string): SlowUplink | string {
   if (nameEnd > body.length) return 'app_name_overrun'
   if ((body.length - nameEnd) / 2 > 65_527) return 'payload_too_long'
   const name = Buffer.from(body.slice(74, nameEnd), 'hex')
-  if (!Buffer.from(name.toString('utf8'), 'utf8').equals(name)) return 'app_name_encoding'
   return {
     source: slowUnpadded(body.slice(0, 32)).address,
     sourcePort: parseInt(body.slice(32, 36), 16),

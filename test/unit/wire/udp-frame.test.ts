@@ -99,7 +99,6 @@ describe('uplink', () => {
       ['00000000', 'too_short'],
       ['00000024' + addressing, 'too_short'],
       ['00000026' + addressing + '0241', 'app_name_overrun'],
-      ['00000027' + addressing + '02c328', 'app_name_encoding'],
     ] as const
     const bytes = Buffer.from(bad.map(([hex]) => hex + good).join(''), 'hex')
     const reasons = bad.flatMap(([, reason]) => [reason, expected[0]])
