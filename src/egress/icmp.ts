@@ -9,7 +9,7 @@
  */
 import type { Clock, Timer } from '../clock.ts'
 import type { Counters } from '../counters.ts'
-import { isRefusal } from '../errors.ts'
+import { EndpointError, isRefusal } from '../errors.ts'
 import type { Log } from '../log.ts'
 import type { IcmpReply, IcmpRequest } from '../wire/icmp-frame.ts'
 import { formatIpv4, formatIpv6, ipBytes, normalizePeerAddress } from '../wire/ip-address.ts'
@@ -24,7 +24,7 @@ import {
   type EchoAnswer,
 } from './icmp-packet.ts'
 import { echoKey, PendingEchoes, type EchoMark, type EchoOwner, type PendingEcho } from './icmp-pending.ts'
-import type { RawSocket } from './raw-socket.ts'
+import type { RawSocket, RawSocketOptions } from './raw-socket.ts'
 
 /** Draws of a payload before a request is held back. With 4 bytes or more the second succeeds. */
 const MAX_DRAWS = 16
@@ -65,16 +65,25 @@ export interface EchoChannel {
   close(): void
 }
 
+/** Opens one socket (`raw-socket.ts`). Throws `unsupported` where the kernel lacks the address family. */
+export type OpenRawSocket = (options: RawSocketOptions) => RawSocket
+
 /**
- * Opens the sockets. Without IPv6 in the kernel it warns and serves IPv4.
- * @throws EndpointError `config_invalid` that names what is missing: CAP_NET_RAW, the interface, Linux.
+ * Opens the sockets. Where the kernel lacks one address family it warns and serves the other.
+ * @throws EndpointError `config_invalid` that names what is missing: CAP_NET_RAW, the interface, Linux; `unsupported`
+ *   when no family is there.
  */
 export async function openIcmp(options: IcmpOptions): Promise<IcmpEgress> {
   // Not loaded before it is needed: koffi is native code.
-  const { openRawSocket, isFamilyMissing } = await import('./raw-socket.ts')
+  const { openRawSocket } = await import('./raw-socket.ts')
+  return openFamilies(options, openRawSocket)
+}
+
+/** {@link openIcmp} with the sockets of `openSocket`. */
+export function openFamilies(options: IcmpOptions, openSocket: OpenRawSocket): IcmpEgress {
   const egress = new IcmpEgress(options)
   const open = (family: 4 | 6): void => {
-    const socket = openRawSocket({
+    const socket = openSocket({
       family,
       interfaceName: options.interfaceName,
       receiveBufferBytes: RECEIVE_BUFFER_BYTES,
@@ -86,17 +95,24 @@ export async function openIcmp(options: IcmpOptions): Promise<IcmpEgress> {
     })
     egress.use(family, socket)
   }
-  try {
-    open(4)
-    if (options.ipv6Available) open(6)
-  } catch (error) {
-    if (!isFamilyMissing(error)) {
+  const families = options.ipv6Available ? ([4, 6] as const) : ([4] as const)
+  const missing: unknown[] = []
+  for (const family of families) {
+    try {
+      open(family)
+    } catch (error) {
+      missing.push(error)
+      if (isFamilyMissing(error) && missing.length < families.length) continue
       egress.close()
       throw error
     }
-    options.log.warn({ err: error }, 'ICMP without one address family')
   }
+  for (const error of missing) options.log.warn({ err: error }, 'ICMP without one address family')
   return egress
+}
+
+function isFamilyMissing(error: unknown): boolean {
+  return error instanceof EndpointError && error.code === 'unsupported'
 }
 
 /** Made by {@link openIcmp}. */

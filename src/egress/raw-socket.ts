@@ -81,11 +81,6 @@ export interface RawSocket {
   close(): void
 }
 
-/** Whether an error of {@link openRawSocket} says that the kernel lacks the address family. */
-export function isFamilyMissing(error: unknown): boolean {
-  return error instanceof EndpointError && error.code === 'unsupported'
-}
-
 /** @throws EndpointError `config_invalid` without CAP_NET_RAW or the interface, `unsupported` without the family. */
 export function openRawSocket(options: RawSocketOptions): RawSocket {
   if (process.platform !== 'linux') throw new EndpointError('config_invalid', 'ICMP needs Linux')

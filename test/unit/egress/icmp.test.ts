@@ -3,8 +3,8 @@ import { randomFillSync } from 'node:crypto'
 import { pino } from 'pino'
 import { beforeEach, describe, expect, it } from 'vitest'
 import { Counters } from '../../../src/counters.ts'
-import { EndpointError } from '../../../src/errors.ts'
-import { IcmpEgress, type IcmpOptions } from '../../../src/egress/icmp.ts'
+import { EndpointError, type ErrorCode } from '../../../src/errors.ts'
+import { IcmpEgress, openFamilies, type IcmpOptions } from '../../../src/egress/icmp.ts'
 import type { IcmpReply, IcmpRequest } from '../../../src/wire/icmp-frame.ts'
 import { ipBytes } from '../../../src/wire/ip-address.ts'
 import { FakeClock } from '../../support/fake-clock.ts'
@@ -276,5 +276,52 @@ describe('what is not sent', () => {
     })
     only4.open('alice', () => {}).send(request({ destination: TARGET6, family: 6 }))
     expect(bench.clock.pending).toBe(0)
+  })
+})
+
+/** A kernel without IPv4 used to end the attempt: IPv6 was never tried. */
+describe('address families that the kernel lacks', () => {
+  function openWithout(lacking: readonly (4 | 6)[], ipv6Available = true, code: ErrorCode = 'unsupported') {
+    const opened: number[] = []
+    const closed: number[] = []
+    const warnings: string[] = []
+    const egress = () =>
+      openFamilies(
+        {
+          ipv6Available,
+          policy: { check: () => {} },
+          fillRandom: (bytes) => void randomFillSync(bytes),
+          clock: new FakeClock(),
+          counters: new Counters(),
+          log: pino({ level: 'warn' }, { write: (line: string) => void warnings.push(line) }),
+        },
+        ({ family }) => {
+          if (lacking.includes(family)) throw new EndpointError(code, `no IPv${family}`)
+          opened.push(family)
+          return { send: () => undefined, close: () => void closed.push(family) }
+        },
+      )
+    return { egress, opened, closed, warnings }
+  }
+
+  it.each([
+    { lacking: [4] as const, left: [6] },
+    { lacking: [6] as const, left: [4] },
+    { lacking: [] as const, left: [4, 6] },
+  ])('$lacking: $left serves', ({ lacking, left }) => {
+    const { egress, opened, warnings } = openWithout(lacking)
+    egress().close()
+    expect([opened, warnings.length]).toEqual([left, lacking.length])
+  })
+
+  it('are an error when none is left', () => {
+    expect(openWithout([4, 6]).egress).toThrow(expect.objectContaining({ code: 'unsupported' }))
+    expect(openWithout([4], false).egress).toThrow(expect.objectContaining({ code: 'unsupported' }))
+  })
+
+  it('are not what any other failure is taken for', () => {
+    const { egress, opened, closed } = openWithout([6], true, 'config_invalid')
+    expect(egress).toThrow(expect.objectContaining({ code: 'config_invalid' }))
+    expect([opened, closed]).toEqual([[4], [4]])
   })
 })
