@@ -54,9 +54,3 @@ export class EndpointError extends Error {
 export function isRefusal(error: unknown): error is EndpointError & { code: RefusalCode } {
   return error instanceof EndpointError && (REFUSAL_CODES as readonly string[]).includes(error.code)
 }
-
-/**
- * Why a stream is ended abruptly. Each transport maps it to its own code:
- * RFC 9113 section 7, RFC 9114 section 8.1; HTTP/1.1 and TCP send RST.
- */
-export type StreamReset = 'no_error' | 'cancel' | 'connect_error' | 'excessive_load' | 'internal_error'

@@ -1,6 +1,7 @@
 /** What the tunnel room asks of `forward`: open first (all that can be refused), then run. */
 import type { Log } from '../log.ts'
-import type { ProtocolLabel, TunnelStream } from './session.ts'
+import type { ProtocolLabel } from './session.ts'
+import type { StreamEnd } from './stream-end.ts'
 
 /** Who a tunnel belongs to, and what may be logged about it. */
 export interface TunnelContext {
@@ -34,7 +35,7 @@ export interface OpenTunnel {
   /** With true the 200 itself ends the stream and nothing runs (`_check`). */
   readonly endsAtOnce?: boolean
   /** Moves bytes until both directions have ended, one was reset, or the signal fires. Owns and ends `stream`. Never rejects. */
-  run(stream: TunnelStream): Promise<TunnelEnd>
+  run(stream: StreamEnd): Promise<TunnelEnd>
   /** Gives the target up before `run`. Idempotent. */
   destroy(): void
 }

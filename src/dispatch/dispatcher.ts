@@ -14,24 +14,22 @@ import { authRefusal, refusalOf, systemCodeOf } from './refusal.ts'
 import type { Refusal } from './refusal.ts'
 import { SessionLimits } from './session-limits.ts'
 import type { LimitedUser } from './session-limits.ts'
+import { SessionRecord } from './session-record.ts'
+import type { UserDirectory } from './session-record.ts'
 import type { SessionRegistry } from './session-registry.ts'
-import type { ClientSession, SessionListener, TunnelRequest } from '../contract/session.ts'
+import type { ConnectExchange, Exchange, PlainExchange } from '../contract/exchange.ts'
+import type { Session, SessionListener } from '../contract/session.ts'
 
-/** The snapshot of users in force (`users/directory.ts`). */
-export interface UserDirectory {
-  authenticate(header: string | undefined): LimitedUser | undefined
-}
-
-/** Everything that is not a tunnel (`service/`). */
+/** Everything that is not a tunnel (`web/`). */
 export interface WebSite {
   /** Answers any request but an admitted CONNECT. */
-  handle(request: TunnelRequest): void
+  handle(exchange: Exchange): void
   /** Answers as the site does for this status: what a stranger gets instead of a challenge. */
-  handleDecoyStatus(request: TunnelRequest, status: number): void
+  handleDecoyStatus(exchange: Exchange, status: number): void
   /** Whether a client's plain request for an `http:` address is for another server, not for a page of the site. */
-  mayForward(request: TunnelRequest): boolean
+  mayForward(exchange: PlainExchange): boolean
   /** Forwards it. Never rejects: with `failure` the request still waits for an answer. */
-  forward(request: TunnelRequest, target: Target): Promise<ForwardEnd>
+  forward(exchange: PlainExchange, target: Target): Promise<ForwardEnd>
 }
 
 export interface Forwarders {
@@ -41,14 +39,14 @@ export interface Forwarders {
   readonly check: Forwarder<undefined>
 }
 
-export interface TunnelOptions {
+export interface DispatcherOptions {
   readonly authFailureStatus: number
   /** Named in the challenge of a 407. */
   readonly realm: string
   readonly privacy: Privacy
 }
 
-export interface TunnelDependencies {
+export interface DispatcherDependencies {
   readonly clock: Clock
   readonly counters: Counters
   readonly log: Log
@@ -59,15 +57,15 @@ export interface TunnelDependencies {
   readonly site: WebSite
 }
 
-export class Tunnel {
-  readonly #options: TunnelOptions
-  readonly #deps: TunnelDependencies
+export class Dispatcher {
+  readonly #options: DispatcherOptions
+  readonly #deps: DispatcherDependencies
   readonly #limits = new SessionLimits()
   readonly #strangerRefusal: Refusal
-  readonly #records = new WeakMap<ClientSession, SessionRecord>()
+  readonly #records = new WeakMap<Session, SessionRecord>()
   #directory: UserDirectory
 
-  constructor(options: TunnelOptions, deps: TunnelDependencies) {
+  constructor(options: DispatcherOptions, deps: DispatcherDependencies) {
     this.#options = options
     this.#deps = deps
     this.#strangerRefusal = authRefusal(options.authFailureStatus, options.realm)
@@ -86,129 +84,125 @@ export class Tunnel {
   }
 
   /** Who authenticated first on this session; undefined while nobody has. */
-  userOf(session: ClientSession): string | undefined {
+  userOf(session: Session): string | undefined {
     return this.#records.get(session)?.userName
   }
 
   /** To be given to every transport. */
-  readonly acceptSession = (session: ClientSession): SessionListener => {
+  readonly acceptSession = (session: Session): SessionListener => {
     const { registry, counters } = this.#deps
     const record = new SessionRecord(this.#deps.clock.now())
     registry.add(session)
     this.#records.set(session, record)
     counters.count('sessions_total', session.protocol)
     return {
-      onRequest: (request) => this.#onRequest(request, record),
+      onExchange: (exchange) => this.#onExchange(exchange, record),
       onClose: (error) => this.#onSessionClose(session, record, error),
     }
   }
 
-  #onRequest(request: TunnelRequest, record: SessionRecord): void {
-    this.#deps.registry.touch(request.session)
+  #onExchange(exchange: Exchange, record: SessionRecord): void {
+    this.#deps.registry.touch(exchange.session)
     record.requests++
-    if (request.channel !== 'main') return this.#visitSite(request)
-    if (request.method !== 'CONNECT') return this.#onPlainRequest(request, record)
-    const user = record.authenticate(request.headers['proxy-authorization'], this.#directory)
-    if (user === undefined) return this.#afterFailure(request, () => this.#answerStranger(request))
-    this.#guard(request, this.#openTunnel(request, record, user))
+    if (exchange.channel !== 'main') return this.#visitSite(exchange)
+    if (exchange.kind === 'plain') return this.#onPlain(exchange, record)
+    const user = record.authenticate(exchange.headers['proxy-authorization'], this.#directory)
+    if (user === undefined) return this.#afterFailure(exchange, () => this.#answerStranger(exchange))
+    this.#guard(exchange, this.#openTunnel(exchange, record, user))
   }
 
   /** Forwarded for a client that sends its credentials along; everyone else gets the site, without a challenge. */
-  #onPlainRequest(request: TunnelRequest, record: SessionRecord): void {
-    if (request.scheme !== 'http') return this.#visitSite(request)
-    const credentials = request.headers['proxy-authorization']
-    if (credentials === undefined || !this.#deps.site.mayForward(request)) return this.#visitSite(request)
+  #onPlain(exchange: PlainExchange, record: SessionRecord): void {
+    if (exchange.scheme !== 'http') return this.#visitSite(exchange)
+    const credentials = exchange.headers['proxy-authorization']
+    if (credentials === undefined || !this.#deps.site.mayForward(exchange)) return this.#visitSite(exchange)
     const user = record.authenticate(credentials, this.#directory)
-    if (user === undefined) return this.#afterFailure(request, () => this.#visitSite(request))
-    this.#guard(request, this.#forward(request, record, user))
+    if (user === undefined) return this.#afterFailure(exchange, () => this.#visitSite(exchange))
+    this.#guard(exchange, this.#forward(exchange, record, user))
   }
 
-  #visitSite(request: TunnelRequest): void {
+  #visitSite(exchange: Exchange): void {
     this.#deps.counters.count('requests', 'site')
-    this.#deps.site.handle(request)
+    this.#deps.site.handle(exchange)
   }
 
-  #guard(request: TunnelRequest, work: Promise<void>): void {
+  #guard(exchange: Exchange, work: Promise<void>): void {
     work.catch((error: unknown) => {
       this.#deps.log.error({ err: error }, 'a request failed in a way that should not happen')
-      request.reset('internal_error')
+      exchange.reset('internal_error')
     })
   }
 
   /** Wrong credentials were sent: guessing costs time wherever it is tried. */
-  #afterFailure(request: TunnelRequest, answer: () => void): void {
+  #afterFailure(exchange: Exchange, answer: () => void): void {
     const { throttle, clock, counters } = this.#deps
-    const delayMs = throttle.onFailure(request.session.remoteAddress)
+    const delayMs = throttle.onFailure(exchange.session.remoteAddress)
     if (delayMs === 0) return answer()
     counters.count('auth_delayed')
-    clock.after(delayMs, () => request.signal.aborted || answer())
+    clock.after(delayMs, () => exchange.signal.aborted || answer())
   }
 
-  #answerStranger(request: TunnelRequest): void {
+  #answerStranger(exchange: Exchange): void {
     const refusal = this.#strangerRefusal
-    if (refusal.status === 407) this.#refuse(request, refusal)
+    if (refusal.status === 407) this.#refuse(exchange, refusal)
     else {
-      this.#report(request, refusal)
-      this.#deps.site.handleDecoyStatus(request, refusal.status)
+      this.#report(exchange, refusal)
+      this.#deps.site.handleDecoyStatus(exchange, refusal.status)
     }
   }
 
-  async #openTunnel(request: TunnelRequest, record: SessionRecord, user: LimitedUser): Promise<void> {
-    const opened = await this.#open(request, record, user)
+  async #openTunnel(exchange: ConnectExchange, record: SessionRecord, user: LimitedUser): Promise<void> {
+    const opened = await this.#open(exchange, record, user)
     if (opened === undefined) return
-    if (request.signal.aborted) return opened.destroy()
-    const stream = request.accept({}, { endStream: opened.endsAtOnce === true })
+    if (exchange.signal.aborted) return opened.destroy()
+    const stream = exchange.accept({}, { endStream: opened.endsAtOnce === true })
     if (opened.endsAtOnce) return
     record.onTunnelStart()
     const end = await opened.run(stream)
     this.#deps.counters.count('tunnels_ended', end.reason)
-    this.#account(request, record, end)
+    this.#account(exchange, record, end)
   }
 
   /** A plain request to another server, admitted as a tunnel to it would be. */
-  async #forward(request: TunnelRequest, record: SessionRecord, user: LimitedUser): Promise<void> {
+  async #forward(exchange: PlainExchange, record: SessionRecord, user: LimitedUser): Promise<void> {
     const { counters, site } = this.#deps
     try {
-      record.admit(user, request.session, this.#limits)
+      record.admit(user, exchange.session, this.#limits)
       counters.count('requests', 'forward')
-      const target = parseHttpAuthority(request.authority)
+      const target = parseHttpAuthority(exchange.authority)
       record.onTunnelStart()
-      const end = await site.forward(request, target)
-      this.#account(request, record, end)
+      const end = await site.forward(exchange, target)
+      this.#account(exchange, record, end)
       if (end.failure !== undefined) throw end.failure
       counters.count('forwards_ended', end.reason)
     } catch (error) {
-      this.#refuse(request, refusalOf(error, request.authority), user, error)
+      this.#refuse(exchange, refusalOf(error, exchange.authority), user, error)
     }
   }
 
-  #account(request: TunnelRequest, record: SessionRecord, end: TunnelEnd): void {
+  #account(exchange: Exchange, record: SessionRecord, end: TunnelEnd): void {
     const { counters, registry } = this.#deps
-    registry.touch(request.session)
-    counters.count('inbound_traffic_bytes', request.session.protocol, end.uplinkBytes)
-    counters.count('outbound_traffic_bytes', request.session.protocol, end.downlinkBytes)
+    registry.touch(exchange.session)
+    counters.count('inbound_traffic_bytes', exchange.session.protocol, end.uplinkBytes)
+    counters.count('outbound_traffic_bytes', exchange.session.protocol, end.downlinkBytes)
     record.onTunnelEnd(end)
   }
 
-  async #open(
-    request: TunnelRequest,
-    record: SessionRecord,
-    user: LimitedUser,
-  ): Promise<OpenTunnel | undefined> {
+  async #open(exchange: Exchange, record: SessionRecord, user: LimitedUser): Promise<OpenTunnel | undefined> {
     try {
-      record.admit(user, request.session, this.#limits)
-      const authority = parseAuthority(request.authority)
+      record.admit(user, exchange.session, this.#limits)
+      const authority = parseAuthority(exchange.authority)
       this.#deps.counters.count('requests', authority.kind)
-      return await this.#dispatch(authority, request, user)
+      return await this.#dispatch(authority, exchange, user)
     } catch (error) {
-      this.#refuse(request, refusalOf(error, request.authority), user, error)
+      this.#refuse(exchange, refusalOf(error, exchange.authority), user, error)
       return undefined
     }
   }
 
-  #dispatch(authority: Authority, request: TunnelRequest, user: LimitedUser): Promise<OpenTunnel> {
+  #dispatch(authority: Authority, exchange: Exchange, user: LimitedUser): Promise<OpenTunnel> {
     const { forwarders, log } = this.#deps
-    const { session, signal } = request
+    const { session, signal } = exchange
     const context = { user: user.name, sessionId: session.id, protocol: session.protocol, log, signal }
     switch (authority.kind) {
       case 'udp':
@@ -223,14 +217,14 @@ export class Tunnel {
     }
   }
 
-  #refuse(request: TunnelRequest, refusal: Refusal, user?: LimitedUser, error?: unknown): void {
+  #refuse(exchange: Exchange, refusal: Refusal, user?: LimitedUser, error?: unknown): void {
     // A client that has gone needs no answer, and what failed because of that is no refusal.
-    if (request.signal.aborted) return
-    request.refuse(refusal.status, refusal.headers)
-    this.#report(request, refusal, user, error)
+    if (exchange.signal.aborted) return
+    exchange.refuse(refusal.status, refusal.headers)
+    this.#report(exchange, refusal, user, error)
   }
 
-  #report(request: TunnelRequest, { code, status }: Refusal, user?: LimitedUser, error?: unknown): void {
+  #report(exchange: Exchange, { code, status }: Refusal, user?: LimitedUser, error?: unknown): void {
     const { log, counters } = this.#deps
     const { privacy } = this.#options
     const cause = systemCodeOf(error)
@@ -239,11 +233,11 @@ export class Tunnel {
       {
         code,
         status,
-        session: request.session.id,
-        protocol: request.session.protocol,
+        session: exchange.session.id,
+        protocol: exchange.session.protocol,
         ...(user && { user: user.name }),
-        ...clientFields(privacy, request.session.remoteAddress),
-        ...targetFields(privacy, request.authority),
+        ...clientFields(privacy, exchange.session.remoteAddress),
+        ...targetFields(privacy, exchange.authority),
         ...(cause !== undefined && { cause }),
         ...(error instanceof Error && privacy === 'full' && { reason: error.message }),
       },
@@ -251,7 +245,7 @@ export class Tunnel {
     )
   }
 
-  #onSessionClose(session: ClientSession, record: SessionRecord, error: Error | undefined): void {
+  #onSessionClose(session: Session, record: SessionRecord, error: Error | undefined): void {
     this.#deps.registry.remove(session)
     const { startedAt, userName } = record
     const durationMs = Math.round(this.#deps.clock.now() - startedAt)
@@ -272,70 +266,5 @@ export class Tunnel {
         'session ended',
       )
     })
-  }
-}
-
-/** What is remembered of a session from its first request to its log line. */
-class SessionRecord {
-  readonly startedAt: number
-  requests = 0
-  tunnels = 0
-  uplinkBytes = 0
-  downlinkBytes = 0
-  /** A place per user that has authenticated on this session; nearly always one. */
-  readonly #places = new Map<string, () => void>()
-  /** Users by the `proxy-authorization` that the directory in force has accepted. */
-  readonly #accepted = new Map<string | undefined, LimitedUser>()
-  #directory: UserDirectory | undefined
-  #running = 0
-  #onSettled: (() => void) | undefined
-
-  constructor(startedAt: number) {
-    this.startedAt = startedAt
-  }
-
-  /** The first user that authenticated. */
-  get userName(): string | undefined {
-    return this.#places.keys().next().value
-  }
-
-  /** What was accepted on this session is accepted again without work, as long as the directory is the same. */
-  authenticate(header: string | undefined, directory: UserDirectory): LimitedUser | undefined {
-    if (this.#directory !== directory) this.#accepted.clear()
-    this.#directory = directory
-    const known = this.#accepted.get(header)
-    if (known !== undefined) return known
-    const user = directory.authenticate(header)
-    if (user !== undefined) this.#accepted.set(header, user)
-    return user
-  }
-
-  /** Whether all credentials that were accepted on this session still stand for the same users. */
-  isLetInBy(directory: UserDirectory): boolean {
-    return [...this.#accepted].every(([header, user]) => directory.authenticate(header)?.name === user.name)
-  }
-
-  admit(user: LimitedUser, session: ClientSession, limits: SessionLimits): void {
-    if (!this.#places.has(user.name)) this.#places.set(user.name, limits.acquire(user, session.protocol))
-  }
-
-  onTunnelStart(): void {
-    this.tunnels++
-    this.#running++
-  }
-
-  onTunnelEnd({ uplinkBytes, downlinkBytes }: TunnelEnd): void {
-    this.uplinkBytes += uplinkBytes
-    this.downlinkBytes += downlinkBytes
-    this.#running--
-    if (this.#running === 0) this.#onSettled?.()
-  }
-
-  /** Gives the places back; `onSettled` runs once the last tunnel has told its bytes. */
-  close(onSettled: () => void): void {
-    for (const release of this.#places.values()) release()
-    this.#places.clear()
-    this.#onSettled = onSettled
-    if (this.#running === 0) onSettled()
   }
 }

@@ -1,7 +1,7 @@
 /** From error to answer: the table of DESIGN section 4, once. Bodies are empty (reference 11.2). */
 import { EndpointError, isRefusal } from '../errors.ts'
 import type { RefusalCode } from '../errors.ts'
-import type { ResponseHeaders } from '../contract/session.ts'
+import type { ResponseHeaders } from '../contract/exchange.ts'
 
 export interface Refusal {
   readonly code: RefusalCode

@@ -1,7 +1,7 @@
 /** All client sessions of a lane: who is there, when the idle ones end, and the drain (DESIGN section 5). */
 import type { Clock, Timer } from '../clock.ts'
 import type { Counters } from '../counters.ts'
-import type { ClientSession, ProtocolLabel } from '../contract/session.ts'
+import type { ProtocolLabel, Session } from '../contract/session.ts'
 
 const SWEEPS_PER_TIMEOUT = 20
 const MAX_SWEEP_MS = 5000
@@ -15,7 +15,7 @@ interface Presence {
 export class SessionRegistry {
   readonly #clock: Clock
   readonly #idleTimeoutMs: number
-  readonly #sessions = new Map<ClientSession, Presence>()
+  readonly #sessions = new Map<Session, Presence>()
   readonly #tick: Timer
   #draining = false
 
@@ -31,21 +31,21 @@ export class SessionRegistry {
   }
 
   /** A session that comes while the lane drains is shown out at once. */
-  add(session: ClientSession): void {
+  add(session: Session): void {
     if (this.#draining) void session.close({ graceMs: 0 })
     this.#sessions.set(session, { lastActiveAt: this.#clock.now() })
   }
 
-  sessions(): Iterable<ClientSession> {
+  sessions(): Iterable<Session> {
     return this.#sessions.keys()
   }
 
-  remove(session: ClientSession): void {
+  remove(session: Session): void {
     this.#sessions.delete(session)
   }
 
   /** A request has come, or a stream has ended: the idle time starts anew. */
-  touch(session: ClientSession): void {
+  touch(session: Session): void {
     const presence = this.#sessions.get(session)
     if (presence) presence.lastActiveAt = this.#clock.now()
   }

@@ -6,7 +6,7 @@ import type { Counters } from '../counters.ts'
 import { EndpointError } from '../errors.ts'
 import { DatagramQueue, type QueuedDatagram } from '../relay/datagram-queue.ts'
 import type { Forwarder, OpenTunnel, TunnelContext, TunnelEnd } from '../contract/forwarder.ts'
-import type { TunnelStream } from '../contract/session.ts'
+import type { StreamEnd } from '../contract/stream-end.ts'
 import {
   encodeIcmpReply,
   ICMP_REPLY_BYTES,
@@ -72,7 +72,7 @@ class EncodedReply implements QueuedDatagram {
 
 /** One `_icmp` stream while it runs. */
 class IcmpStream implements StreamHandlers {
-  readonly #stream: TunnelStream
+  readonly #stream: StreamEnd
   readonly #context: TunnelContext
   readonly #decoder = new IcmpRequestDecoder()
   readonly #channel: EchoChannel
@@ -80,12 +80,7 @@ class IcmpStream implements StreamHandlers {
   #uplinkBytes = 0
   #downlinkBytes = 0
 
-  constructor(
-    stream: TunnelStream,
-    context: TunnelContext,
-    sender: EchoSender,
-    options: IcmpForwarderOptions,
-  ) {
+  constructor(stream: StreamEnd, context: TunnelContext, sender: EchoSender, options: IcmpForwarderOptions) {
     this.#stream = stream
     this.#context = context
     const capacity = options.queueCapacity ?? 256

@@ -4,9 +4,9 @@
  */
 import type { Duplex } from 'node:stream'
 import type { Log } from '../log.ts'
-import { EndpointError, type StreamReset } from '../errors.ts'
+import { EndpointError } from '../errors.ts'
+import type { StreamEnd, StreamReset } from '../contract/stream-end.ts'
 import type { TunnelEndReason } from '../contract/forwarder.ts'
-import type { TunnelStream } from '../contract/session.ts'
 
 export interface StreamHandlers {
   /** May throw: an `EndpointError` is the client's fault, anything else ours; both end the stream. */
@@ -18,7 +18,7 @@ export interface StreamHandlers {
 }
 
 export class StreamLifetime {
-  readonly #stream: TunnelStream
+  readonly #stream: StreamEnd
   readonly #io: Duplex
   readonly #signal: AbortSignal
   readonly #log: Log
@@ -27,7 +27,7 @@ export class StreamLifetime {
   #state: 'running' | 'ending' | 'ended' = 'running'
 
   constructor(
-    stream: TunnelStream,
+    stream: StreamEnd,
     context: { readonly signal: AbortSignal; readonly log: Log },
     handlers: StreamHandlers,
   ) {

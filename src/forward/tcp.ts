@@ -6,7 +6,7 @@ import type { ReadPool } from '../relay/read-pool.ts'
 import { tcpEnd } from '../relay/tcp-end.ts'
 import { relayStreams } from '../relay/stream-relay.ts'
 import type { Forwarder, OpenTunnel, TunnelContext, TunnelEnd } from '../contract/forwarder.ts'
-import type { TunnelStream } from '../contract/session.ts'
+import type { StreamEnd } from '../contract/stream-end.ts'
 import type { Target } from '../wire/target.ts'
 
 /** What opens connections: `egress/dial.ts`, or an upstream. */
@@ -39,7 +39,7 @@ class TcpTunnel implements OpenTunnel {
     this.#options = options
   }
 
-  run(stream: TunnelStream): Promise<TunnelEnd> {
+  run(stream: StreamEnd): Promise<TunnelEnd> {
     const { idleTimeoutMs, idleMonitor } = this.#options
     return relayStreams(stream, tcpEnd(this.#socket, this.#options.readPool), {
       idleTimeoutMs,

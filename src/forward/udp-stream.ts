@@ -6,7 +6,7 @@ import { EndpointError, isRefusal } from '../errors.ts'
 import { targetFields, type Privacy } from '../log.ts'
 import { DatagramQueue, type QueuedDatagram } from '../relay/datagram-queue.ts'
 import type { TunnelContext, TunnelEnd } from '../contract/forwarder.ts'
-import type { TunnelStream } from '../contract/session.ts'
+import type { StreamEnd } from '../contract/stream-end.ts'
 import { UdpUplinkDecoder, type SkipReason, type UplinkDatagram, type UplinkSink } from '../wire/udp-frame.ts'
 import { StreamLifetime, type StreamHandlers } from './stream-lifetime.ts'
 import type { UdpBudget } from './udp-budget.ts'
@@ -35,7 +35,7 @@ export interface UdpStreamOptions {
 }
 
 export class UdpStream implements StreamHandlers, UplinkSink, FlowListener {
-  readonly #stream: TunnelStream
+  readonly #stream: StreamEnd
   readonly #context: TunnelContext
   readonly #options: UdpStreamOptions
   readonly #decoder = new UdpUplinkDecoder(this)
@@ -47,7 +47,7 @@ export class UdpStream implements StreamHandlers, UplinkSink, FlowListener {
   #uplinkBytes = 0
   #downlinkBytes = 0
 
-  constructor(stream: TunnelStream, context: TunnelContext, options: UdpStreamOptions) {
+  constructor(stream: StreamEnd, context: TunnelContext, options: UdpStreamOptions) {
     this.#stream = stream
     this.#context = context
     this.#options = options

@@ -6,7 +6,7 @@ import type { Clock, Timer } from '../clock.ts'
 import type { Counters } from '../counters.ts'
 import type { Privacy } from '../log.ts'
 import type { Forwarder, OpenTunnel, TunnelContext, TunnelEnd } from '../contract/forwarder.ts'
-import type { TunnelStream } from '../contract/session.ts'
+import type { StreamEnd } from '../contract/stream-end.ts'
 import { UdpBudget } from './udp-budget.ts'
 import type { FlowEnd, UdpDialer } from './udp-flow.ts'
 import { UdpStream, type UdpTally } from './udp-stream.ts'
@@ -51,7 +51,7 @@ export class UdpForwarder implements Forwarder<undefined> {
     return Promise.resolve({ run: (stream) => this.#run(stream, context), destroy: () => {} })
   }
 
-  async #run(stream: TunnelStream, context: TunnelContext): Promise<TunnelEnd> {
+  async #run(stream: StreamEnd, context: TunnelContext): Promise<TunnelEnd> {
     const { dialer, clock, privacy, idleTimeoutMs } = this.#options
     const udpStream = new UdpStream(stream, context, {
       dialer,

@@ -8,6 +8,7 @@ import type { Socket } from 'node:net'
 import type { Clock, Timer } from '../clock.ts'
 import type { Counters } from '../counters.ts'
 import type { Log } from '../log.ts'
+import type { GatedConnection } from '../contract/gated-connection.ts'
 import type { Channel } from '../contract/session.ts'
 import type { ClientHello } from '../wire/client-hello.ts'
 import { ipBytes, normalizePeerAddress } from '../wire/ip-address.ts'
@@ -37,23 +38,6 @@ export interface GateOptions {
   readonly limits: ConnectionLimitsOptions
 }
 
-/** A TCP connection whose ClientHello was read and put back. */
-export interface GateConnection {
-  readonly socket: Socket
-  /** Canonical; IPv4-mapped as IPv4; what the balancer says when there is one. */
-  readonly remoteAddress: string
-  readonly remotePort: number
-  /** SNI in lower case. */
-  readonly serverName: string | undefined
-  /** ALPN offer in the client's order; empty when there is none. */
-  readonly alpn: readonly string[]
-  readonly channel: Channel
-  /** The host's place in the list that the {@link HostMap} was made of. */
-  readonly certificateIndex: number
-  /** To be called when the TLS handshake has succeeded or failed; idempotent. Closing the socket does it too. */
-  handshakeDone(): void
-}
-
 /** A peer that began with something that is not TLS; all it sent is still in the socket. */
 export interface PlainConnection {
   readonly socket: Socket
@@ -66,7 +50,7 @@ export interface GateDependencies {
   readonly counters: Counters
   readonly log: Log
   /** Takes the socket over. Whoever does bounds the handshake in time. */
-  onConnection(connection: GateConnection): void
+  onConnection(connection: GatedConnection): void
   /** Takes the socket over; without it such connections are closed. */
   readonly onNotTls?: (connection: PlainConnection) => void
   readonly splice: Splice

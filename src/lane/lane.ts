@@ -44,7 +44,7 @@ import type { Http3Options, Http3Start } from '../transport/http3/transport.ts'
 import { TlsTerminator } from '../transport/tls.ts'
 import { AuthThrottle } from '../dispatch/auth-throttle.ts'
 import { SessionRegistry } from '../dispatch/session-registry.ts'
-import { Tunnel } from '../dispatch/dispatcher.ts'
+import { Dispatcher } from '../dispatch/dispatcher.ts'
 import type { Forwarders } from '../dispatch/dispatcher.ts'
 import { Directory } from '../users/directory.ts'
 
@@ -116,7 +116,7 @@ export class Lane {
 
   /** Puts new hosts, certificates, users and rules in force, all or none. Rejects when they cannot be used. */
   async apply(settings: Settings): Promise<void> {
-    const { tls, gate, tunnel } = this.#rooms
+    const { tls, gate, dispatcher } = this.#rooms
     const rules = new InboundRules(map.inboundRules(settings))
     const hosts = new HostMap(map.hostMap(settings))
     const outbound = new OutboundRules(map.outboundRules(settings))
@@ -126,7 +126,7 @@ export class Lane {
     gate.update({ rules, hosts })
     this.#rooms.inbound = rules
     this.#rooms.policy.replaceRules(outbound)
-    tunnel.replaceDirectory(directory)
+    dispatcher.replaceDirectory(directory)
   }
 
   async #replaceHttp3Certificate(settings: Settings): Promise<void> {
@@ -170,7 +170,7 @@ export class Lane {
 interface Rooms {
   readonly counters: Counters
   readonly registry: SessionRegistry
-  readonly tunnel: Tunnel
+  readonly dispatcher: Dispatcher
   readonly gate: Gate
   /** The rules in force; HTTP/3 asks them too. */
   inbound: InboundRules
@@ -209,7 +209,7 @@ async function openRooms(settings: Settings, deps: LaneDependencies): Promise<Ro
   const registry = new SessionRegistry({ idleTimeoutMs: map.sessionIdleMs(settings) }, { clock, counters })
   const forwarders = createForwarders(settings, { policy, icmp, idleMonitor, counters, clock })
   const site = createWebSite(map.webSiteOptions(settings), { clock, counters, log, dialer: forwarders.tcp })
-  const tunnel = new Tunnel(map.tunnelOptions(settings), {
+  const dispatcher = new Dispatcher(map.dispatcherOptions(settings), {
     clock,
     counters,
     log,
@@ -219,7 +219,7 @@ async function openRooms(settings: Settings, deps: LaneDependencies): Promise<Ro
     site: site.service,
     forwarders,
   })
-  const { acceptSession } = tunnel
+  const { acceptSession } = dispatcher
   const mayUpgrade: Http1Style['mayUpgrade'] = (channel, path) => site.service.mayUpgrade(channel, path)
   const http1 = new Http1Transport(HTTP1_OPTIONS, {
     clock,
@@ -245,7 +245,7 @@ async function openRooms(settings: Settings, deps: LaneDependencies): Promise<Ro
       answerPlainHttp(socket, { headTimeoutMs: HEAD_TIMEOUT_MS }, { clock, counters }),
     splice: (client, upstream) => void splice(client, upstream, idleMonitor),
   })
-  return { counters, registry, tunnel, gate, inbound, tls, http1, http2, site, policy, icmp }
+  return { counters, registry, dispatcher, gate, inbound, tls, http1, http2, site, policy, icmp }
 }
 
 /** What an operator should know about HTTP/3 on this machine and with these files. */
@@ -271,15 +271,15 @@ function createHttp3(
   rooms: Rooms,
   { clock, log }: LaneDependencies,
 ): Http3Transport {
-  const { counters, tunnel } = rooms
+  const { counters, dispatcher } = rooms
   return new Http3Transport(options, {
     clock,
     counters,
     log,
-    acceptSession: tunnel.acceptSession,
+    acceptSession: dispatcher.acceptSession,
     uploads: new SpillArea(map.spillOptions(settings), { counters, log }),
     channelOf: (hostname) => rooms.gate.channelOf(hostname),
-    uploadKey: (session) => tunnel.userOf(session) ?? session.id,
+    uploadKey: (session) => dispatcher.userOf(session) ?? session.id,
     admit: (address) => rooms.inbound.evaluate({ address }).action === 'allow',
   })
 }

@@ -181,7 +181,7 @@ export function spillOptions({ vpn }: Settings): SpillOptions {
   }
 }
 
-export function tunnelOptions({ vpn }: Settings) {
+export function dispatcherOptions({ vpn }: Settings) {
   return {
     authFailureStatus: vpn.auth_failure_status_code,
     realm: vpn.culvert.auth.realm,

@@ -18,11 +18,11 @@
  * Corking the downlink, uncorking in nextTick and socket buffers above 64 KiB were all slower.
  */
 import type { Duplex } from 'node:stream'
-import type { StreamReset } from '../errors.ts'
+import type { StreamReset } from '../contract/stream-end.ts'
 import type { IdleMonitor, IdleWatch } from './idle-monitor.ts'
 
 /** One of the two streams. */
-export interface RelayEnd {
+export interface StreamEnd {
   readonly io: Duplex
   /** Its peer has reset it with an error code, which `io` alone may not tell. */
   readonly wasReset?: boolean
@@ -160,8 +160,8 @@ class Direction {
 }
 
 class StreamRelay {
-  readonly #client: RelayEnd
-  readonly #target: RelayEnd
+  readonly #client: StreamEnd
+  readonly #target: StreamEnd
   readonly #options: RelayOptions
   readonly #resolve: (outcome: RelayOutcome) => void
   readonly #up: Direction
@@ -173,8 +173,8 @@ class StreamRelay {
   #stopped = false
 
   constructor(
-    client: RelayEnd,
-    target: RelayEnd,
+    client: StreamEnd,
+    target: StreamEnd,
     options: RelayOptions,
     resolve: (outcome: RelayOutcome) => void,
   ) {
@@ -350,8 +350,8 @@ class StreamRelay {
  * is destroyed already counts as reset.
  */
 export function relayStreams(
-  client: RelayEnd,
-  target: RelayEnd,
+  client: StreamEnd,
+  target: StreamEnd,
   options: RelayOptions,
 ): Promise<RelayOutcome> {
   return new Promise((resolve) => new StreamRelay(client, target, options, resolve).start())

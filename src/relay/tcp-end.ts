@@ -1,7 +1,7 @@
 /** A TCP socket as an end of the relay: a reset is RST. */
 import type { Socket } from 'node:net'
 import type { ReadPool } from './read-pool.ts'
-import type { RelayEnd } from './stream-relay.ts'
+import type { StreamEnd } from '../contract/stream-end.ts'
 
 /**
  * Sends RST and destroys `socket`. While the FIN of `end()` is under way libuv refuses that (`uv_tcp_close_reset`
@@ -19,7 +19,7 @@ function resetFinished(this: Socket): void {
 }
 
 /** The socket must have an error listener of its own. `pool` is the one that it is read into, if any. */
-export function tcpEnd(socket: Socket, pool?: ReadPool): RelayEnd {
+export function tcpEnd(socket: Socket, pool?: ReadPool): StreamEnd {
   const end = { io: socket, reset: () => resetSocket(socket) }
   return pool === undefined ? end : { ...end, recycle: (chunk) => pool.recycle(chunk) }
 }

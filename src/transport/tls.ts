@@ -8,23 +8,8 @@ import type { Socket } from 'node:net'
 import { constants, randomBytes } from 'node:crypto'
 import type { Clock } from '../clock.ts'
 import type { Counters } from '../counters.ts'
+import type { GatedConnection } from '../contract/gated-connection.ts'
 import type { Channel } from '../contract/session.ts'
-
-/** A TCP connection whose ClientHello was read and put back. */
-export interface GatedConnection {
-  readonly socket: Socket
-  readonly remoteAddress: string
-  readonly remotePort: number
-  /** SNI in lower case. */
-  readonly serverName: string | undefined
-  /** ALPN offer in the client's order; empty when the extension is missing. */
-  readonly alpn: readonly string[]
-  readonly channel: Channel
-  /** Index of the certificate in the list given to {@link TlsTerminator.replaceCertificates}. */
-  readonly certificateIndex: number
-  /** The TLS handshake has succeeded or failed; called once. */
-  handshakeDone(): void
-}
 
 /** A connection behind TLS, ready for its HTTP version. */
 export interface TransportConnection {

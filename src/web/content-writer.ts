@@ -1,17 +1,17 @@
 /** Writes the content of an answer piece by piece, waiting for a slow client and giving up on one that stands still. */
 import type { Writable } from 'node:stream'
-import type { TunnelRequest } from '../contract/session.ts'
+import type { Exchange } from '../contract/exchange.ts'
 import type { StallWatch, Watched } from './stall-watch.ts'
 
 export class ContentWriter implements Watched {
-  readonly #request: TunnelRequest
+  readonly #request: Exchange
   readonly #sink: Writable
   readonly #watch: StallWatch
   readonly #limitMs: number
   #pieces = 0
 
   /** `release` must follow. */
-  constructor(request: TunnelRequest, sink: Writable, watch: StallWatch, limitMs: number) {
+  constructor(request: Exchange, sink: Writable, watch: StallWatch, limitMs: number) {
     this.#request = request
     this.#sink = sink
     this.#watch = watch

@@ -1,11 +1,11 @@
 /** The answer on ping hosts and the ping path (reference 6): 200 without content, whatever the method; then the session ends. */
-import type { TunnelRequest } from '../contract/session.ts'
+import type { Exchange } from '../contract/exchange.ts'
 import type { WebPages } from './nginx/web-pages.ts'
 
 /** How long the client may take to read the answer and close. */
 const GRACE_MS = 3000
 
-export function answerPing(request: TunnelRequest, pages: WebPages): void {
+export function answerPing(request: Exchange, pages: WebPages): void {
   request.refuse(200, pages.opening())
   // It resolves in any case; a session that is already gone has nothing to report.
   request.session.close({ graceMs: GRACE_MS }).catch(() => {})

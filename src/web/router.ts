@@ -1,7 +1,8 @@
 /** Who answers a request that is not a tunnel: ping, speed test, reverse proxy or the decoy (reference 1.11). */
 import type { Counters } from '../counters.ts'
 import type { ForwardEnd } from '../contract/forwarder.ts'
-import type { Channel, TunnelRequest } from '../contract/session.ts'
+import type { Exchange, PlainExchange } from '../contract/exchange.ts'
+import type { Channel } from '../contract/session.ts'
 import type { Target } from '../wire/target.ts'
 import type { Decoy } from './nginx/decoy-site.ts'
 import type { ForwardProxy } from './proxy/forward.ts'
@@ -43,12 +44,12 @@ export class WebService {
   }
 
   /** Answers any request but an authenticated CONNECT. Never throws. */
-  handle(request: TunnelRequest): void {
+  handle(request: Exchange): void {
     switch (request.channel) {
       case 'ping':
         return this.#ping(request)
       case 'speedtest':
-        return this.#speedtest(request, request.path ?? '')
+        return this.#speedtest(request, pathOf(request) ?? '')
       case 'reverse_proxy':
         return this.#reverseProxy(request)
       case 'decoy':
@@ -70,13 +71,13 @@ export class WebService {
    * A CONNECT or another request that must look refused with `status` (401 to 405): the page that a web server has
    * for it. Not for 407, whose answer is the tunnel's.
    */
-  handleDecoyStatus(request: TunnelRequest, status: number): void {
+  handleDecoyStatus(request: Exchange, status: number): void {
     this.#deps.counters.count('web_requests', 'refused')
     this.#deps.pages.send(request, status)
   }
 
   /** Whether a client's plain request for an `http:` address is for another server, not for a page of ours. */
-  mayForward(request: TunnelRequest): boolean {
+  mayForward(request: PlainExchange): boolean {
     // As on every site of ours.
     if (request.method === 'TRACE') return false
     const ownName = request.authority.split(':', 1)[0]?.toLowerCase() === request.session.serverName
@@ -84,7 +85,7 @@ export class WebService {
   }
 
   /** Forwards it. Never rejects: with `failure` the request still waits for an answer. */
-  forward(request: TunnelRequest, target: Target): Promise<ForwardEnd> {
+  forward(request: PlainExchange, target: Target): Promise<ForwardEnd> {
     return this.#deps.forwardProxy.forward(request, target)
   }
 
@@ -98,9 +99,9 @@ export class WebService {
     return proxied && path.startsWith(reverseProxyPath) ? 'reverse_proxy' : undefined
   }
 
-  #onMainHost(request: TunnelRequest): void {
+  #onMainHost(request: Exchange): void {
     const { speedtestPath = '', strangerStatus } = this.#options
-    const { path } = request
+    const path = pathOf(request)
     switch (this.#pageOf(path)) {
       case 'ping':
         return this.#ping(request)
@@ -109,29 +110,33 @@ export class WebService {
       case 'reverse_proxy':
         return this.#reverseProxy(request)
     }
-    if (strangerStatus === undefined || request.method === 'CONNECT') return this.#decoy(request)
+    if (strangerStatus === undefined || request.kind === 'connect') return this.#decoy(request)
     this.handleDecoyStatus(request, strangerStatus)
   }
 
-  #ping(request: TunnelRequest): void {
+  #ping(request: Exchange): void {
     this.#deps.counters.count('web_requests', 'ping')
     answerPing(request, this.#deps.pages)
   }
 
-  #speedtest(request: TunnelRequest, path: string): void {
+  #speedtest(request: Exchange, path: string): void {
     this.#deps.counters.count('web_requests', 'speedtest')
     this.#deps.speedtest.handle(request, path)
   }
 
-  #reverseProxy(request: TunnelRequest): void {
+  #reverseProxy(request: Exchange): void {
     const { reverseProxy } = this.#deps
-    if (reverseProxy === undefined || request.method === 'CONNECT') return this.#decoy(request)
+    if (reverseProxy === undefined || request.kind === 'connect') return this.#decoy(request)
     this.#deps.counters.count('web_requests', 'reverse_proxy')
     reverseProxy.handle(request)
   }
 
-  #decoy(request: TunnelRequest): void {
+  #decoy(request: Exchange): void {
     this.#deps.counters.count('web_requests', 'decoy')
     this.#deps.decoy.handle(request)
   }
+}
+
+function pathOf(request: Exchange): string | undefined {
+  return request.kind === 'plain' ? request.path : undefined
 }

@@ -3,7 +3,7 @@
  * Anything else is 400 without content. A download has no content-length, as clients know it.
  */
 import type { Counters } from '../counters.ts'
-import type { TunnelRequest } from '../contract/session.ts'
+import type { Exchange, PlainExchange } from '../contract/exchange.ts'
 import { ContentWriter } from './content-writer.ts'
 import type { StallWatch } from './stall-watch.ts'
 import type { WebPages } from './nginx/web-pages.ts'
@@ -41,8 +41,8 @@ export class Speedtest {
   }
 
   /** `path` is what is left behind the base path, with or without a query. */
-  handle(request: TunnelRequest, path: string): void {
-    const run = this.#choose(request, path)
+  handle(request: Exchange, path: string): void {
+    const run = request.kind === 'plain' ? this.#choose(request, path) : undefined
     if (run === undefined) return this.#refuse(request, 400)
     if (this.#running >= this.#options.maxConcurrent) {
       this.#deps.counters.count('speedtest_refusals')
@@ -54,7 +54,7 @@ export class Speedtest {
       .finally(() => this.#running--)
   }
 
-  #choose(request: TunnelRequest, target: string): (() => Promise<void>) | undefined {
+  #choose(request: PlainExchange, target: string): (() => Promise<void>) | undefined {
     const path = target.replace(/\?.*$/s, '')
     if (request.method === 'GET') {
       const mebibytes = Number(/^\/?0*(\d{1,3})mb\.bin$/.exec(path)?.[1] ?? 0)
@@ -67,11 +67,11 @@ export class Speedtest {
     return undefined
   }
 
-  #refuse(request: TunnelRequest, status: number): void {
+  #refuse(request: Exchange, status: number): void {
     request.refuse(status, this.#deps.pages.opening())
   }
 
-  async #download(request: TunnelRequest, mebibytes: number): Promise<void> {
+  async #download(request: PlainExchange, mebibytes: number): Promise<void> {
     const sink = request.respond(200, {
       ...this.#deps.pages.opening(),
       'content-type': 'application/octet-stream',
@@ -88,7 +88,7 @@ export class Speedtest {
     }
   }
 
-  async #upload(request: TunnelRequest, length: number): Promise<void> {
+  async #upload(request: PlainExchange, length: number): Promise<void> {
     const received = await this.#receive(request, length)
     if (received === length) {
       request.refuse(200, this.#deps.pages.opening())
@@ -96,8 +96,8 @@ export class Speedtest {
   }
 
   /** Counts and drops content until there were `length` bytes or there is no more. */
-  #receive(request: TunnelRequest, length: number): Promise<number> {
-    const { body } = request
+  #receive(request: PlainExchange, length: number): Promise<number> {
+    const body = request.body()
     const { watch } = this.#deps
     return new Promise((resolve) => {
       let received = 0

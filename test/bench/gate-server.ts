@@ -15,7 +15,8 @@ import { InboundRules } from '../../src/gate/inbound-rules.ts'
 import { nginxStyle } from '../../src/web/nginx/answer-head.ts'
 import { Http1Transport } from '../../src/transport/http1/transport.ts'
 import { TlsTerminator } from '../../src/transport/tls.ts'
-import type { SessionListener, TunnelRequest } from '../../src/contract/session.ts'
+import type { Exchange } from '../../src/contract/exchange.ts'
+import type { SessionListener } from '../../src/contract/session.ts'
 import { serveRequests } from './pinned-process.ts'
 
 export type GateRequest = { readonly do: 'listen'; readonly serverName: string } | { readonly do: 'cpu' }
@@ -105,8 +106,9 @@ function acceptDirectly(socket: Socket, tls: TlsTerminator, serverName: string):
 }
 
 const echoSession: SessionListener = {
-  onRequest(request: TunnelRequest): void {
-    const { io } = request.accept()
+  onExchange(exchange: Exchange): void {
+    if (exchange.kind !== 'connect') return exchange.refuse(405)
+    const { io } = exchange.accept()
     io.on('error', () => {})
     io.on('data', (chunk: Buffer) => io.write(chunk))
     io.once('end', () => io.end())

@@ -9,11 +9,13 @@ import { Counters } from '../../src/counters.ts'
 import { SpillArea } from '../../src/relay/spill-area.ts'
 import { HTTP3_DEFAULTS, Http3Transport } from '../../src/transport/http3/transport.ts'
 import type { Http3Dependencies } from '../../src/transport/http3/transport.ts'
-import type { AcceptSession, ClientSession, TunnelRequest } from '../../src/contract/session.ts'
+import type { Exchange } from '../../src/contract/exchange.ts'
+import type { AcceptSession, Session } from '../../src/contract/session.ts'
 import { createTestCertificate, testCertificate } from '../support/certificate.ts'
 import { H3Client, RawH3Client, answerOf, resetOf } from '../support/h3-client.ts'
 import { collect, runTransportContract } from './transport.contract.ts'
 import type { ContractClient, ContractExchange } from './transport.contract.ts'
+import { connectOf, plainOf } from '../support/exchange-kind.ts'
 
 const silent = pino({ level: 'silent' })
 
@@ -52,9 +54,9 @@ async function start(
   }
 }
 
-/** Hands every request to `onRequest`. */
-function answerWith(onRequest: (request: TunnelRequest) => void): AcceptSession {
-  return () => ({ onRequest, onClose: () => {} })
+/** Hands every request to `onExchange`. */
+function answerWith(onExchange: (request: Exchange) => void): AcceptSession {
+  return () => ({ onExchange, onClose: () => {} })
 }
 
 function exchangeOf(stream: Awaited<ReturnType<typeof answerOf>>['stream']): ContractExchange {
@@ -256,7 +258,7 @@ describe('HTTP/3 requests', () => {
   })
 
   test('resets content that contradicts its length', async () => {
-    await using server = await start(answerWith(({ body }) => body.resume()))
+    await using server = await start(answerWith((request) => plainOf(request).body().resume()))
     await using client = await H3Client.open(server.port)
     const head = { ':method': 'POST', ':scheme': 'https', ':authority': 'a', ':path': '/' }
     const stream = client.request({ ...head, 'content-length': '5' })
@@ -286,7 +288,7 @@ describe('HTTP/3 requests', () => {
   test('takes a reset with H3_NO_ERROR for an end', async () => {
     const accepted = Promise.withResolvers<string>()
     await using server = await start(
-      answerWith((request) => accepted.resolve(collect(request.accept().io).then(String))),
+      answerWith((request) => accepted.resolve(collect(connectOf(request).accept().io).then(String))),
     )
     await using client = await H3Client.open(server.port)
     const { stream } = await client.tunnel('a:1')
@@ -309,10 +311,13 @@ describe('HTTP/3 requests', () => {
   })
 
   test('leaves nothing behind after 5,000 requests', async () => {
-    let session: ClientSession | undefined
+    let session: Session | undefined
     await using server = await start((opened) => {
       session = opened
-      return { onRequest: (request) => request.accept({}, { endStream: true }), onClose: () => {} }
+      return {
+        onExchange: (request) => connectOf(request).accept({}, { endStream: true }),
+        onClose: () => {},
+      }
     })
     await using client = await H3Client.open(server.port)
     const one = async (): Promise<void> => {
@@ -345,7 +350,7 @@ describe('HTTP/3 listener', () => {
     await using server = await start(
       (session) => {
         addresses.push(session.remoteAddress)
-        return { onRequest: (request) => request.refuse(502), onClose: () => {} }
+        return { onExchange: (request) => request.refuse(502), onClose: () => {} }
       },
       { host: '::' },
     )
@@ -359,7 +364,7 @@ describe('HTTP/3 listener', () => {
     await using server = await start(
       () => {
         sessions++
-        return { onRequest: () => {}, onClose: () => {} }
+        return { onExchange: () => {}, onClose: () => {} }
       },
       { admit: () => false },
     )
@@ -387,7 +392,7 @@ describe('HTTP/3 listener', () => {
 
   /** The kernel spreads a port's packets over its sockets; when some close, it does so anew. */
   test('tells clients that come while two servers share the port to come again', async () => {
-    await using server = await start(answerWith((request) => void request.accept()))
+    await using server = await start(answerWith((request) => void connectOf(request).accept()))
     await using before = await H3Client.open(server.port)
     await before.tunnel('a:1')
     const { cert, key } = createTestCertificate(['vpn.endpoint'])

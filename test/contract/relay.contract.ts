@@ -6,15 +6,15 @@ import type { Duplex } from 'node:stream'
 import { setImmediate as turn } from 'node:timers/promises'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { IdleMonitor } from '../../src/relay/idle-monitor.ts'
-import { relayStreams, type RelayEnd, type RelayOutcome } from '../../src/relay/stream-relay.ts'
+import { relayStreams, type StreamEnd, type RelayOutcome } from '../../src/relay/stream-relay.ts'
 import { FakeClock } from '../support/fake-clock.ts'
 
 /** The far ends that a test holds, and the near ends that the relay gets. */
 export interface RelayPair extends AsyncDisposable {
   readonly client: Duplex
   readonly target: Socket
-  readonly clientEnd: RelayEnd
-  readonly targetEnd: RelayEnd
+  readonly clientEnd: StreamEnd
+  readonly targetEnd: StreamEnd
   resetClient(): void
   /** Resolves when the client was reset, with the transport's word for why. */
   clientWasReset(): Promise<string>

@@ -4,7 +4,7 @@ import http2 from 'node:http2'
 import type { ClientHttp2Stream, ServerHttp2Stream } from 'node:http2'
 import net from 'node:net'
 import type { AddressInfo, Socket } from 'node:net'
-import type { StreamReset } from '../../src/errors.ts'
+import type { StreamReset } from '../../src/contract/stream-end.ts'
 import { tcpEnd } from '../../src/relay/tcp-end.ts'
 import { describeRelay, whenClosed, type RelayPair } from './relay.contract.ts'
 

@@ -10,7 +10,7 @@ import type { TLSSocket } from 'node:tls'
 import { expect, test } from 'vitest'
 import { FakeClock } from '../support/fake-clock.ts'
 import { startTlsTransport } from '../support/tls-transport.ts'
-import type { TunnelRequest } from '../../src/contract/session.ts'
+import type { Exchange } from '../../src/contract/exchange.ts'
 
 const HEAD_TIMEOUT_MS = 60_000
 
@@ -34,17 +34,17 @@ async function write(socket: TLSSocket, text: string): Promise<void> {
 
 /** A transport whose sessions and requests can be waited for. */
 async function startTransport(clock: FakeClock) {
-  const requests: TunnelRequest[] = []
+  const requests: Exchange[] = []
   let onSession = (): void => {}
-  let onRequest = (): void => {}
+  let onExchange = (): void => {}
   const transport = await startTlsTransport(
     'http/1.1',
     () => {
       onSession()
       return {
-        onRequest: (request) => {
-          requests.push(request)
-          onRequest()
+        onExchange: (exchange) => {
+          requests.push(exchange)
+          onExchange()
         },
         onClose: () => {},
       }
@@ -55,7 +55,7 @@ async function startTransport(clock: FakeClock) {
     port: transport.port,
     requests,
     nextSession: () => new Promise<void>((resolve) => (onSession = resolve)),
-    nextRequest: () => new Promise<void>((resolve) => (onRequest = resolve)),
+    nextRequest: () => new Promise<void>((resolve) => (onExchange = resolve)),
     [Symbol.asyncDispose]: () => transport[Symbol.asyncDispose](),
   }
 }

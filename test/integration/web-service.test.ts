@@ -14,7 +14,8 @@ import { ReverseProxy } from '../../src/web/proxy/reverse.ts'
 import { Speedtest } from '../../src/web/speedtest.ts'
 import { StallWatch } from '../../src/web/stall-watch.ts'
 import { WebPages } from '../../src/web/nginx/web-pages.ts'
-import type { Channel, TunnelRequest } from '../../src/contract/session.ts'
+import type { Exchange } from '../../src/contract/exchange.ts'
+import type { Channel } from '../../src/contract/session.ts'
 import { FakeClock } from '../support/fake-clock.ts'
 import { settled } from '../support/settled.ts'
 import { startWebHarness } from '../support/web-harness.ts'
@@ -46,7 +47,7 @@ const forwardProxy = new ForwardProxy(
 )
 
 /** Stands for a part of the service that another test covers, and says that it was chosen. */
-function marker(status: number): { handle(request: TunnelRequest): void } {
+function marker(status: number): { handle(request: Exchange): void } {
   return { handle: (request) => request.refuse(status) }
 }
 
@@ -59,7 +60,7 @@ async function stage(
   const pages = new WebPages(clock)
   const watch = new StallWatch(clock)
   const speedtest = new Speedtest({ maxConcurrent, stallTimeoutMs: 30_000 }, { counters, pages, watch })
-  const proxied = { forward: (request: TunnelRequest) => request.refuse(299) } as OriginProxy
+  const proxied = { forward: (request: Exchange) => request.refuse(299) } as OriginProxy
   const reverseProxy = new ReverseProxy({ h3BackwardCompatibility: false }, proxied)
   const service = new WebService(options, {
     counters,

@@ -1,9 +1,8 @@
 /** A forwarder's stream without a transport: two connected duplex streams, and a context to run it in. */
 import { duplexPair, type Duplex } from 'node:stream'
 import { pino } from 'pino'
-import type { StreamReset } from '../../src/errors.ts'
+import type { StreamEnd, StreamReset } from '../../src/contract/stream-end.ts'
 import type { Forwarder, TunnelContext, TunnelEnd } from '../../src/contract/forwarder.ts'
-import type { TunnelStream } from '../../src/contract/session.ts'
 
 export interface DatagramTunnel {
   /** The client's side. */
@@ -31,7 +30,7 @@ export async function openDatagramTunnel(
     options.highWaterMark === undefined ? {} : { highWaterMark: options.highWaterMark },
   )
   const resets: StreamReset[] = []
-  const stream: TunnelStream = {
+  const stream: StreamEnd = {
     io: endpoint,
     wasReset: false,
     reset: (reason) => {

@@ -8,14 +8,15 @@ import type { Clock } from '../../src/clock.ts'
 import { createSelfSignedCertificate } from '../../src/cli/try/certificate.ts'
 import { Counters } from '../../src/counters.ts'
 import { Gate } from '../../src/gate/gate.ts'
-import type { GateConnection, GateOptions, PlainConnection } from '../../src/gate/gate.ts'
+import type { GateOptions, PlainConnection } from '../../src/gate/gate.ts'
+import type { GatedConnection } from '../../src/contract/gated-connection.ts'
 import { HostMap } from '../../src/gate/host-map.ts'
 import type { HostMapOptions } from '../../src/gate/host-map.ts'
 import { InboundRules } from '../../src/gate/inbound-rules.ts'
 import type { InboundRule } from '../../src/gate/inbound-rules.ts'
 import { IdleMonitor } from '../../src/relay/idle-monitor.ts'
 import { relayStreams } from '../../src/relay/stream-relay.ts'
-import type { RelayEnd } from '../../src/relay/stream-relay.ts'
+import type { StreamEnd } from '../../src/contract/stream-end.ts'
 import { TlsTerminator } from '../../src/transport/tls.ts'
 
 export const HELLO_TIMEOUT_MS = 10_000
@@ -47,7 +48,7 @@ export interface GateHarness extends AsyncDisposable {
   readonly gate: Gate
   readonly counters: Counters
   /** Everything that got through, in order. */
-  readonly accepted: GateConnection[]
+  readonly accepted: GatedConnection[]
   /** Waits until a counter or gauge has this value. */
   waitFor(name: string, value: number): Promise<void>
 }
@@ -66,7 +67,7 @@ const certificates = HOSTS.map(({ hostname }) => createSelfSignedCertificate({ n
 export async function startGate(options: GateHarnessOptions = {}): Promise<GateHarness> {
   const clock = options.clock ?? systemClock
   const counters = new Counters()
-  const accepted: GateConnection[] = []
+  const accepted: GatedConnection[] = []
   const sockets = new Set<Socket>()
   const terminator = createTerminator(clock, counters)
   const idleMonitor = new IdleMonitor(clock)
@@ -125,7 +126,7 @@ export async function startGate(options: GateHarnessOptions = {}): Promise<GateH
   }
 }
 
-function relayEnd(io: Socket): RelayEnd {
+function relayEnd(io: Socket): StreamEnd {
   return { io, reset: () => void io.destroy() }
 }
 

@@ -11,7 +11,7 @@ import { systemClock } from '../../src/clock.ts'
 import { Counters } from '../../src/counters.ts'
 import { SpillArea } from '../../src/relay/spill-area.ts'
 import { HTTP3_DEFAULTS, Http3Transport, MAX_EVENT_DEBT } from '../../src/transport/http3/transport.ts'
-import type { TunnelRequest } from '../../src/contract/session.ts'
+import type { Exchange } from '../../src/contract/exchange.ts'
 import { testCertificate } from './certificate.ts'
 
 export interface ServerReport {
@@ -48,11 +48,12 @@ const transport = new Http3Transport(
       { directory: tmpdir(), memoryBytes: MEGABYTE, budgetBytes: 1024 * MEGABYTE },
       { counters, log },
     ),
-    acceptSession: () => ({ onRequest: perform, onClose: () => {} }),
+    acceptSession: () => ({ onExchange: perform, onClose: () => {} }),
   },
 )
 
-function perform(request: TunnelRequest): void {
+function perform(request: Exchange): void {
+  if (request.kind !== 'connect') return request.refuse(405)
   const { io } = request.accept()
   if (request.authority === 'slow') readSlowly(io)
   else if (request.authority === 'source') writeChunks(io, Infinity)

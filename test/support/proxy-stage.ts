@@ -15,6 +15,7 @@ import { WebPages } from '../../src/web/nginx/web-pages.ts'
 import { startWebHarness } from './web-harness.ts'
 import type { WebHarness } from './web-harness.ts'
 import { settled } from './settled.ts'
+import { plainOf } from './exchange-kind.ts'
 
 export interface ProxyStage {
   readonly web: WebHarness
@@ -76,7 +77,7 @@ export async function openProxyStage(
     { clock, counters, log, pages: new WebPages(clock) },
   )
   const reverse = new ReverseProxy({ h3BackwardCompatibility: false }, proxy)
-  const web = await startWebHarness((request) => reverse.handle(request), 'reverse_proxy')
+  const web = await startWebHarness((request) => reverse.handle(plainOf(request)), 'reverse_proxy')
   cleanups.push(async () => {
     await web[Symbol.asyncDispose]()
     // Nothing may be left when every client is gone.

@@ -10,7 +10,8 @@ import { Http1Transport } from '../../src/transport/http1/transport.ts'
 import { Http2Transport } from '../../src/transport/http2/transport.ts'
 import { TlsTerminator } from '../../src/transport/tls.ts'
 import type { TcpProtocol } from '../../src/transport/tls.ts'
-import type { Channel, ClientSession, TunnelRequest } from '../../src/contract/session.ts'
+import type { Exchange } from '../../src/contract/exchange.ts'
+import type { Channel, Session, SessionListener } from '../../src/contract/session.ts'
 import { testCertificate } from './certificate.ts'
 
 export interface WebHarness extends AsyncDisposable {
@@ -19,19 +20,19 @@ export interface WebHarness extends AsyncDisposable {
   /** Speaks HTTP/2 only. */
   readonly http2Port: number
   readonly counters: Counters
-  readonly sessions: ReadonlySet<ClientSession>
+  readonly sessions: ReadonlySet<Session>
 }
 
 export async function startWebHarness(
-  handle: (request: TunnelRequest) => void,
+  handle: (request: Exchange) => void,
   channel: Channel = 'main',
 ): Promise<WebHarness> {
   const clock = systemClock
   const counters = new Counters()
-  const sessions = new Set<ClientSession>()
-  const acceptSession = (session: ClientSession): { onRequest: typeof handle; onClose(): void } => {
+  const sessions = new Set<Session>()
+  const acceptSession = (session: Session): SessionListener => {
     sessions.add(session)
-    return { onRequest: handle, onClose: () => void sessions.delete(session) }
+    return { onExchange: handle, onClose: () => void sessions.delete(session) }
   }
   const style = { ...nginxStyle, mayUpgrade: () => true }
   const deps = { clock, counters, acceptSession }

@@ -1,28 +1,20 @@
-/** A CONNECT over HTTP/1.1 as a `TunnelRequest` (RFC 9110 section 9.3.6, reference 1.5). */
+/** A CONNECT over HTTP/1.1 as an exchange (RFC 9110 section 9.3.6, reference 1.5). */
 import type { IncomingMessage } from 'node:http'
 import { STATUS_CODES } from 'node:http'
-import { Readable } from 'node:stream'
 import type { Duplex, Writable } from 'node:stream'
-import type { StreamReset } from '../../errors.ts'
-import type {
-  Channel,
-  RequestHeaders,
-  ResponseHeaders,
-  TunnelRequest,
-  TunnelStream,
-} from '../../contract/session.ts'
-import type { Http1ClientSession } from './transport.ts'
+import type { ConnectExchange, RequestHeaders, ResponseHeaders } from '../../contract/exchange.ts'
+import type { Channel } from '../../contract/session.ts'
+import type { StreamEnd, StreamReset } from '../../contract/stream-end.ts'
+import type { Http1Session } from './transport.ts'
 import { encodeHead, joinHeaders } from './head.ts'
 import type { TransportConnection } from '../tls.ts'
 
-export class Http1ConnectRequest implements TunnelRequest, TunnelStream {
-  readonly session: Http1ClientSession
+export class Http1Connect implements ConnectExchange, StreamEnd {
+  readonly session: Http1Session
   readonly channel: Channel
+  readonly kind = 'connect'
   readonly method = 'CONNECT'
-  readonly scheme = undefined
   readonly authority: string
-  readonly path = undefined
-  readonly body = Readable.from([])
   readonly #connection: TransportConnection
   readonly #message: IncomingMessage
   #headers: RequestHeaders | undefined
@@ -31,7 +23,7 @@ export class Http1ConnectRequest implements TunnelRequest, TunnelStream {
   #finished = false
 
   constructor(
-    session: Http1ClientSession,
+    session: Http1Session,
     connection: TransportConnection,
     message: IncomingMessage,
     head: Buffer,
@@ -71,11 +63,9 @@ export class Http1ConnectRequest implements TunnelRequest, TunnelStream {
     return this.#connection.socket.errored !== null
   }
 
-  accept(headers: ResponseHeaders = {}, { endStream = false } = {}): TunnelStream {
+  accept(headers: ResponseHeaders = {}, { endStream = false } = {}): StreamEnd {
     if (endStream) this.#finish(200, headers)
-    else {
-      this.#writeHead(200, headers)
-    }
+    else this.#writeHead(200, headers)
     return this
   }
 

@@ -1,17 +1,16 @@
-/** An ordinary HTTP/1.1 request and its response as a `TunnelRequest`. */
+/** An ordinary HTTP/1.1 request and its response as an exchange. */
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { STATUS_CODES } from 'node:http'
 import type { Duplex, Readable, Writable } from 'node:stream'
-import type { StreamReset } from '../../errors.ts'
 import type {
-  Channel,
+  PlainExchange,
   RequestHeaders,
   RequestScheme,
   ResponseHeaders,
-  TunnelRequest,
-  TunnelStream,
-} from '../../contract/session.ts'
-import type { Http1ClientSession } from './transport.ts'
+} from '../../contract/exchange.ts'
+import type { Channel } from '../../contract/session.ts'
+import type { StreamEnd, StreamReset } from '../../contract/stream-end.ts'
+import type { Http1Session } from './transport.ts'
 import { encodeHead, joinHeaders } from './head.ts'
 import { parseScheme } from '../request-scheme.ts'
 import type { TransportConnection } from '../tls.ts'
@@ -22,13 +21,15 @@ export interface UpgradeOffer {
   readonly connection: TransportConnection
 }
 
-export class Http1Exchange implements TunnelRequest {
-  readonly session: Http1ClientSession
+export class Http1PlainExchange implements PlainExchange {
+  readonly kind = 'plain'
+  readonly session: Http1Session
   readonly channel: Channel
   readonly method: string
   readonly scheme: RequestScheme | undefined
   readonly authority: string
   readonly path: string
+  readonly upgrade: PlainExchange['upgrade']
   readonly #message: IncomingMessage
   readonly #response: ServerResponse
   readonly #offer: UpgradeOffer | undefined
@@ -38,7 +39,7 @@ export class Http1Exchange implements TunnelRequest {
   #done = false
 
   constructor(
-    session: Http1ClientSession,
+    session: Http1Session,
     message: IncomingMessage,
     response: ServerResponse,
     offer: UpgradeOffer | undefined,
@@ -53,6 +54,7 @@ export class Http1Exchange implements TunnelRequest {
     this.#message = message
     this.#response = response
     this.#offer = offer
+    this.upgrade = offer && ((headers) => this.#upgrade(offer, headers))
     this.#expectsContinue =
       message.httpVersion === '1.1' && /^100-continue$/i.test(message.headers.expect ?? '')
     response.on('error', ignoreError)
@@ -71,7 +73,7 @@ export class Http1Exchange implements TunnelRequest {
     return this.#abort.signal
   }
 
-  get leaving(): AbortSignal {
+  leaving(): AbortSignal {
     const controller = new AbortController()
     const { socket } = this.#message
     const onEnd = (): void => controller.abort()
@@ -82,19 +84,10 @@ export class Http1Exchange implements TunnelRequest {
   }
 
   /** Whoever reads the content agrees to it (RFC 9110 section 10.1.1); after the answer it is only discarded. */
-  get body(): Readable {
+  body(): Readable {
     if (this.#expectsContinue && !this.#response.headersSent) this.#response.writeContinue()
     this.#expectsContinue = false
     return this.#message
-  }
-
-  /** True when the client asked to leave HTTP on this connection and {@link upgrade} may be called. */
-  get upgradable(): boolean {
-    return this.#offer !== undefined && !this.#done
-  }
-
-  accept(): TunnelStream {
-    throw new Error('only CONNECT can be accepted')
   }
 
   refuse(status: number, headers: ResponseHeaders = {}): void {
@@ -117,9 +110,7 @@ export class Http1Exchange implements TunnelRequest {
     return response
   }
 
-  /** Answers 101 with `headers` and hands the connection over, both directions. */
-  upgrade(headers: ResponseHeaders): TunnelStream {
-    const { head, connection } = this.#offer ?? raise()
+  #upgrade({ head, connection }: UpgradeOffer, headers: ResponseHeaders): StreamEnd {
     this.#response.detachSocket(connection.socket)
     const { fields } = this.session.style.formatHead(101, headers, 'upgrade')
     connection.socket.write(encodeHead(1, 101, 'Switching Protocols', fields), 'latin1')
@@ -149,15 +140,11 @@ export class Http1Exchange implements TunnelRequest {
 
 function ignoreError(): void {}
 
-function raise(): never {
-  throw new Error('the client did not ask for an upgrade')
-}
-
 /** Origin-form with Host, or absolute-form, whose authority then wins over Host (RFC 9112 section 3.2.2). */
 function splitTarget(
   target: string,
   host: string | undefined,
-): Pick<TunnelRequest, 'scheme' | 'authority'> & { path: string } {
+): Pick<PlainExchange, 'scheme' | 'authority' | 'path'> {
   const absolute = /^([a-z][a-z0-9+.-]*):\/\/([^/?#]*)(.*)$/i.exec(target)
   if (!absolute) return { scheme: undefined, authority: host ?? '', path: target }
   const [, scheme, authority = '', path = ''] = absolute

@@ -1,6 +1,7 @@
 /** Heads of HTTP/1.1 messages (RFC 9112 sections 4 and 5). */
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http'
-import type { Channel, RequestHeaders, ResponseHeaders } from '../../contract/session.ts'
+import type { RequestHeaders, ResponseHeaders } from '../../contract/exchange.ts'
+import type { Channel } from '../../contract/session.ts'
 
 /** What the answers of a web server look like. The lane gives it; the transport knows of none. */
 export interface Http1Style {

@@ -8,9 +8,9 @@ import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import type { Clock, Timer } from '../../clock.ts'
 import type { Counters } from '../../counters.ts'
-import type { AcceptSession, ClientSession, SessionListener } from '../../contract/session.ts'
-import { Http1ConnectRequest } from './connect.ts'
-import { Http1Exchange } from './exchange.ts'
+import type { AcceptSession, Session, SessionListener } from '../../contract/session.ts'
+import { Http1Connect } from './connect.ts'
+import { Http1PlainExchange } from './exchange.ts'
 import type { Http1Style } from './head.ts'
 import type { TransportConnection } from '../tls.ts'
 
@@ -31,7 +31,7 @@ export class Http1Transport {
   readonly #options: Http1Options
   readonly #deps: Http1Dependencies
   readonly #server: Server
-  readonly #sessions = new WeakMap<Duplex, Http1ClientSession>()
+  readonly #sessions = new WeakMap<Duplex, Http1Session>()
 
   constructor(options: Http1Options, deps: Http1Dependencies) {
     this.#options = options
@@ -61,7 +61,7 @@ export class Http1Transport {
 
   /** Takes the socket over. */
   accept(connection: TransportConnection): void {
-    const session = new Http1ClientSession(connection, this.#options.headTimeoutMs, this.#deps)
+    const session = new Http1Session(connection, this.#options.headTimeoutMs, this.#deps)
     this.#sessions.set(connection.socket, session)
     session.listen()
     this.#server.emit('connection', connection.socket)
@@ -74,14 +74,15 @@ export class Http1Transport {
 
   #onConnect(message: IncomingMessage, socket: Duplex, head: Buffer): void {
     const session = this.#sessions.get(socket)
-    session?.onRequest(new Http1ConnectRequest(session, session.connection, message, head))
+    session?.onExchange(new Http1Connect(session, session.connection, message, head))
   }
 
   #onExchange(message: IncomingMessage, response: ServerResponse): void {
     const session = this.#sessions.get(message.socket)
     if (!session) return
     const refusal = this.#deps.style.refusalOf(message, this.#deps.clock.wall())
-    if (refusal === undefined) session.onRequest(new Http1Exchange(session, message, response, undefined))
+    if (refusal === undefined)
+      session.onExchange(new Http1PlainExchange(session, message, response, undefined))
     else session.endWith(refusal)
   }
 
@@ -96,7 +97,9 @@ export class Http1Transport {
     // Node hands over the bare socket; the response object writes on it all the same.
     const response = new http.ServerResponse(message)
     response.assignSocket(session.connection.socket)
-    session.onRequest(new Http1Exchange(session, message, response, { head, connection: session.connection }))
+    session.onExchange(
+      new Http1PlainExchange(session, message, response, { head, connection: session.connection }),
+    )
   }
 
   #onClientError(error: NodeJS.ErrnoException, socket: Duplex): void {
@@ -107,7 +110,7 @@ export class Http1Transport {
   }
 }
 
-export class Http1ClientSession implements ClientSession {
+export class Http1Session implements Session {
   readonly id
   readonly protocol = 'HTTP1'
   readonly channel
@@ -122,7 +125,7 @@ export class Http1ClientSession implements ClientSession {
   /** While no request is under way. */
   #headDeadline: Timer | undefined
   #openStreams = 0
-  #state: ClientSession['state'] = 'open'
+  #state: Session['state'] = 'open'
   #error: Error | undefined
   /** The connection has become a tunnel: nothing on it is HTTP any more. */
   tunnelling = false
@@ -142,7 +145,7 @@ export class Http1ClientSession implements ClientSession {
     return this.#deps.style
   }
 
-  get state(): ClientSession['state'] {
+  get state(): Session['state'] {
     return this.#state
   }
 
@@ -162,10 +165,10 @@ export class Http1ClientSession implements ClientSession {
     })
   }
 
-  onRequest(request: Http1ConnectRequest | Http1Exchange): void {
+  onExchange(exchange: Http1Connect | Http1PlainExchange): void {
     this.#headDeadline?.cancel()
     this.#openStreams++
-    this.#listener?.onRequest(request)
+    this.#listener?.onExchange(exchange)
   }
 
   /** An exchange is over; the connection may carry another unless it is draining. */

@@ -1,18 +1,17 @@
-/** One HTTP/2 stream as a `TunnelRequest` (RFC 9113 sections 8.3 and 8.5). */
+/** One HTTP/2 stream as an exchange (RFC 9113 sections 8.3 and 8.5). */
 import { constants } from 'node:http2'
 import type { IncomingHttpHeaders, OutgoingHttpHeaders, ServerHttp2Stream } from 'node:http2'
 import { Readable } from 'node:stream'
 import type { Duplex, Writable } from 'node:stream'
-import type { StreamReset } from '../../errors.ts'
 import type {
-  Channel,
-  ClientSession,
+  ConnectExchange,
+  PlainExchange,
   RequestHeaders,
   RequestScheme,
   ResponseHeaders,
-  TunnelRequest,
-  TunnelStream,
-} from '../../contract/session.ts'
+} from '../../contract/exchange.ts'
+import type { Channel, Session } from '../../contract/session.ts'
+import type { StreamEnd, StreamReset } from '../../contract/stream-end.ts'
 import type { LingerQueue, Lingering } from '../linger.ts'
 import { parseScheme } from '../request-scheme.ts'
 
@@ -28,50 +27,39 @@ const RESET_CODES: Record<StreamReset, number> = {
 const CONNECT_ANSWER = { sendDate: false } as const
 const CONNECT_ANSWER_AND_END = { sendDate: false, endStream: true } as const
 
-export class Http2Request implements TunnelRequest, TunnelStream, Lingering {
-  readonly session: ClientSession
+/** What both kinds share; `Http2Connect` and `Http2Plain` are the two. */
+abstract class Http2Exchange implements Lingering {
+  readonly session: Session
   readonly channel: Channel
-  readonly #stream: ServerHttp2Stream
-  readonly #raw: IncomingHttpHeaders
+  protected readonly stream: ServerHttp2Stream
+  protected readonly raw: IncomingHttpHeaders
   readonly #linger: LingerQueue
   #headers: RequestHeaders | undefined
   #abort: AbortController | undefined
   #finished = false
 
   constructor(
-    session: ClientSession & { readonly channel: Channel },
+    session: Session & { readonly channel: Channel },
     stream: ServerHttp2Stream,
     headers: IncomingHttpHeaders,
     linger: LingerQueue,
   ) {
     this.session = session
     this.channel = session.channel
-    this.#stream = stream
-    this.#raw = headers
+    this.stream = stream
+    this.raw = headers
     this.#linger = linger
     // The code of a peer's reset is not an error of ours; `close` without `end` tells it to whoever reads.
     stream.on('error', ignoreError)
     stream.push = pushUnlessDestroyed
   }
 
-  get method(): string {
-    return this.#raw[':method'] ?? ''
-  }
-
-  get scheme(): RequestScheme | undefined {
-    return parseScheme(this.#raw[':scheme'])
-  }
-
   get authority(): string {
-    return this.#raw[':authority'] ?? this.#raw.host ?? ''
-  }
-
-  get path(): string | undefined {
-    return this.#raw[':path']
+    return this.raw[':authority'] ?? this.raw.host ?? ''
   }
 
   get headers(): RequestHeaders {
-    this.#headers ??= flattenHeaders(this.#raw)
+    this.#headers ??= flattenHeaders(this.raw)
     return this.#headers
   }
 
@@ -79,48 +67,29 @@ export class Http2Request implements TunnelRequest, TunnelStream, Lingering {
     if (this.#abort === undefined) {
       const controller = new AbortController()
       this.#abort = controller
-      if (this.#stream.destroyed) controller.abort()
-      else this.#stream.once('close', () => this.#isFinished() || controller.abort())
+      if (this.stream.destroyed) controller.abort()
+      else this.stream.once('close', () => this.#isFinished() || controller.abort())
     }
     return this.#abort.signal
   }
 
-  get io(): Duplex {
-    return this.#stream
-  }
-
-  get body(): Readable {
-    return this.#stream
-  }
-
-  get wasReset(): boolean {
-    return this.#stream.rstCode !== constants.NGHTTP2_NO_ERROR
-  }
-
   get closed(): boolean {
-    return this.#stream.closed || this.#stream.destroyed
-  }
-
-  accept(headers: ResponseHeaders = {}, { endStream = false } = {}): TunnelStream {
-    this.#answer(200, headers, endStream ? CONNECT_ANSWER_AND_END : CONNECT_ANSWER)
-    // A stream that nobody has read from when our side ends is closed by Node (core.js, kMaybeDestroy).
-    if (!endStream) this.#stream.read(0)
-    return this
+    return this.stream.closed || this.stream.destroyed
   }
 
   refuse(status: number, headers: ResponseHeaders = {}): void {
-    this.#answer(status, headers, CONNECT_ANSWER_AND_END)
+    this.answer(status, headers, CONNECT_ANSWER_AND_END)
   }
 
   respond(status: number, headers: ResponseHeaders, { endStream = false } = {}): Writable {
-    this.#answer(status, headers, { endStream })
-    if (!endStream) this.#stream.once('finish', () => this.#stopUnread())
-    return this.#stream
+    this.answer(status, headers, { endStream })
+    if (!endStream) this.stream.once('finish', () => this.#stopUnread())
+    return this.stream
   }
 
   reset(reason: StreamReset): void {
     this.#finished = true
-    const stream = this.#stream
+    const stream = this.stream
     if (stream.destroyed || (stream.closed && reason !== 'no_error')) return
     // `close` ends an open writable side first (nodejs/node lib/internal/http2/core.js, closeStream): END_STREAM
     // would go out before RST_STREAM, and what was cut off would look complete.
@@ -130,34 +99,74 @@ export class Http2Request implements TunnelRequest, TunnelStream, Lingering {
 
   /** {@link LingerQueue} */
   release(): void {
-    this.#stream.close(constants.NGHTTP2_NO_ERROR)
+    this.stream.close(constants.NGHTTP2_NO_ERROR)
   }
 
-  #answer(
+  protected answer(
     status: number,
     headers: ResponseHeaders,
     options: { sendDate?: false; endStream?: boolean },
   ): void {
-    if (this.closed || this.#stream.headersSent) return
-    this.#stream.respond({ ...(headers as OutgoingHttpHeaders), ':status': status }, options)
+    if (this.closed || this.stream.headersSent) return
+    this.stream.respond({ ...(headers as OutgoingHttpHeaders), ':status': status }, options)
     if (options.endStream) this.#discardRest()
   }
 
   #isFinished(): boolean {
-    const { readableEnded, writableFinished, rstCode } = this.#stream
+    const { readableEnded, writableFinished, rstCode } = this.stream
     return this.#finished || (readableEnded && writableFinished && rstCode === constants.NGHTTP2_NO_ERROR)
   }
 
   /** Our answer is complete, the request is not: asks the client to stop, at once as nginx does (RFC 9113 section 8.1). */
   #stopUnread(): void {
-    if (!this.#stream.readableEnded && !this.closed) this.#stream.close(constants.NGHTTP2_NO_ERROR)
+    if (!this.stream.readableEnded && !this.closed) this.stream.close(constants.NGHTTP2_NO_ERROR)
   }
 
   #discardRest(): void {
     this.#finished = true
-    if (this.#stream.readableEnded) return
-    this.#stream.resume()
+    if (this.stream.readableEnded) return
+    this.stream.resume()
     this.#linger.add(this)
+  }
+}
+
+export class Http2Connect extends Http2Exchange implements ConnectExchange, StreamEnd {
+  readonly kind = 'connect'
+  readonly method = 'CONNECT'
+
+  get io(): Duplex {
+    return this.stream
+  }
+
+  get wasReset(): boolean {
+    return this.stream.rstCode !== constants.NGHTTP2_NO_ERROR
+  }
+
+  accept(headers: ResponseHeaders = {}, { endStream = false } = {}): StreamEnd {
+    this.answer(200, headers, endStream ? CONNECT_ANSWER_AND_END : CONNECT_ANSWER)
+    // A stream that nobody has read from when our side ends is closed by Node (core.js, kMaybeDestroy).
+    if (!endStream) this.stream.read(0)
+    return this
+  }
+}
+
+export class Http2Plain extends Http2Exchange implements PlainExchange {
+  readonly kind = 'plain'
+
+  get method(): string {
+    return this.raw[':method'] ?? ''
+  }
+
+  get scheme(): RequestScheme | undefined {
+    return parseScheme(this.raw[':scheme'])
+  }
+
+  get path(): string {
+    return this.raw[':path'] ?? ''
+  }
+
+  body(): Readable {
+    return this.stream
   }
 }
 

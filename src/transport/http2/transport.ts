@@ -6,8 +6,8 @@ import type { IncomingHttpHeaders, ServerHttp2Session, ServerHttp2Stream } from 
 import type { TLSSocket } from 'node:tls'
 import type { Clock, Timer } from '../../clock.ts'
 import type { Counters } from '../../counters.ts'
-import type { AcceptSession, ClientSession, SessionListener } from '../../contract/session.ts'
-import { Http2Request } from './exchange.ts'
+import type { AcceptSession, Session, SessionListener } from '../../contract/session.ts'
+import { Http2Connect, Http2Plain } from './exchange.ts'
 import { LingerQueue } from '../linger.ts'
 import type { TransportConnection } from '../tls.ts'
 
@@ -70,7 +70,7 @@ export class Http2Transport {
       streamResetRate: STREAM_RESETS_PER_SECOND,
     })
     session.setLocalWindowSize(sessionWindowBytes)
-    new Http2ClientSession(session, connection, this.#deps, this.#linger).listen()
+    new Http2Session(session, connection, this.#deps, this.#linger).listen()
   }
 
   /** Stops the shared timer. Sessions are ended by their owner. */
@@ -79,7 +79,7 @@ export class Http2Transport {
   }
 }
 
-class Http2ClientSession implements ClientSession {
+class Http2Session implements Session {
   readonly id
   readonly protocol = 'HTTP2'
   readonly channel
@@ -92,7 +92,7 @@ class Http2ClientSession implements ClientSession {
   readonly #linger: LingerQueue
   readonly #closed = Promise.withResolvers<void>()
   #openStreams = 0
-  #state: ClientSession['state'] = 'open'
+  #state: Session['state'] = 'open'
   #error: Error | undefined
   #goodbye: Timer | undefined
 
@@ -113,7 +113,7 @@ class Http2ClientSession implements ClientSession {
     this.#linger = linger
   }
 
-  get state(): ClientSession['state'] {
+  get state(): Session['state'] {
     return this.#state
   }
 
@@ -136,7 +136,8 @@ class Http2ClientSession implements ClientSession {
   #onStream(stream: ServerHttp2Stream, headers: IncomingHttpHeaders, listener: SessionListener): void {
     this.#openStreams++
     stream.once('close', this.#onStreamClose)
-    listener.onRequest(new Http2Request(this, stream, headers, this.#linger))
+    const Kind = headers[':method'] === 'CONNECT' ? Http2Connect : Http2Plain
+    listener.onExchange(new Kind(this, stream, headers, this.#linger))
   }
 
   readonly #onStreamClose = (): void => {

@@ -1,15 +1,14 @@
-/** One HTTP/3 stream as a `TunnelRequest` (RFC 9114 sections 4.1 and 4.4). */
+/** One HTTP/3 stream as an exchange (RFC 9114 sections 4.1 and 4.4). */
 import type { Duplex, Readable, Writable } from 'node:stream'
-import type { StreamReset } from '../../errors.ts'
 import type {
-  Channel,
-  ClientSession,
+  ConnectExchange,
+  PlainExchange,
   RequestHeaders,
   RequestScheme,
   ResponseHeaders,
-  TunnelRequest,
-  TunnelStream,
-} from '../../contract/session.ts'
+} from '../../contract/exchange.ts'
+import type { Channel, Session } from '../../contract/session.ts'
+import type { StreamEnd, StreamReset } from '../../contract/stream-end.ts'
 import { composeResponse } from './fields.ts'
 import type { RequestHead } from './fields.ts'
 import type { Http3Field } from './native.ts'
@@ -18,46 +17,29 @@ import type { Http3Stream } from './stream.ts'
 /** Sends the head of a response. */
 export type Respond = (stream: number, fields: readonly Http3Field[], fin: boolean) => void
 
-export class Http3Request implements TunnelRequest, TunnelStream {
-  readonly session: ClientSession
+/** What both kinds share; `Http3Connect` and `Http3Plain` are the two. */
+abstract class Http3Exchange {
+  readonly session: Session
   readonly channel: Channel
-  readonly #head: RequestHead
-  readonly #stream: Http3Stream
+  protected readonly head: RequestHead
+  protected readonly stream: Http3Stream
   readonly #respond: Respond
   #abort: AbortController | undefined
 
-  constructor(
-    session: ClientSession,
-    channel: Channel,
-    head: RequestHead,
-    stream: Http3Stream,
-    respond: Respond,
-  ) {
+  constructor(session: Session, channel: Channel, head: RequestHead, stream: Http3Stream, respond: Respond) {
     this.session = session
     this.channel = channel
-    this.#head = head
-    this.#stream = stream
+    this.head = head
+    this.stream = stream
     this.#respond = respond
   }
 
-  get method(): string {
-    return this.#head.method
-  }
-
-  get scheme(): RequestScheme | undefined {
-    return this.#head.scheme
-  }
-
   get authority(): string {
-    return this.#head.authority
-  }
-
-  get path(): string | undefined {
-    return this.#head.path
+    return this.head.authority
   }
 
   get headers(): RequestHeaders {
-    return this.#head.headers
+    return this.head.headers
   }
 
   get signal(): AbortSignal {
@@ -65,55 +47,76 @@ export class Http3Request implements TunnelRequest, TunnelStream {
     return this.#abort.signal
   }
 
-  get io(): Duplex {
-    return this.#stream
-  }
-
-  get wasReset(): boolean {
-    return this.#stream.abandoned
-  }
-
-  get body(): Readable {
-    return this.#stream
-  }
-
-  accept(headers: ResponseHeaders = {}, { endStream = false } = {}): TunnelStream {
-    if (this.#answer(200, headers, endStream) && endStream) this.#stream.discardInput()
-    return this
-  }
-
   refuse(status: number, headers: ResponseHeaders = {}): void {
-    if (this.#answer(status, headers, true)) this.#stream.discardInput()
+    if (this.answer(status, headers, true)) this.stream.discardInput()
   }
 
   respond(status: number, headers: ResponseHeaders, { endStream = false } = {}): Writable {
     const dated = 'date' in headers ? headers : { date: new Date().toUTCString(), ...headers }
-    this.#answer(status, dated, endStream)
+    this.answer(status, dated, endStream)
     // What the client still sends after the whole response is not waited for.
-    this.#stream.once('finish', () => this.#stream.readableFlowing === null && this.#stream.discardInput())
-    return this.#stream
+    this.stream.once('finish', () => this.stream.readableFlowing === null && this.stream.discardInput())
+    return this.stream
   }
 
   reset(reason: StreamReset): void {
-    this.#stream.resetFor(reason)
+    this.stream.resetFor(reason)
   }
 
-  #answer(status: number, headers: ResponseHeaders, fin: boolean): boolean {
-    if (this.#stream.answered || this.#stream.destroyed) return false
-    this.#stream.answered = true
-    this.#respond(this.#stream.id, composeResponse(status, headers), fin)
-    if (fin) this.#stream.endOutput()
+  protected answer(status: number, headers: ResponseHeaders, fin: boolean): boolean {
+    if (this.stream.answered || this.stream.destroyed) return false
+    this.stream.answered = true
+    this.#respond(this.stream.id, composeResponse(status, headers), fin)
+    if (fin) this.stream.endOutput()
     return true
   }
 
   #watch(): AbortController {
     const controller = new AbortController()
-    const stream = this.#stream
+    const stream = this.stream
     const onClose = (): void => {
       if (stream.abandoned) controller.abort()
     }
     if (stream.destroyed) onClose()
     else stream.once('close', onClose)
     return controller
+  }
+}
+
+export class Http3Connect extends Http3Exchange implements ConnectExchange, StreamEnd {
+  readonly kind = 'connect'
+  readonly method = 'CONNECT'
+
+  get io(): Duplex {
+    return this.stream
+  }
+
+  get wasReset(): boolean {
+    return this.stream.abandoned
+  }
+
+  accept(headers: ResponseHeaders = {}, { endStream = false } = {}): StreamEnd {
+    if (this.answer(200, headers, endStream) && endStream) this.stream.discardInput()
+    return this
+  }
+}
+
+export class Http3Plain extends Http3Exchange implements PlainExchange {
+  readonly kind = 'plain'
+
+  get method(): string {
+    return this.head.method
+  }
+
+  get scheme(): RequestScheme | undefined {
+    return this.head.scheme
+  }
+
+  get path(): string {
+    return this.head.path ?? ''
+  }
+
+  body(): Readable {
+    return this.stream
   }
 }

@@ -1,5 +1,5 @@
 /** Field sections of HTTP/3 messages: what is malformed (RFC 9114 sections 4.1.2 to 4.3, 10.3) and what we send. */
-import type { RequestHeaders, RequestScheme, ResponseHeaders } from '../../contract/session.ts'
+import type { RequestHeaders, RequestScheme, ResponseHeaders } from '../../contract/exchange.ts'
 import type { Http3Field } from './native.ts'
 import { parseScheme } from '../request-scheme.ts'
 

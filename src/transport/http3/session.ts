@@ -1,11 +1,11 @@
-/** One QUIC connection as a `ClientSession` (RFC 9114, specification 3.2 and 10.2). */
+/** One QUIC connection as a `Session` (RFC 9114, specification 3.2 and 10.2). */
 import type { Clock, Timer } from '../../clock.ts'
 import type { Counters } from '../../counters.ts'
-import type { AcceptSession, Channel, ClientSession, SessionListener } from '../../contract/session.ts'
+import type { AcceptSession, Channel, Session, SessionListener } from '../../contract/session.ts'
 import { isOversized, isTrailerSection, parseRequestHead } from './fields.ts'
 import type { RequestHead } from './fields.ts'
 import type { Http3Field, Http3Server } from './native.ts'
-import { Http3Request } from './exchange.ts'
+import { Http3Connect, Http3Plain } from './exchange.ts'
 import type { Respond } from './exchange.ts'
 import type { SendOwner, SendWindow, SendWindows } from './send.ts'
 import {
@@ -15,7 +15,7 @@ import {
   H3_REQUEST_REJECTED,
   Http3Stream,
 } from './stream.ts'
-import type { StreamEnd, StreamHost } from './stream.ts'
+import type { StreamOutcome, StreamHost } from './stream.ts'
 import type { UploadBuffer, UploadListener, UploadStore } from './upload.ts'
 import type { Lingering, LingerQueue } from '../linger.ts'
 
@@ -33,7 +33,7 @@ export interface SessionContext {
   readonly windows: SendWindows
   readonly linger: LingerQueue
   readonly uploads: UploadStore
-  readonly uploadKey: (session: ClientSession) => string
+  readonly uploadKey: (session: Session) => string
   readonly channelOf: (hostname: string) => Channel
   readonly clock: Clock
   readonly counters: Counters
@@ -41,7 +41,7 @@ export interface SessionContext {
   readonly onEnd: (session: Http3Session) => void
 }
 
-export class Http3Session implements ClientSession, StreamHost {
+export class Http3Session implements Session, StreamHost {
   readonly id: string
   readonly protocol = 'HTTP3'
   readonly remoteAddress: string
@@ -55,7 +55,7 @@ export class Http3Session implements ClientSession, StreamHost {
   readonly #lingering = new Map<number, LingeringStream>()
   readonly #closed = Promise.withResolvers<void>()
   #listener: SessionListener | undefined
-  #state: ClientSession['state'] = 'open'
+  #state: Session['state'] = 'open'
   /** While draining: when it ends at the latest, and once its streams have ended. */
   #deadline: Timer | undefined
   #flush: Timer | undefined
@@ -73,7 +73,7 @@ export class Http3Session implements ClientSession, StreamHost {
     this.#context = context
   }
 
-  get state(): ClientSession['state'] {
+  get state(): Session['state'] {
     return this.#state
   }
 
@@ -103,7 +103,8 @@ export class Http3Session implements ClientSession, StreamHost {
     }
     const stream = new Http3Stream(id, this, fin, head.contentBytes)
     this.#streams.set(id, stream)
-    this.#listener.onRequest(new Http3Request(this, this.#channelOf(head), head, stream, this.#respond))
+    const Kind = head.method === 'CONNECT' ? Http3Connect : Http3Plain
+    this.#listener.onExchange(new Kind(this, this.#channelOf(head), head, stream, this.#respond))
   }
 
   /** In a CONNECT and in a request for an `http:` address, `:authority` is the target: they are for main hosts. */
@@ -182,7 +183,7 @@ export class Http3Session implements ClientSession, StreamHost {
     this.#context.counters.count('http3_stuck_streams')
   }
 
-  onStreamEnd(id: number, end: StreamEnd): void {
+  onStreamEnd(id: number, end: StreamOutcome): void {
     this.#streams.delete(id)
     if (this.#state === 'closed') return
     if (end.kind === 'reset') this.#context.server.reset(this.handle, id, end.code)

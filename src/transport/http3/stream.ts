@@ -4,7 +4,7 @@
  * the upload store. Writing: pieces go through the stream's send window.
  */
 import { Duplex } from 'node:stream'
-import type { StreamReset } from '../../errors.ts'
+import type { StreamReset } from '../../contract/stream-end.ts'
 import { releaseChunk } from './native.ts'
 import type { UploadBuffer } from './upload.ts'
 import { MAX_PIECE_BYTES } from './send.ts'
@@ -33,12 +33,12 @@ export interface StreamHost {
   openWindow(stream: number, owner: SendOwner): SendWindow
   openUpload(listener: { onReadable(): void; onOverflow(reason: string): void }): UploadBuffer
   /** The stream is over: `code` resets it, `linger` lets the client end its side first. Called once. */
-  onStreamEnd(stream: number, end: StreamEnd): void
+  onStreamEnd(stream: number, end: StreamOutcome): void
   /** The addon refuses others because of this stream. */
   onStreamStuck(): void
 }
 
-export type StreamEnd =
+export type StreamOutcome =
   | { readonly kind: 'finished' }
   | { readonly kind: 'gone' }
   | { readonly kind: 'reset'; readonly code: number }
@@ -254,7 +254,7 @@ export class Http3Stream extends Duplex implements SendOwner {
     written?.(error ?? new Error('stream is closed'))
   }
 
-  #conclude(): StreamEnd {
+  #conclude(): StreamOutcome {
     if (this.#abandoned) return { kind: 'gone' }
     if (this.#resetCode !== undefined) return { kind: 'reset', code: this.#resetCode }
     if (this.#outputEnd !== 'sent') return { kind: 'reset', code: H3_REQUEST_CANCELLED }

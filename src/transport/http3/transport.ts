@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os'
 import type { Clock } from '../../clock.ts'
 import type { Counters } from '../../counters.ts'
 import type { Log } from '../../log.ts'
-import type { AcceptSession, Channel, ClientSession } from '../../contract/session.ts'
+import type { AcceptSession, Channel, Session } from '../../contract/session.ts'
 import { openListener } from './listener.ts'
 import type { Listener, ListenerOpening } from './listener.ts'
 import type { UploadStore } from './upload.ts'
@@ -62,7 +62,7 @@ export interface Http3Dependencies {
   readonly acceptSession: AcceptSession
   readonly uploads: UploadStore
   /** Whose share of the upload store a session uses. Default: each session its own. */
-  readonly uploadKey?: (session: ClientSession) => string
+  readonly uploadKey?: (session: Session) => string
   /** What the host of a plain request is for: the library shows no server name. Default: all are main hosts. */
   readonly channelOf?: (hostname: string) => Channel
   /** Inbound rules on the address alone; nothing else is known of a QUIC client. Default: everybody. */

@@ -2,7 +2,7 @@
  * The head of an HTTP/1.1 answer in nginx's hand: spelling and order of the fields, words of the status line, and
  * when the connection ends with it. `lane/lane.ts` gives these to the transport, which knows of no web server.
  */
-import type { ResponseHeaders } from '../../contract/session.ts'
+import type { ResponseHeaders } from '../../contract/exchange.ts'
 import { HeadReader } from './http-head.ts'
 import type { HeadVerdict } from './http-head.ts'
 import { encodeAnswer } from './plain-http.ts'

@@ -5,7 +5,7 @@
 import type { Writable } from 'node:stream'
 import type { Clock } from '../../clock.ts'
 import type { Counters } from '../../counters.ts'
-import type { ResponseHeaders, TunnelRequest } from '../../contract/session.ts'
+import type { Exchange, PlainExchange, ResponseHeaders } from '../../contract/exchange.ts'
 import { parseRange } from './byte-range.ts'
 import type { ByteRange } from './byte-range.ts'
 import { contentTypeOf } from './content-types.ts'
@@ -42,7 +42,7 @@ export interface DecoySiteDependencies {
 
 /** What anyone gets who is not a client. */
 export interface Decoy {
-  handle(request: TunnelRequest): void
+  handle(request: Exchange): void
 }
 
 export class DecoySite implements Decoy {
@@ -57,18 +57,18 @@ export class DecoySite implements Decoy {
     this.#boundary = Math.floor(deps.clock.wall() / 1000) % 1_000_000
   }
 
-  handle(request: TunnelRequest): void {
+  handle(request: Exchange): void {
     this.#handle(request).catch(() => {
       this.#deps.counters.count('decoy_failures')
       request.reset('internal_error')
     })
   }
 
-  async #handle(request: TunnelRequest): Promise<void> {
+  async #handle(request: Exchange): Promise<void> {
     const { method } = request
-    if (method === 'CONNECT' || method === 'TRACE') return this.#page(request, 405)
+    if (request.kind === 'connect' || method === 'TRACE') return this.#page(request, 405)
     if (!/^[A-Z_-]+$/.test(method)) return this.#page(request, 400)
-    const target = parseSitePath(request.path ?? '')
+    const target = parseSitePath(request.path)
     const host = parseSiteHost(request.authority)
     if (target === undefined || host === undefined) return this.#page(request, 400)
     if (Number(request.headers['content-length'] ?? 0) > MAX_REQUEST_CONTENT_BYTES)
@@ -77,11 +77,11 @@ export class DecoySite implements Decoy {
     await this.#find(request, target, host)
   }
 
-  #page(request: TunnelRequest, status: number, after: ResponseHeaders = {}): void {
+  #page(request: Exchange, status: number, after: ResponseHeaders = {}): void {
     this.#deps.pages.send(request, status, after)
   }
 
-  async #find(request: TunnelRequest, target: SitePath, host: string): Promise<void> {
+  async #find(request: PlainExchange, target: SitePath, host: string): Promise<void> {
     const { files } = this.#deps
     const wantsIndex = target.path.endsWith('/')
     const path = wantsIndex ? target.path + this.#options.index : target.path
@@ -107,7 +107,7 @@ export class DecoySite implements Decoy {
     }
   }
 
-  #redirect(request: TunnelRequest, target: SitePath, host: string): void {
+  #redirect(request: PlainExchange, target: SitePath, host: string): void {
     const { redirectPort } = this.#options
     const port = redirectPort === undefined || redirectPort === 443 ? '' : `:${redirectPort}`
     const query = target.query ? `?${target.query}` : ''
@@ -115,7 +115,7 @@ export class DecoySite implements Decoy {
     this.#page(request, 301, { location })
   }
 
-  async #sendFile(request: TunnelRequest, path: string, file: SiteFile): Promise<void> {
+  async #sendFile(request: PlainExchange, path: string, file: SiteFile): Promise<void> {
     try {
       if (request.method === 'POST') return this.#page(request, 405)
       const type = contentTypeOf(path)
@@ -167,7 +167,7 @@ export class DecoySite implements Decoy {
   }
 
   async #sendContent(
-    request: TunnelRequest,
+    request: PlainExchange,
     layout: Layout,
     headers: ResponseHeaders,
     file: SiteFile,

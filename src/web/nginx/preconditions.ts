@@ -1,5 +1,5 @@
 /** Conditional requests on a file (RFC 9110 section 13), decided as nginx does: dates compare for equality. */
-import type { RequestHeaders } from '../../contract/session.ts'
+import type { RequestHeaders } from '../../contract/exchange.ts'
 
 export interface Validators {
   /** Quoted, strong. */

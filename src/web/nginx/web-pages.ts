@@ -3,7 +3,7 @@
  * so that what a stranger sees of us is what he sees of the most common web server.
  */
 import type { Clock } from '../../clock.ts'
-import type { ResponseHeaders, TunnelRequest } from '../../contract/session.ts'
+import type { Exchange, ResponseHeaders } from '../../contract/exchange.ts'
 import { discardContent } from '../discard.ts'
 
 /** Value of the `server` field. */
@@ -99,7 +99,7 @@ export class WebPages {
    * Answers with the page of `status`; `after` are fields behind the page's length, in the order of nginx.
    * What the client still sends is discarded. Never throws.
    */
-  send(request: TunnelRequest, status: number, after: ResponseHeaders = {}): void {
+  send(request: Exchange, status: number, after: ResponseHeaders = {}): void {
     // nginx gives up on a bad request before it has read which browser sent it.
     const userAgent = status === 400 ? undefined : request.headers['user-agent']
     const page = errorPage(status, userAgent)
@@ -116,11 +116,11 @@ export class WebPages {
     this.#sendWhole(request, status, headers, page)
   }
 
-  #sendWhole(request: TunnelRequest, status: number, headers: ResponseHeaders, content: Buffer): void {
+  #sendWhole(request: Exchange, status: number, headers: ResponseHeaders, content: Buffer): void {
     try {
       if (request.method === 'HEAD') request.respond(status, headers, { endStream: true })
       else request.respond(status, headers).end(content)
-      discardContent(request, this.#clock)
+      if (request.kind === 'plain') discardContent(request, this.#clock)
     } catch {
       // The client is gone, or the transport cannot carry these fields: nothing more can be said on this stream.
       request.reset('internal_error')

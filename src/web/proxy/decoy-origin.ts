@@ -1,5 +1,5 @@
 /** A decoy that is a web server of the operator's: strangers get its answers. */
-import type { TunnelRequest } from '../../contract/session.ts'
+import type { Exchange } from '../../contract/exchange.ts'
 import type { Decoy } from '../nginx/decoy-site.ts'
 import type { OriginProxy } from './origin.ts'
 import type { WebPages } from '../nginx/web-pages.ts'
@@ -13,9 +13,9 @@ export class DecoyOrigin implements Decoy {
     this.#pages = pages
   }
 
-  handle(request: TunnelRequest): void {
+  handle(request: Exchange): void {
     // A front that is not a forward proxy answers these itself.
-    if (request.method === 'CONNECT' || request.method === 'TRACE') this.#pages.send(request, 405)
+    if (request.kind === 'connect' || request.method === 'TRACE') this.#pages.send(request, 405)
     else this.#proxy.forward(request)
   }
 }

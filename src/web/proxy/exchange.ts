@@ -6,7 +6,7 @@ import type { ClientRequest, IncomingMessage } from 'node:http'
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import type { Clock } from '../../clock.ts'
-import type { ResponseHeaders, TunnelRequest } from '../../contract/session.ts'
+import type { PlainExchange, ResponseHeaders } from '../../contract/exchange.ts'
 import { discardContent } from '../discard.ts'
 import type { OutgoingHead } from './origin-pool.ts'
 import { forwardedRequestHeaders } from './headers.ts'
@@ -15,7 +15,6 @@ import type { PumpOutcome } from './pump.ts'
 import { requestContent } from './request-content.ts'
 import type { RequestContent } from './request-content.ts'
 import type { StallWatch, Watched } from '../stall-watch.ts'
-import { isUpgradable } from './upgradable-request.ts'
 import { UpgradedConnection } from './upgraded-connection.ts'
 
 /** Where requests go: `OriginPool`, or a connection that stands already. */
@@ -54,10 +53,10 @@ export interface ExchangeOwner {
   readonly clock: Clock
   readonly watch: StallWatch
   /** The fields that the client gets; undefined when it must not get this response. */
-  responseHeaders(response: IncomingMessage, request: TunnelRequest): ResponseHeaders | undefined
+  responseHeaders(response: IncomingMessage, request: PlainExchange): ResponseHeaders | undefined
   /** With `status` the request waits for the owner's answer; without, it has an answer and was reset. */
   onFailure(
-    request: TunnelRequest,
+    request: PlainExchange,
     reason: ExchangeFailure,
     status: number | undefined,
     error: Error | undefined,
@@ -65,7 +64,7 @@ export interface ExchangeOwner {
 }
 
 export class ProxyExchange implements Watched {
-  readonly #request: TunnelRequest
+  readonly #request: PlainExchange
   readonly #owner: ExchangeOwner
   readonly #options: ForwardOptions
   readonly #onFinish: (complete: boolean) => void
@@ -82,7 +81,7 @@ export class ProxyExchange implements Watched {
 
   /** `onFinish` is called once. An exchange that is not complete has destroyed its connection. */
   constructor(
-    request: TunnelRequest,
+    request: PlainExchange,
     owner: ExchangeOwner,
     options: ForwardOptions,
     onFinish: (complete: boolean) => void,
@@ -149,7 +148,7 @@ export class ProxyExchange implements Watched {
     const outgoing = this.#owner.source.open(
       {
         method: this.#options.method ?? request.method,
-        path: request.path ?? '/',
+        path: request.path,
         headers: {
           host: request.authority || this.#owner.source.authority,
           ...forwardedRequestHeaders(request.headers),
@@ -170,12 +169,12 @@ export class ProxyExchange implements Watched {
     this.#uplinkDone = true
     outgoing.end()
     // What becomes a tunnel is read later.
-    if (upgrade === undefined && this.#options.method !== 'CONNECT') request.body.resume()
+    if (upgrade === undefined && this.#options.method !== 'CONNECT') request.body().resume()
   }
 
   /** The protocol to switch to, when both the client and its transport can. */
   #upgradeOffer(): string | undefined {
-    return isUpgradable(this.#request) ? this.#request.headers.upgrade : undefined
+    return this.#request.upgrade && this.#request.headers.upgrade
   }
 
   #framing(): Record<string, string> {
@@ -193,7 +192,7 @@ export class ProxyExchange implements Watched {
     const limitBytes = this.#content.kind === 'sized' ? this.#content.bytes : undefined
     // Not with the first content: the origin may answer on the head alone.
     outgoing.flushHeaders()
-    this.#uplink = new Pump(this.#request.body, outgoing, {
+    this.#uplink = new Pump(this.#request.body(), outgoing, {
       limitBytes,
       onDone: (outcome) => this.#onUplinkDone(outcome),
     })
@@ -255,8 +254,7 @@ export class ProxyExchange implements Watched {
     const request = this.#request
     socket.on('error', ignoreError)
     const headers = this.#owner.responseHeaders(response, this.#request)
-    const expected = isUpgradable(request) && this.#upgradeOffer() !== undefined
-    if (this.#finished || !expected || headers === undefined) {
+    if (this.#finished || this.#upgradeOffer() === undefined || !request.upgrade || headers === undefined) {
       socket.destroy()
       return this.#fail('upgrade', 502)
     }
@@ -280,7 +278,9 @@ export class ProxyExchange implements Watched {
     if (head.length > 0) socket.unshift(head)
     const sink = this.#request.respond(response.statusCode ?? 502, headers)
     this.#uplinkDone = false
-    this.#uplink = new Pump(this.#request.body, socket, { onDone: (outcome) => this.#onUplinkDone(outcome) })
+    this.#uplink = new Pump(this.#request.body(), socket, {
+      onDone: (outcome) => this.#onUplinkDone(outcome),
+    })
     this.#downlink = new Pump(socket, sink, { onDone: (outcome) => this.#onDownlinkDone(outcome) })
   }
 

@@ -8,7 +8,7 @@ import type { Socket } from 'node:net'
 import type { Clock } from '../../clock.ts'
 import { EndpointError } from '../../errors.ts'
 import type { ForwardEnd, TunnelEndReason } from '../../contract/forwarder.ts'
-import type { ResponseHeaders, TunnelRequest } from '../../contract/session.ts'
+import type { PlainExchange, ResponseHeaders } from '../../contract/exchange.ts'
 import type { Target } from '../../wire/target.ts'
 import type { OutgoingHead } from './origin-pool.ts'
 import { ProxyExchange } from './exchange.ts'
@@ -50,7 +50,7 @@ export class ForwardProxy {
   }
 
   /** Resolves when the exchange is over. Never rejects: with `failure` the request still waits for an answer. */
-  async forward(request: TunnelRequest, target: Target): Promise<ForwardEnd> {
+  async forward(request: PlainExchange, target: Target): Promise<ForwardEnd> {
     try {
       if (!isForwardablePath(request)) throw new EndpointError('target_refused', 'bad path')
       const socket = await this.#deps.dialer.dial(target, { signal: request.signal })
@@ -63,7 +63,7 @@ export class ForwardProxy {
 }
 
 /** Anything else would be a request line that means something else to the next server. */
-function isForwardablePath({ method, path = '' }: TunnelRequest): boolean {
+function isForwardablePath({ method, path }: PlainExchange): boolean {
   return path.startsWith('/') || (path === '*' && method === 'OPTIONS')
 }
 
@@ -73,13 +73,13 @@ class ForwardExchange implements ExchangeOwner, OriginSource {
   readonly clock: Clock
   readonly watch: StallWatch
   readonly authority: string
-  readonly #request: TunnelRequest
+  readonly #request: PlainExchange
   readonly #socket: Socket
   #failure: EndpointError | undefined
   #reason: TunnelEndReason = 'ended'
 
   constructor(
-    request: TunnelRequest,
+    request: PlainExchange,
     socket: Socket,
     limits: ExchangeLimits,
     clock: Clock,
@@ -101,7 +101,7 @@ class ForwardExchange implements ExchangeOwner, OriginSource {
         resolve({ reason: this.#endReason(complete), uplinkBytes, downlinkBytes, failure: this.#failure })
       })
       exchange.start()
-      const { leaving } = this.#request
+      const leaving = this.#request.leaving?.()
       if (leaving?.aborted) exchange.destroy()
       leaving?.addEventListener('abort', () => exchange.destroy())
     })
@@ -128,7 +128,7 @@ class ForwardExchange implements ExchangeOwner, OriginSource {
   }
 
   /** {@link ExchangeOwner}: the answer is the tunnel's, from the error table. */
-  onFailure(_request: TunnelRequest, reason: ExchangeFailure, status: number | undefined): void {
+  onFailure(_request: PlainExchange, reason: ExchangeFailure, status: number | undefined): void {
     this.#reason = reason === 'timeout' ? 'idle' : 'target_reset'
     if (status === undefined) return
     const code = reason === 'timeout' ? 'target_timeout' : 'target_refused'

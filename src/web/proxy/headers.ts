@@ -1,6 +1,6 @@
 /** Which header fields pass a proxy (RFC 9110 section 7.6.1), and which are its own business. */
 import type { IncomingHttpHeaders } from 'node:http'
-import type { RequestHeaders, ResponseHeaders } from '../../contract/session.ts'
+import type { RequestHeaders, ResponseHeaders } from '../../contract/exchange.ts'
 
 const HOP_BY_HOP: ReadonlySet<string> = new Set([
   'connection',

@@ -3,7 +3,7 @@ import type { IncomingMessage } from 'node:http'
 import type { Clock } from '../../clock.ts'
 import type { Counters } from '../../counters.ts'
 import type { Log } from '../../log.ts'
-import type { ResponseHeaders, TunnelRequest } from '../../contract/session.ts'
+import type { PlainExchange, ResponseHeaders } from '../../contract/exchange.ts'
 import { OriginPool } from './origin-pool.ts'
 import type { OriginAddress } from './origin-pool.ts'
 import { ProxyExchange } from './exchange.ts'
@@ -49,7 +49,7 @@ export class OriginProxy implements ExchangeOwner {
     return this.#exchanges.size
   }
 
-  forward(request: TunnelRequest, options: ForwardOptions = {}): void {
+  forward(request: PlainExchange, options: ForwardOptions = {}): void {
     if (this.#exchanges.size >= this.limits.maxExchanges) {
       this.#deps.counters.count('proxy_failures', 'too_many')
       this.#deps.pages.send(request, 503)
@@ -61,7 +61,7 @@ export class OriginProxy implements ExchangeOwner {
   }
 
   /** {@link ExchangeOwner} */
-  responseHeaders(response: IncomingMessage, request: TunnelRequest): ResponseHeaders {
+  responseHeaders(response: IncomingMessage, request: PlainExchange): ResponseHeaders {
     const headers = forwardedResponseHeaders(response.headers, this.#deps.pages.opening())
     const { location } = response.headers
     if (location === undefined) return headers
@@ -72,7 +72,7 @@ export class OriginProxy implements ExchangeOwner {
 
   /** {@link ExchangeOwner} */
   onFailure(
-    request: TunnelRequest,
+    request: PlainExchange,
     reason: ExchangeFailure,
     status: number | undefined,
     error: NodeJS.ErrnoException | undefined,

@@ -1,7 +1,7 @@
 /** How the content of a request is framed for an HTTP/1.1 origin, when the client's HTTP version frames it otherwise. */
 import type { Readable } from 'node:stream'
 import type { Clock } from '../../clock.ts'
-import type { TunnelRequest } from '../../contract/session.ts'
+import type { PlainExchange } from '../../contract/exchange.ts'
 
 export type RequestContent =
   | { readonly kind: 'none' }
@@ -21,7 +21,7 @@ const CHUNKED: RequestContent = { kind: 'chunked' }
  * a client that waits for the response before it sends must not wait in vain. Undefined: the length is nonsense.
  */
 export async function requestContent(
-  request: TunnelRequest,
+  request: PlainExchange,
   clock: Clock,
 ): Promise<RequestContent | undefined> {
   const declared = request.headers['content-length']
@@ -30,7 +30,7 @@ export async function requestContent(
     return declared === '0' ? NONE : { kind: 'sized', bytes: Number(declared) }
   }
   const waitMs = USUALLY_EMPTY.has(request.method) ? WAIT_FOR_END_MS : WAIT_MS
-  return (await mayHaveContent(request.body, clock, waitMs)) ? CHUNKED : NONE
+  return (await mayHaveContent(request.body(), clock, waitMs)) ? CHUNKED : NONE
 }
 
 function mayHaveContent(body: Readable, clock: Clock, waitMs: number): Promise<boolean> {

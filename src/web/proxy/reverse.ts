@@ -1,5 +1,5 @@
 /** A site of the operator's behind a path or a host name (reference 7), for the three HTTP versions alike. */
-import type { TunnelRequest } from '../../contract/session.ts'
+import type { PlainExchange } from '../../contract/exchange.ts'
 import type { OriginProxy } from './origin.ts'
 
 export interface ReverseProxyOptions {
@@ -16,7 +16,7 @@ export class ReverseProxy {
     this.#proxy = proxy
   }
 
-  handle(request: TunnelRequest): void {
+  handle(request: PlainExchange): void {
     const { protocol } = request.session
     const headers = { 'x-original-protocol': protocol }
     const asConnect =

@@ -1,14 +1,14 @@
 /** The two connections of an exchange that has left HTTP (WebSocket), joined. */
 import type { Duplex } from 'node:stream'
 import type { Clock } from '../../clock.ts'
-import type { TunnelStream } from '../../contract/session.ts'
+import type { StreamEnd } from '../../contract/stream-end.ts'
 import { Pump } from './pump.ts'
 
 /** How long one side may keep its half open after the other connection is gone. */
 const LINGER_MS = 5000
 
 export class UpgradedConnection {
-  readonly #client: TunnelStream
+  readonly #client: StreamEnd
   readonly #origin: Duplex
   readonly #uplink: Pump
   readonly #downlink: Pump
@@ -17,7 +17,7 @@ export class UpgradedConnection {
   #done = false
 
   /** `onDone` is called once, when nothing moves any more. */
-  constructor(client: TunnelStream, origin: Duplex, clock: Clock, onDone: () => void) {
+  constructor(client: StreamEnd, origin: Duplex, clock: Clock, onDone: () => void) {
     this.#client = client
     this.#origin = origin
     this.#clock = clock

@@ -5,14 +5,15 @@ import { expect, it } from 'vitest'
 import { Counters } from '../../../src/counters.ts'
 import { AuthThrottle } from '../../../src/dispatch/auth-throttle.ts'
 import { SessionRegistry } from '../../../src/dispatch/session-registry.ts'
-import type { ClientSession, TunnelRequest } from '../../../src/contract/session.ts'
-import { Tunnel } from '../../../src/dispatch/dispatcher.ts'
+import type { PlainExchange } from '../../../src/contract/exchange.ts'
+import type { Session } from '../../../src/contract/session.ts'
+import { Dispatcher } from '../../../src/dispatch/dispatcher.ts'
 import { FakeClock } from '../../support/fake-clock.ts'
 
 const REFILL_MS = 1000
 const USER = { name: 'alice', maxTcpSessions: null, maxQuicSessions: null }
 
-const session: ClientSession = {
+const session: Session = {
   id: '1',
   protocol: 'HTTP2',
   remoteAddress: '192.0.2.1',
@@ -28,8 +29,9 @@ function unexpected(): never {
   throw new Error('not expected here')
 }
 
-function requestOf(changes: Partial<TunnelRequest>): TunnelRequest {
+function requestOf(changes: Partial<PlainExchange>): PlainExchange {
   return {
+    kind: 'plain',
     session,
     channel: 'main',
     method: 'GET',
@@ -38,8 +40,7 @@ function requestOf(changes: Partial<TunnelRequest>): TunnelRequest {
     path: '/',
     headers: { 'proxy-authorization': 'right' },
     signal: new AbortController().signal,
-    body: Readable.from([]),
-    accept: unexpected,
+    body: () => Readable.from([]),
     respond: unexpected,
     refuse: unexpected,
     reset: unexpected,
@@ -51,7 +52,7 @@ interface Stage {
   readonly clock: FakeClock
   /** Where requests went. */
   readonly seen: string[]
-  readonly send: (changes: Partial<TunnelRequest>) => void
+  readonly send: (changes: Partial<PlainExchange>) => void
 }
 
 function stage(): Stage {
@@ -59,7 +60,7 @@ function stage(): Stage {
   const counters = new Counters()
   const seen: string[] = []
   const forwarder = { open: unexpected }
-  const tunnel = new Tunnel(
+  const tunnel = new Dispatcher(
     { authFailureStatus: 407, realm: 'x', privacy: 'full' },
     {
       clock,
@@ -81,10 +82,10 @@ function stage(): Stage {
     },
   )
   const listener = tunnel.acceptSession(session)
-  return { clock, seen, send: (changes) => listener.onRequest(requestOf(changes)) }
+  return { clock, seen, send: (changes) => listener.onExchange(requestOf(changes)) }
 }
 
-it.each<[string, Partial<TunnelRequest>, string]>([
+it.each<[string, Partial<PlainExchange>, string]>([
   ['scheme http with credentials', {}, 'example.org 80'],
   ['another method', { method: 'PATCH', authority: 'a.test:8080' }, 'a.test 8080'],
   ['scheme https', { scheme: 'https' }, 'site'],

@@ -8,11 +8,12 @@ import type { Duplex } from 'node:stream'
 import { expect, it } from 'vitest'
 import { IdleMonitor } from '../../../src/relay/idle-monitor.ts'
 import { relayStreams } from '../../../src/relay/stream-relay.ts'
-import type { RelayEnd, RelayOutcome } from '../../../src/relay/stream-relay.ts'
+import type { RelayOutcome } from '../../../src/relay/stream-relay.ts'
+import type { StreamEnd } from '../../../src/contract/stream-end.ts'
 import { FakeClock } from '../../support/fake-clock.ts'
 
 const MINUTE_MS = 60_000
-const end = (io: Duplex): RelayEnd => ({ io, reset: () => io.destroy() })
+const end = (io: Duplex): StreamEnd => ({ io, reset: () => io.destroy() })
 
 function startRelay() {
   const clock = new FakeClock()

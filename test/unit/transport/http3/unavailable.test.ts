@@ -20,7 +20,7 @@ test('a platform without the addon is a result, not an exception', async () => {
       counters,
       log,
       uploads: new SpillArea({ directory: tmpdir(), memoryBytes: 1, budgetBytes: 1 }, { counters, log }),
-      acceptSession: () => ({ onRequest: () => {}, onClose: () => {} }),
+      acceptSession: () => ({ onExchange: () => {}, onClose: () => {} }),
     },
   )
   Object.defineProperty(process, 'platform', { value: 'sunos' })
