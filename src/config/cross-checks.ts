@@ -3,7 +3,7 @@
  * operators and scripts recognise it).
  */
 import { accessSync, constants, statSync } from 'node:fs'
-import { BlockList, isIP } from 'node:net'
+import { isLoopback, isUnspecified } from '../wire/ip-kind.ts'
 import { reasonOf } from './config-file.ts'
 import { HOST_LISTS } from './hosts-fields.ts'
 import { HOST_LIST_NAMES } from './load-hosts.ts'
@@ -174,13 +174,5 @@ export function checkHosts({ vpn, hosts, file, vpnFile, findings }: HostsChecks)
 
 /** What the reference takes for "no address": unspecified and without a port. */
 function isUnset({ address, port }: AddressPort): boolean {
-  return port === 0 && /^[0:.]+$/.test(address)
-}
-
-const loopback = new BlockList()
-loopback.addSubnet('127.0.0.0', 8, 'ipv4')
-loopback.addAddress('::1', 'ipv6')
-
-export function isLoopback(address: string): boolean {
-  return loopback.check(address, isIP(address) === 6 ? 'ipv6' : 'ipv4')
+  return port === 0 && isUnspecified(address)
 }

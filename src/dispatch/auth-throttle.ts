@@ -3,6 +3,7 @@
  * user behind the same address is never held up, and the session stays open.
  */
 import type { Clock } from '../clock.ts'
+import { customerOf, isLoopback } from '../wire/ip-kind.ts'
 
 export interface AuthThrottleOptions {
   /** Failures that one address has before it must wait; 0 turns the limit off. */
@@ -39,7 +40,7 @@ export class AuthThrottle {
     const { maxFailures, refillMs } = this.#options
     // On loopback stand local proxies and tests: one address for everybody.
     if (maxFailures === 0 || isLoopback(address)) return 0
-    const bucket = this.#bucketOf(sourceOf(address))
+    const bucket = this.#bucketOf(customerOf(address))
     // A debt beyond the longest delay would only keep those behind the same address waiting after the guessing.
     bucket.tokens = Math.max(bucket.tokens - 1, -Math.ceil(MAX_DELAY_MS / refillMs))
     return bucket.tokens >= 0 ? 0 : Math.min(-bucket.tokens * refillMs, MAX_DELAY_MS)
@@ -61,13 +62,4 @@ export class AuthThrottle {
     const oldest = this.#buckets.keys().next().value
     if (oldest !== undefined) this.#buckets.delete(oldest)
   }
-}
-
-function isLoopback(address: string): boolean {
-  return address === '::1' || address.startsWith('127.')
-}
-
-/** One subscriber: an IPv4 address or an IPv6 /64. */
-function sourceOf(address: string): string {
-  return address.includes(':') ? address.split(':', 4).join(':') : address
 }

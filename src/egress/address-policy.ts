@@ -8,8 +8,9 @@
  * IPv4, so `::ffff:127.0.0.1` is loopback (the reference endpoint calls it private).
  */
 import { EndpointError, type RefusalCode } from '../errors.ts'
-import { embeddedIpv4, formatIpv4, ipBytes, normalizePeerAddress } from '../wire/ip-address.ts'
-import { parseIpPrefix, type IpPrefix } from '../wire/ip-prefix.ts'
+import { ipBytes } from '../wire/ip-address.ts'
+import { embeddedIpv4, normalizePeerAddress, teredoClient, unmapped } from '../wire/ip-kind.ts'
+import { parseIpPrefix, prefixHolds, type IpPrefix } from '../wire/ip-prefix.ts'
 
 /** `never` stays closed whatever the configuration says: one sender would reach many. */
 type Verdict = 'global' | 'private' | 'loopback' | 'never'
@@ -70,21 +71,14 @@ const IPV4 = compile(IPV4_RANGES)
 const IPV6 = compile(IPV6_RANGES)
 
 function find(ranges: readonly Range[], bytes: Uint8Array): Verdict {
-  for (const range of ranges) if (range.prefix.contains(bytes)) return range.verdict
+  for (const range of ranges) if (prefixHolds(range.prefix, bytes)) return range.verdict
   return 'global'
 }
 
-/** The IPv4 address of a Teredo client, which its packets are sent to (RFC 4380 section 4). */
-function teredoClient(bytes: Uint8Array): string | undefined {
-  if (bytes[0] !== 0x20 || bytes[1] !== 0x01 || bytes[2] !== 0 || bytes[3] !== 0) return undefined
-  return formatIpv4(bytes.subarray(12).map((byte) => byte ^ 0xff))
-}
-
-function judge(address: string, bytes: Uint8Array): Verdict {
+function judge(bytes: Uint8Array): Verdict {
   if (bytes.length === 4) return find(IPV4, bytes)
-  const inner = embeddedIpv4(address) ?? teredoClient(bytes)
-  const innerBytes = inner === undefined ? undefined : ipBytes(inner)
-  return innerBytes === undefined ? find(IPV6, bytes) : find(IPV4, innerBytes)
+  const inner = embeddedIpv4(bytes) ?? teredoClient(bytes)
+  return inner === undefined ? find(IPV6, bytes) : find(IPV4, inner)
 }
 
 export interface AddressPolicyOptions {
@@ -116,13 +110,12 @@ export class AddressPolicy {
     if (this.#exemptions.get(port)?.has(canonical(address)) === true) return undefined
     const bytes = ipBytes(address)
     if (bytes === undefined) return 'target_refused'
-    const verdict = judge(address, bytes)
+    const verdict = judge(bytes)
     if (verdict === 'never') return 'target_private'
     if (!this.#allowPrivate && verdict === 'loopback') return 'target_loopback'
     if (!this.#allowPrivate && verdict === 'private') return 'target_private'
-    if (this.#ipv6 || bytes.length === 4) return undefined
     // An IPv4-mapped address is reached over IPv4.
-    return normalizePeerAddress(address)?.family === 6 ? 'target_unreachable' : undefined
+    return this.#ipv6 || unmapped(bytes).length === 4 ? undefined : 'target_unreachable'
   }
 
   /**

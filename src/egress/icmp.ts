@@ -12,7 +12,8 @@ import type { Counters } from '../counters.ts'
 import { EndpointError, isRefusal } from '../errors.ts'
 import type { Log } from '../log.ts'
 import type { IcmpReply, IcmpRequest } from '../wire/icmp-frame.ts'
-import { formatIpv4, formatIpv6, ipBytes, normalizePeerAddress } from '../wire/ip-address.ts'
+import { formatIp, ipBytes } from '../wire/ip-address.ts'
+import { normalizePeerAddress } from '../wire/ip-kind.ts'
 import {
   createEchoRequest,
   echoPayload,
@@ -166,7 +167,7 @@ export class IcmpEgress {
     const answer = family === 4 ? parseIcmpPacket(packet) : parseIcmpv6Message(packet)
     const from = answer && normalizePeerAddress(source)
     if (!answer || !from) return
-    const asked = answer.quotedDestination === undefined ? from.address : format(answer.quotedDestination)
+    const asked = answer.quotedDestination === undefined ? from.address : formatIp(answer.quotedDestination)
     const echo = this.#pending.find(echoKey(asked, answer.id, answer.sequence), answer)
     // Most often another program's ping, or a duplicate.
     if (echo === undefined) return
@@ -272,10 +273,6 @@ export class IcmpEgress {
     }
     for (const echo of expired) this.#release(echo.key)
   }
-}
-
-function format(address: Uint8Array): string {
-  return address.length === 4 ? formatIpv4(address) : formatIpv6(address)
 }
 
 /** A reply names the target as the client wrote it, an error names the router that sent it. */

@@ -3,8 +3,9 @@
  * first rule whose conditions all hold decides; a rule without conditions always holds.
  */
 import { EndpointError } from '../errors.ts'
-import { ipBytes, normalizePeerAddress } from '../wire/ip-address.ts'
-import { parseIpPrefix, type IpPrefix } from '../wire/ip-prefix.ts'
+import { ipBytes } from '../wire/ip-address.ts'
+import { unmapped } from '../wire/ip-kind.ts'
+import { parseIpPrefix, prefixHolds, type IpPrefix } from '../wire/ip-prefix.ts'
 
 export type RuleAction = 'allow' | 'deny'
 
@@ -57,11 +58,12 @@ export class OutboundRules {
   /** What is really dialled. */
   allows(address: string, port: number): boolean {
     if (this.#rules.length === 0) return this.#defaultAction === 'allow'
-    const bytes = ipBytes(normalizePeerAddress(address)?.address ?? address)
-    if (bytes === undefined) return false
+    const parsed = ipBytes(address)
+    if (parsed === undefined) return false
+    const bytes = unmapped(parsed)
     const rule = this.#rules.find(
       ({ firstPort, lastPort, prefix }) =>
-        port >= firstPort && port <= lastPort && (prefix === undefined || prefix.contains(bytes)),
+        port >= firstPort && port <= lastPort && (prefix === undefined || prefixHolds(prefix, bytes)),
     )
     return (rule?.action ?? this.#defaultAction) === 'allow'
   }

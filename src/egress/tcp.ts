@@ -12,7 +12,8 @@ import type { OnReadOpts, Socket } from 'node:net'
 import type { Clock, Timer } from '../clock.ts'
 import type { Counters } from '../counters.ts'
 import { EndpointError, type RefusalCode } from '../errors.ts'
-import { normalizePeerAddress, type IpAddress } from '../wire/ip-address.ts'
+import type { IpAddress } from '../wire/ip-address.ts'
+import { normalizePeerAddress } from '../wire/ip-kind.ts'
 import type { Target } from '../wire/target.ts'
 
 /** RFC 8305 section 8: Connection Attempt Delay. */

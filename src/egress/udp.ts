@@ -5,7 +5,7 @@
 import { createSocket, type Socket, type SocketOptions } from 'node:dgram'
 import type { Counters } from '../counters.ts'
 import { EndpointError } from '../errors.ts'
-import { normalizePeerAddress } from '../wire/ip-address.ts'
+import { normalizePeerAddress } from '../wire/ip-kind.ts'
 
 /** What a socket may hold until it stands: datagrams and bytes. The newest beyond that are dropped. */
 const MAX_EARLY_DATAGRAMS = 64

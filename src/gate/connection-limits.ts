@@ -4,7 +4,7 @@
  * come back at once, the rate bounds what a scanner can do for long. Over a limit the newest is refused.
  */
 import type { Clock } from '../clock.ts'
-import { ipBytes } from '../wire/ip-address.ts'
+import { customerOf } from '../wire/ip-kind.ts'
 
 export interface ConnectionLimitsOptions {
   readonly handshakesPerAddress: number
@@ -26,8 +26,6 @@ export type LimitReason =
 
 /** Addresses without a connection that are remembered for their tokens; beyond it the longest idle is forgotten. */
 const MAX_IDLE_ADDRESSES = 8192
-/** Bytes of an IPv6 address that name a customer. */
-const IPV6_KEY_BYTES = 8
 
 /** What one address holds. */
 interface Holding {
@@ -110,7 +108,7 @@ export class ConnectionLimits {
   #take(address: string): Holding | LimitReason {
     const { connectionsPerAddress, handshakesPerAddress } = this.#options
     this.#forgetRested()
-    const holding = this.#holdingOf(addressKey(address))
+    const holding = this.#holdingOf(customerOf(address))
     this.#refill(holding)
     if (holding.connections >= connectionsPerAddress) return 'connections_per_address'
     if (holding.handshakes >= handshakesPerAddress) return 'handshakes_per_address'
@@ -152,9 +150,4 @@ export class ConnectionLimits {
       this.#idle.delete(holding.key)
     }
   }
-}
-
-function addressKey(address: string): string {
-  const bytes = ipBytes(address)
-  return bytes?.length === 16 ? Buffer.from(bytes).toString('latin1', 0, IPV6_KEY_BYTES) : address
 }

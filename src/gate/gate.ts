@@ -11,8 +11,10 @@ import type { Log } from '../log.ts'
 import type { GatedConnection } from '../contract/gated-connection.ts'
 import type { Channel } from '../contract/session.ts'
 import type { ClientHello } from '../wire/client-hello.ts'
-import { ipBytes, normalizePeerAddress } from '../wire/ip-address.ts'
-import { parseIpPrefix } from '../wire/ip-prefix.ts'
+import { ipBytes } from '../wire/ip-address.ts'
+import { normalizePeerAddress } from '../wire/ip-kind.ts'
+import { parseIpPrefix, prefixHolds } from '../wire/ip-prefix.ts'
+import type { IpPrefix } from '../wire/ip-prefix.ts'
 import { EndpointError } from '../errors.ts'
 import { ConnectionLimits } from './connection-limits.ts'
 import type { Admission, ConnectionLimitsOptions, LimitReason } from './connection-limits.ts'
@@ -74,7 +76,7 @@ export class Gate {
   readonly #options: GateOptions
   readonly #deps: GateDependencies
   readonly #limits: ConnectionLimits
-  readonly #balancers: readonly NonNullable<ReturnType<typeof parseIpPrefix>>[]
+  readonly #balancers: readonly IpPrefix[]
   /** Sockets that nobody but the gate holds: hello not complete, or passed on. */
   readonly #own = new Set<Socket>()
   #rules: InboundRules
@@ -151,7 +153,7 @@ export class Gate {
   #isBalancer(address: string): boolean {
     if (this.#balancers.length === 0) return false
     const bytes = ipBytes(address)
-    return bytes !== undefined && this.#balancers.some((prefix) => prefix.contains(bytes))
+    return bytes !== undefined && this.#balancers.some((prefix) => prefixHolds(prefix, bytes))
   }
 
   #onProxyHeader(arrival: Arrival, outcome: ProxyHeaderOutcome): void {

@@ -9,7 +9,7 @@
 import { createCipheriv, createHash, hkdfSync, timingSafeEqual } from 'node:crypto'
 import { EndpointError } from '../errors.ts'
 import { ipBytes } from '../wire/ip-address.ts'
-import { parseIpPrefix } from '../wire/ip-prefix.ts'
+import { parseIpPrefix, prefixHolds } from '../wire/ip-prefix.ts'
 import type { IpPrefix } from '../wire/ip-prefix.ts'
 
 export type RuleAction = 'allow' | 'deny'
@@ -85,7 +85,7 @@ export class InboundRules {
     if (bytes === undefined) return { action: 'deny', by: 'no_address' }
     const index = this.#rules.findIndex(
       (rule) =>
-        (rule.prefix === undefined || rule.prefix.contains(bytes)) &&
+        (rule.prefix === undefined || prefixHolds(rule.prefix, bytes)) &&
         (rule.random === undefined || (random !== undefined && rule.random(random, serverName ?? ''))),
     )
     const rule = this.#rules[index]

@@ -6,7 +6,7 @@
  *
  * Every sequence of bytes is valid, so nothing here fails.
  */
-import { decodePaddedAddress, encodePaddedAddress } from './ip-address.ts'
+import { decodePaddedAddress, encodePaddedAddress } from './padded-address.ts'
 
 export const ICMP_REQUEST_BYTES = 23
 export const ICMP_REPLY_BYTES = 22

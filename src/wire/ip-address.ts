@@ -1,18 +1,8 @@
 /**
- * IP addresses as text, as bytes, and in the 16-byte form of the tunnel (specification 6.3, 11.2).
- * Text is read strictly: four decimal numbers without leading zeros, or RFC 4291 section 2.2 without a zone.
- * It is written as RFC 5952 says, IPv4-mapped addresses with their dotted tail.
- *
- *   IPv4 padded   00 00 00 00 00 00 00 00 00 00 00 00 aa bb cc dd
- *   IPv6          16 bytes
- *
- * Twelve zero bytes mean IPv4, except `::1`; so `::` reads as 0.0.0.0, and 0.0.0.1 has no padded form.
+ * IP addresses as text and as bytes. Text is read strictly: four decimal numbers without leading zeros, or RFC 4291
+ * section 2.2 without a zone. It is written as RFC 5952 says, IPv4-mapped addresses with their dotted tail. What an
+ * address stands for is said in `ip-kind.ts`, ranges are in `ip-prefix.ts`.
  */
-import { EndpointError } from '../errors.ts'
-
-/** Size of an address inside the tunnel. */
-export const PADDED_ADDRESS_BYTES = 16
-
 /** `address` is canonical text, without brackets or zone. */
 export interface IpAddress {
   readonly address: string
@@ -29,9 +19,12 @@ const MAX_TEXT_LENGTH = 45
 export function parseIpAddress(text: string): IpAddress | undefined {
   const bytes = ipBytes(text)
   if (bytes === undefined) return undefined
-  return bytes.length === 4
-    ? { address: formatIpv4(bytes), family: 4 }
-    : { address: formatIpv6(bytes), family: 6 }
+  return { address: formatIp(bytes), family: bytes.length === 4 ? 4 : 6 }
+}
+
+/** The canonical form of 4 or 16 bytes. */
+export function formatIp(bytes: Uint8Array): string {
+  return bytes.length === 4 ? formatIpv4(bytes) : formatIpv6(bytes)
 }
 
 /** 4 or 16 bytes of the address, or undefined when `text` is no address. */
@@ -153,68 +146,18 @@ export function formatIpv6(bytes: Uint8Array, offset = 0): string {
   return text
 }
 
-function groupAt(bytes: Uint8Array, offset: number, group: number): number {
+/** The 16 bits of the group at index `group` of the IPv6 address at `offset`. */
+export function groupAt(bytes: Uint8Array, offset: number, group: number): number {
   const at = offset + group * 2
   return ((bytes[at] ?? 0) << 8) | (bytes[at + 1] ?? 0)
 }
 
-function zeros(bytes: Uint8Array, start: number, end: number): boolean {
+export function isZero(bytes: Uint8Array, start: number, end: number): boolean {
   for (let index = start; index < end; index += 1) if (bytes[index] !== 0) return false
   return true
 }
 
-function isMapped(bytes: Uint8Array, offset: number): boolean {
-  return bytes[offset + 10] === 0xff && bytes[offset + 11] === 0xff && zeros(bytes, offset, offset + 10)
-}
-
-/** Whether the 16 padded bytes at `offset` stand for an IPv4 address. */
-export function isPaddedIpv4(bytes: Uint8Array, offset = 0): boolean {
-  if (!zeros(bytes, offset, offset + 12)) return false
-  return bytes[offset + 15] !== 1 || !zeros(bytes, offset + 12, offset + 15)
-}
-
-/** Reads the 16 padded bytes at `offset`; the caller has checked that they are there. */
-export function decodePaddedAddress(bytes: Uint8Array, offset = 0): IpAddress {
-  return isPaddedIpv4(bytes, offset)
-    ? { address: formatIpv4(bytes, offset + 12), family: 4 }
-    : { address: formatIpv6(bytes, offset), family: 6 }
-}
-
-/**
- * Writes `address` as 16 padded bytes at `offset`.
- * @throws EndpointError `malformed` when `address` is no address.
- */
-export function encodePaddedAddress(address: string, target: Uint8Array, offset = 0): void {
-  const bytes = ipBytes(address)
-  if (bytes === undefined) throw new EndpointError('malformed', 'not an IP address')
-  target.fill(0, offset, offset + 12)
-  target.set(bytes, offset + PADDED_ADDRESS_BYTES - bytes.length)
-}
-
-/**
- * The IPv4 address that an IPv6 address carries and that would be reached through it: IPv4-mapped
- * `::ffff:0:0/96` and IPv4-compatible `::/96` (RFC 4291 section 2.5.5), NAT64 `64:ff9b::/96` (RFC 6052), 6to4
- * `2002::/16` (RFC 3056). Undefined for every other address; `::` and `::1` are themselves. A policy must
- * judge the result as well as the address.
- */
-export function embeddedIpv4(address: string): string | undefined {
-  const bytes = ipBytes(address)
-  if (bytes?.length !== 16) return undefined
-  if (isMapped(bytes, 0)) return formatIpv4(bytes, 12)
-  if (zeros(bytes, 0, 12)) {
-    const itself = zeros(bytes, 12, 15) && (bytes[15] ?? 0) <= 1
-    return itself ? undefined : formatIpv4(bytes, 12)
-  }
-  if (groupAt(bytes, 0, 0) === 0x2002) return formatIpv4(bytes, 2)
-  const nat64 = groupAt(bytes, 0, 0) === 0x64 && groupAt(bytes, 0, 1) === 0xff9b && zeros(bytes, 4, 12)
-  return nat64 ? formatIpv4(bytes, 12) : undefined
-}
-
-/** A peer's address as everything behind the gate names it: IPv4-mapped as IPv4, without a zone, canonical. */
-export function normalizePeerAddress(text: string): IpAddress | undefined {
-  const zone = text.indexOf('%')
-  const parsed = parseIpAddress(zone < 0 ? text : text.slice(0, zone))
-  if (parsed?.family !== 6 || !parsed.address.startsWith('::ffff:')) return parsed
-  const tail = parsed.address.slice('::ffff:'.length)
-  return tail.includes('.') ? { address: tail, family: 4 } : parsed
+/** Whether the 16 bytes at `offset` are inside `::ffff:0:0/96`, in which IPv4 stands inside IPv6. */
+export function isMapped(bytes: Uint8Array, offset = 0): boolean {
+  return bytes[offset + 10] === 0xff && bytes[offset + 11] === 0xff && isZero(bytes, offset, offset + 10)
 }

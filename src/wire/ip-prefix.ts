@@ -1,32 +1,16 @@
 /** Address ranges in CIDR notation (RFC 4632, RFC 4291 section 2.3) and who is inside them. */
-import { ipBytes } from './ip-address.ts'
+import { ipBytes, isMapped } from './ip-address.ts'
 
 const BITS = /^(?:0|[1-9][0-9]{0,2})$/
 /** `::ffff:0:0/96`, in which IPv4 stands inside IPv6. */
 const MAPPED_BITS = 96
 
-export class IpPrefix {
-  readonly #bytes: Uint8Array
-  readonly #bits: number
-
-  /** 4 or 16 bytes, of which the first `bits` bits count. */
-  constructor(bytes: Uint8Array, bits: number) {
-    this.#bytes = bytes
-    this.#bits = bits
-  }
-
-  get family(): 4 | 6 {
-    return this.#bytes.length === 4 ? 4 : 6
-  }
-
-  /** `address` is 4 or 16 bytes ({@link ipBytes}); one of the other family is outside. */
-  contains(address: Uint8Array): boolean {
-    if (address.length !== this.#bytes.length) return false
-    const whole = this.#bits >> 3
-    for (let index = 0; index < whole; index += 1) if (address[index] !== this.#bytes[index]) return false
-    const rest = this.#bits & 7
-    return rest === 0 || ((address[whole] ?? 0) ^ (this.#bytes[whole] ?? 0)) >> (8 - rest) === 0
-  }
+/** Plain, so that it can be sent to another thread. */
+export interface IpPrefix {
+  /** 4 or 16 bytes; those behind the prefix are zero. */
+  readonly bytes: Uint8Array
+  /** How many of them count, from the first on. */
+  readonly bits: number
 }
 
 /**
@@ -41,10 +25,23 @@ export function parseIpPrefix(text: string): IpPrefix | undefined {
   const bitsText = slash < 0 ? String(width) : text.slice(slash + 1)
   const bits = BITS.test(bitsText) ? Number(bitsText) : Infinity
   if (bits > width) return undefined
+  clearBehind(bytes, bits)
   const mapped = width === 128 && bits >= MAPPED_BITS && isMapped(bytes)
-  return mapped ? new IpPrefix(bytes.subarray(12), bits - MAPPED_BITS) : new IpPrefix(bytes, bits)
+  return mapped ? { bytes: bytes.slice(12), bits: bits - MAPPED_BITS } : { bytes, bits }
 }
 
-function isMapped(bytes: Uint8Array): boolean {
-  return bytes.subarray(0, 12).every((byte, index) => byte === (index < 10 ? 0 : 0xff))
+function clearBehind(bytes: Uint8Array, bits: number): void {
+  const whole = bits >> 3
+  if (whole === bytes.length) return
+  bytes[whole] = (bytes[whole] ?? 0) & (0xff00 >> (bits & 7))
+  bytes.fill(0, whole + 1)
+}
+
+/** Whether `address`, 4 or 16 bytes, is inside; one of the other family is not. */
+export function prefixHolds({ bytes, bits }: IpPrefix, address: Uint8Array): boolean {
+  if (address.length !== bytes.length) return false
+  const whole = bits >> 3
+  for (let index = 0; index < whole; index += 1) if (address[index] !== bytes[index]) return false
+  const rest = bits & 7
+  return rest === 0 || ((address[whole] ?? 0) ^ (bytes[whole] ?? 0)) >> (8 - rest) === 0
 }

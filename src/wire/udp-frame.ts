@@ -12,7 +12,7 @@
  * caller must not change a chunk after pushing it.
  */
 import { EndpointError } from '../errors.ts'
-import { decodePaddedAddress, encodePaddedAddress, PADDED_ADDRESS_BYTES } from './ip-address.ts'
+import { decodePaddedAddress, encodePaddedAddress, PADDED_ADDRESS_BYTES } from './padded-address.ts'
 import { LengthPrefixedDecoder } from './length-prefixed.ts'
 import type { SocketAddress } from './target.ts'
 

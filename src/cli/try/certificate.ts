@@ -3,7 +3,7 @@
  * It is its own authority, so that a client which is told to trust it verifies the chain and the name.
  */
 import { createHash, generateKeyPairSync, randomBytes, sign, type KeyObject } from 'node:crypto'
-import { isIP } from 'node:net'
+import { ipBytes } from '../../wire/ip-address.ts'
 import * as der from './der.ts'
 
 export interface SelfSignedOptions {
@@ -96,22 +96,10 @@ function extension(id: string, critical: boolean, value: Buffer): Buffer {
 
 /** GeneralName: dNSName is [2], iPAddress is [7]. */
 function encodeName(name: string): Buffer {
-  return isIP(name) === 0 ? der.implicit(2, Buffer.from(name, 'ascii')) : der.implicit(7, encodeAddress(name))
-}
-
-function encodeAddress(address: string): Buffer {
-  if (isIP(address) === 4) return Buffer.from(address.split('.').map(Number))
-  // The URL parser knows every spelling of an IPv6 address and gives the canonical one.
-  const canonical = new URL(`http://[${address}]`).hostname.slice(1, -1)
-  const [head = '', tail] = canonical.split('::')
-  const left = groupsOf(head)
-  const right = groupsOf(tail ?? '')
-  const groups = [...left, ...Array<number>(8 - left.length - right.length).fill(0), ...right]
-  return Buffer.from(groups.flatMap((group) => [group >> 8, group & 0xff]))
-}
-
-function groupsOf(text: string): number[] {
-  return text === '' ? [] : text.split(':').map((group) => Number.parseInt(group, 16))
+  const address = ipBytes(name)
+  return address === undefined
+    ? der.implicit(2, Buffer.from(name, 'ascii'))
+    : der.implicit(7, Buffer.from(address))
 }
 
 function encodePem(label: string, bytes: Buffer): string {

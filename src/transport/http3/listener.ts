@@ -1,5 +1,4 @@
 /** One native HTTP/3 server, bound to a port with one certificate, and its sessions. */
-import { isIPv6 } from 'node:net'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Http3Dependencies, Http3Options } from './transport.ts'
 import { openHttp3Server } from './native.ts'
@@ -10,13 +9,13 @@ import type { SessionContext } from './session.ts'
 import { H3_NO_ERROR } from './stream.ts'
 import type { Http3Stream } from './stream.ts'
 import type { LingerQueue } from '../linger.ts'
+import { normalizePeerAddress } from '../../wire/ip-kind.ts'
 
 /** How long a producer pause may last; the addon itself ends it after 5 s. */
 const MAX_PAUSE_MS = 2000
 /** How long connections may take to be closed on the wire before the server stops. */
 const CLOSE_PATIENCE_MS = 1000
 const CLOSE_POLL_MS = 10
-const MAPPED_PREFIX = '::ffff:'
 
 let sessionCount = 0
 
@@ -147,11 +146,7 @@ export class Listener implements Http3Events {
   }
 
   onSession(handle: number, address: string, port: number): void {
-    const plain =
-      address.startsWith(MAPPED_PREFIX) && address.includes('.')
-        ? address.slice(MAPPED_PREFIX.length)
-        : address
-    const remote = isIPv6(plain) ? (plain.split('%', 1)[0] ?? plain) : plain
+    const remote = normalizePeerAddress(address)?.address ?? address
     if (this.#deps.admit?.(remote) === false) {
       this.#deps.counters.count('http3_denied')
       this.#server?.closeSession(handle, H3_NO_ERROR, '')

@@ -56,6 +56,15 @@ describe('AuthThrottle', () => {
     expect(throttle.onFailure('2001:db8:1:3::1')).toBe(0)
   })
 
+  // The first four groups of the text were taken for the /64. With `::` in front of them that is the whole address:
+  // somebody with a short prefix tried a password from each of his 2^64 addresses without ever waiting.
+  it('finds the /64 of an address whose zeros are left out', () => {
+    const throttle = new AuthThrottle(options, new FakeClock())
+    failures(throttle, '2001:db8::1', 3)
+    expect(throttle.onFailure('2001:db8::2')).toBe(5000)
+    expect(throttle.onFailure('2001:db8:0:1::1')).toBe(0)
+  })
+
   it('leaves loopback alone, and everybody when it is off', () => {
     expect(failures(new AuthThrottle(options, new FakeClock()), '127.0.0.1', 9)).toEqual(Array(9).fill(0))
     const off = new AuthThrottle({ maxFailures: 0, refillMs: 1 }, new FakeClock())
