@@ -216,6 +216,31 @@ describe('HTTP/3 requests', () => {
         ['x', 'a\r\nb: c'],
       ],
     ],
+    ...['\x01', '\x1b', '\x7f', '\t', ' '].map((byte): [string, [string, string][]] => [
+      `byte ${byte.charCodeAt(0)} in :authority`,
+      [
+        [':method', 'CONNECT'],
+        [':authority', `a${byte}b:1`],
+      ],
+    ]),
+    [
+      'a control byte in :path',
+      [
+        [':method', 'GET'],
+        [':scheme', 'https'],
+        [':authority', 'a'],
+        [':path', '/\x02'],
+      ],
+    ],
+    [
+      'a control byte in the host that stands for :authority',
+      [
+        [':method', 'GET'],
+        [':scheme', 'https'],
+        [':path', '/'],
+        ['host', 'a\x1bb'],
+      ],
+    ],
     [
       'a space in a name',
       [

@@ -21,6 +21,9 @@ const TOKEN = /^[!#$%&'*+\-.^_`|~0-9a-z]+$/u
 const METHOD = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/u
 // oxlint-disable-next-line no-control-regex
 const FORBIDDEN_IN_VALUE = /[\0\r\n]/u
+/** What no part of a URI contains (RFC 3986 section 2); a web server refuses it as well. */
+// oxlint-disable-next-line no-control-regex
+const FORBIDDEN_IN_URI = /[\0- \x7f]/u
 const DIGITS = /^\d{1,15}$/u
 const PSEUDO_NAMES = new Set([':method', ':scheme', ':authority', ':path'])
 /** RFC 9114 section 4.2. */
@@ -49,7 +52,8 @@ export function parseRequestHead(fields: readonly Http3Field[]): RequestHead | u
   for (const { name, value } of fields) {
     if (FORBIDDEN_IN_VALUE.test(value)) return undefined
     if (name.startsWith(':')) {
-      if (regular || !PSEUDO_NAMES.has(name) || pseudo.has(name)) return undefined
+      if (regular || !PSEUDO_NAMES.has(name) || pseudo.has(name) || FORBIDDEN_IN_URI.test(value))
+        return undefined
       pseudo.set(name, value)
       continue
     }
@@ -88,7 +92,8 @@ function composeHead(pseudo: Map<string, string>, headers: Record<string, string
   if (!path || !scheme) return undefined
   // Section 4.3.1: one of the two, not empty, and not contradicting each other.
   const host = authority ?? headers.host
-  if (!host || (headers.host !== undefined && headers.host !== host)) return undefined
+  if (!host || (headers.host !== undefined && headers.host !== host) || FORBIDDEN_IN_URI.test(host))
+    return undefined
   return { method, scheme: parseScheme(scheme), authority: host, path, headers, contentBytes }
 }
 
