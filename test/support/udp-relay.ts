@@ -1,0 +1,103 @@
+/**
+ * A relay for UDP in user space between clients and one server, both on loopback: it loses, delays or holds back
+ * datagrams, and can change the port from which the server sees a client, as a NAT does that has forgotten it.
+ */
+import { createSocket } from 'node:dgram'
+import type { Socket } from 'node:dgram'
+import { once } from 'node:events'
+
+export type UdpDirection = 'up' | 'down'
+
+export interface UdpRelayOptions {
+  /** Part of the datagrams that is lost in each direction, 0 to 1. */
+  readonly loss?: number
+  /** Added in each direction; the order is kept. */
+  readonly delayMs?: number
+  /** Draws what is lost; the default is the same in every run. */
+  readonly random?: () => number
+}
+
+const HOST = '127.0.0.1'
+/** Room for what a fast sender has on its way while the event loop is busy. */
+const SOCKET_BUFFER_BYTES = 4 * 1024 * 1024
+
+export class UdpRelay implements AsyncDisposable {
+  readonly port: number
+  readonly #front: Socket
+  readonly #serverPort: number
+  readonly #options: Required<UdpRelayOptions>
+  /** By the client's port: the socket that the server sees. */
+  readonly #backs = new Map<number, Socket>()
+  readonly #timers = new Set<NodeJS.Timeout>()
+  /** Decides about each datagram: false loses it. */
+  filter: ((direction: UdpDirection, datagram: Buffer) => boolean) | undefined
+  /** Datagrams that went through. */
+  readonly passed = { up: 0, down: 0 }
+
+  private constructor(front: Socket, serverPort: number, options: UdpRelayOptions) {
+    this.#front = front
+    this.port = front.address().port
+    this.#serverPort = serverPort
+    this.#options = { loss: 0, delayMs: 0, random: createRandom(), ...options }
+    front.on('message', (datagram, { port }) =>
+      this.#pass('up', datagram, () => this.#backOf(port).send(datagram, this.#serverPort, HOST)),
+    )
+  }
+
+  static async open(serverPort: number, options: UdpRelayOptions = {}): Promise<UdpRelay> {
+    const front = createSocket({ type: 'udp4', recvBufferSize: SOCKET_BUFFER_BYTES })
+    front.bind(0, HOST)
+    await once(front, 'listening')
+    return new UdpRelay(front, serverPort, options)
+  }
+
+  /** The server sees every client from a new port from now on; what comes to the old ones is lost. */
+  rebind(): void {
+    for (const back of this.#backs.values()) back.close()
+    this.#backs.clear()
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const timer of this.#timers) clearTimeout(timer)
+    this.rebind()
+    const closed = once(this.#front, 'close')
+    this.#front.close()
+    await closed
+  }
+
+  #backOf(clientPort: number): Socket {
+    const known = this.#backs.get(clientPort)
+    if (known !== undefined) return known
+    const back = createSocket({ type: 'udp4', recvBufferSize: SOCKET_BUFFER_BYTES })
+    // The server may be away: ICMP then says so.
+    back.on('error', () => {})
+    back.on('message', (datagram) =>
+      this.#pass('down', datagram, () => this.#front.send(datagram, clientPort, HOST)),
+    )
+    this.#backs.set(clientPort, back)
+    return back
+  }
+
+  #pass(direction: UdpDirection, datagram: Buffer, send: () => void): void {
+    const { loss, delayMs, random } = this.#options
+    if (this.filter?.(direction, datagram) === false || (loss > 0 && random() < loss)) return
+    this.passed[direction]++
+    if (delayMs === 0) return send()
+    const timer = setTimeout(() => {
+      this.#timers.delete(timer)
+      send()
+    }, delayMs)
+    this.#timers.add(timer)
+  }
+}
+
+/** Mulberry32: the same numbers in every run. */
+function createRandom(seed = 0x9e3779b9): () => number {
+  let state = seed
+  return () => {
+    state = (state + 0x6d2b79f5) | 0
+    let mixed = Math.imul(state ^ (state >>> 15), 1 | state)
+    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4_294_967_296
+  }
+}
