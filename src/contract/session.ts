@@ -1,5 +1,4 @@
-/** One HTTP connection of a client, whatever its version, and what a transport reports about it. */
-import type { Exchange } from './exchange.ts'
+/** One HTTP connection of a client, whatever its version. */
 
 /** Label values of the metrics, as the reference endpoint has them. */
 export type ProtocolLabel = 'HTTP1' | 'HTTP2' | 'HTTP3'
@@ -24,13 +23,3 @@ export interface Session {
   /** Ends everything now. Idempotent. */
   destroy(reason: Error): void
 }
-
-/** What a transport reports about one session. */
-export interface SessionListener {
-  onExchange(exchange: Exchange): void
-  /** Once; `error` when it did not end in order. No exchange follows. */
-  onClose(error?: Error): void
-}
-
-/** Called by a transport for each session whose handshake is complete. */
-export type AcceptSession = (session: Session) => SessionListener

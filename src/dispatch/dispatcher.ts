@@ -18,7 +18,8 @@ import { SessionRecord } from './session-record.ts'
 import type { UserDirectory } from './session-record.ts'
 import type { SessionRegistry } from './session-registry.ts'
 import type { ConnectExchange, Exchange, PlainExchange } from '../contract/exchange.ts'
-import type { Session, SessionListener } from '../contract/session.ts'
+import type { Session } from '../contract/session.ts'
+import type { SessionListener } from '../contract/session-listener.ts'
 
 /** Everything that is not a tunnel (`web/`). */
 export interface WebSite {

@@ -96,3 +96,9 @@ export function formatAuthority(target: Target): string {
 function refused(what: string): EndpointError {
   return new EndpointError('target_refused', `bad authority: ${what}`)
 }
+
+/** The scheme of a request's target, in any case (RFC 3986 section 3.1); undefined for any other than the two, and without one. */
+export function parseScheme(text: string | undefined): 'http' | 'https' | undefined {
+  const scheme = text?.toLowerCase()
+  return scheme === 'http' || scheme === 'https' ? scheme : undefined
+}

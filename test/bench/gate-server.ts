@@ -16,7 +16,7 @@ import { nginxStyle } from '../../src/web/nginx/answer-head.ts'
 import { Http1Transport } from '../../src/transport/http1/transport.ts'
 import { TlsTerminator } from '../../src/transport/tls.ts'
 import type { Exchange } from '../../src/contract/exchange.ts'
-import type { SessionListener } from '../../src/contract/session.ts'
+import type { SessionListener } from '../../src/contract/session-listener.ts'
 import { serveRequests } from './pinned-process.ts'
 
 export type GateRequest = { readonly do: 'listen'; readonly serverName: string } | { readonly do: 'cpu' }

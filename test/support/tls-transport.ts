@@ -11,7 +11,7 @@ import { Http1Transport } from '../../src/transport/http1/transport.ts'
 import { Http2Transport } from '../../src/transport/http2/transport.ts'
 import { TlsTerminator } from '../../src/transport/tls.ts'
 import type { TcpProtocol } from '../../src/transport/tls.ts'
-import type { AcceptSession } from '../../src/contract/session.ts'
+import type { AcceptSession } from '../../src/contract/session-listener.ts'
 import { testCertificate } from './certificate.ts'
 
 const HTTP2_OPTIONS = {

@@ -11,7 +11,8 @@ import { Http2Transport } from '../../src/transport/http2/transport.ts'
 import { TlsTerminator } from '../../src/transport/tls.ts'
 import type { TcpProtocol } from '../../src/transport/tls.ts'
 import type { Exchange } from '../../src/contract/exchange.ts'
-import type { Channel, Session, SessionListener } from '../../src/contract/session.ts'
+import type { Channel, Session } from '../../src/contract/session.ts'
+import type { SessionListener } from '../../src/contract/session-listener.ts'
 import { testCertificate } from './certificate.ts'
 
 export interface WebHarness extends AsyncDisposable {

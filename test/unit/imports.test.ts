@@ -64,7 +64,7 @@ describe('import rule', () => {
   it('sees the tree', () => {
     expect(imports.length).toBeGreaterThan(50)
     expect(imports).toContainEqual({
-      from: 'transport/http2/transport.ts',
+      from: 'transport/http2/session.ts',
       to: 'contract/session.ts',
       typeOnly: true,
     })

@@ -5,7 +5,7 @@ import type { Duplex, Writable } from 'node:stream'
 import type { ConnectExchange, RequestHeaders, ResponseHeaders } from '../../contract/exchange.ts'
 import type { Channel } from '../../contract/session.ts'
 import type { StreamEnd, StreamReset } from '../../contract/stream-end.ts'
-import type { Http1Session } from './transport.ts'
+import type { Http1Session } from './session.ts'
 import { encodeHead, joinHeaders } from './head.ts'
 import type { TransportConnection } from '../tls.ts'
 

@@ -10,9 +10,9 @@ import type {
 } from '../../contract/exchange.ts'
 import type { Channel } from '../../contract/session.ts'
 import type { StreamEnd, StreamReset } from '../../contract/stream-end.ts'
-import type { Http1Session } from './transport.ts'
+import type { Http1Session } from './session.ts'
 import { encodeHead, joinHeaders } from './head.ts'
-import { parseScheme } from '../request-scheme.ts'
+import { parseScheme } from '../../wire/authority.ts'
 import type { TransportConnection } from '../tls.ts'
 
 /** Present when the client asked for `Upgrade`: the bytes that followed the head, and where they came from. */

@@ -4,27 +4,17 @@
  */
 import http from 'node:http'
 import type { IncomingMessage, Server, ServerResponse } from 'node:http'
-import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
-import type { Clock, Timer } from '../../clock.ts'
-import type { Counters } from '../../counters.ts'
-import type { AcceptSession, Session, SessionListener } from '../../contract/session.ts'
 import { Http1Connect } from './connect.ts'
 import { Http1PlainExchange } from './exchange.ts'
-import type { Http1Style } from './head.ts'
+import { Http1Session } from './session.ts'
+import type { Http1Dependencies } from './session.ts'
 import type { TransportConnection } from '../tls.ts'
 
 export interface Http1Options {
   /** From the end of the handshake, or of the last answer, to the end of the next request's head. */
   headTimeoutMs: number
   maxHeadBytes: number
-}
-
-export interface Http1Dependencies {
-  clock: Clock
-  counters: Counters
-  acceptSession: AcceptSession
-  style: Http1Style
 }
 
 export class Http1Transport {
@@ -109,135 +99,3 @@ export class Http1Transport {
     session.onMalformed(error)
   }
 }
-
-export class Http1Session implements Session {
-  readonly id
-  readonly protocol = 'HTTP1'
-  readonly channel
-  readonly remoteAddress
-  readonly remotePort
-  readonly serverName
-  readonly connection: TransportConnection
-  readonly #headTimeoutMs: number
-  readonly #deps: Http1Dependencies
-  readonly #closed = Promise.withResolvers<void>()
-  #listener: SessionListener | undefined
-  /** While no request is under way. */
-  #headDeadline: Timer | undefined
-  #openStreams = 0
-  #state: Session['state'] = 'open'
-  #error: Error | undefined
-  /** The connection has become a tunnel: nothing on it is HTTP any more. */
-  tunnelling = false
-
-  constructor(connection: TransportConnection, headTimeoutMs: number, deps: Http1Dependencies) {
-    this.connection = connection
-    this.#headTimeoutMs = headTimeoutMs
-    this.id = connection.id
-    this.channel = connection.channel
-    this.remoteAddress = connection.remoteAddress
-    this.remotePort = connection.remotePort
-    this.serverName = connection.serverName
-    this.#deps = deps
-  }
-
-  get style(): Http1Style {
-    return this.#deps.style
-  }
-
-  get state(): Session['state'] {
-    return this.#state
-  }
-
-  get openStreams(): number {
-    return this.#openStreams
-  }
-
-  listen(): void {
-    this.#listener = this.#deps.acceptSession(this)
-    this.#awaitHead()
-    this.connection.socket.once('close', () => {
-      this.#headDeadline?.cancel()
-      this.#state = 'closed'
-      this.#openStreams = 0
-      this.#closed.resolve()
-      this.#listener?.onClose(this.#error)
-    })
-  }
-
-  onExchange(exchange: Http1Connect | Http1PlainExchange): void {
-    this.#headDeadline?.cancel()
-    this.#openStreams++
-    this.#listener?.onExchange(exchange)
-  }
-
-  /** An exchange is over; the connection may carry another unless it is draining. */
-  onRequestDone(): void {
-    if (this.#state === 'closed') return
-    this.#openStreams--
-    if (this.#state === 'draining') this.connection.socket.end()
-    else if (this.#openStreams === 0) this.#awaitHead()
-  }
-
-  /** However slowly the head arrives, it ends without an answer, as with nginx. */
-  #awaitHead(): void {
-    this.#headDeadline = this.#deps.clock.after(this.#headTimeoutMs, () => {
-      this.#deps.counters.count('http1_head_timeouts')
-      this.destroy(new Error('no request in time'))
-    })
-  }
-
-  /** What a web server says to bytes that it cannot read. */
-  onMalformed(error: NodeJS.ErrnoException & { rawPacket?: Buffer }): void {
-    this.#error = error
-    if (this.#openStreams > 0) {
-      // The content of a request is broken, not its head: the answer that is under way shall be the last.
-      this.#state = 'draining'
-      return
-    }
-    const { style, clock } = this.#deps
-    const answer = style.malformedAnswer(error.rawPacket ?? Buffer.alloc(0), error.code ?? '', clock.wall())
-    if (answer === undefined) this.connection.socket.end()
-    else this.endWith(answer)
-  }
-
-  /** Sends a whole answer that is the last on this connection. */
-  endWith(answer: Buffer): void {
-    this.#state = 'draining'
-    this.connection.socket.end(answer)
-    // Unread input would turn the close into a reset that eats the answer.
-    this.connection.socket.resume()
-    this.destroyLater()
-  }
-
-  close({ graceMs }: { graceMs: number }): Promise<void> {
-    if (this.#state === 'open') {
-      this.#state = 'draining'
-      if (this.#openStreams === 0) this.connection.socket.end()
-      const deadline = this.#deps.clock.after(graceMs, () => this.destroy(new Error('grace has ended')))
-      void this.#closed.promise.then(() => deadline.cancel())
-    }
-    return this.#closed.promise
-  }
-
-  destroy(reason: Error): void {
-    if (this.#state === 'closed') return
-    this.#error ??= reason
-    this.connection.socket.destroy()
-  }
-
-  /** After an answer that ends the connection the client has a moment to close its side. */
-  destroyLater(): void {
-    const deadline = this.#deps.clock.after(LINGER_MS, () => this.connection.socket.destroy())
-    void this.#closed.promise.then(() => deadline.cancel())
-  }
-
-  /** TCP RST: the only reset that HTTP/1.1 has. */
-  resetConnection(): void {
-    const raw: Socket = this.connection.rawSocket
-    raw.resetAndDestroy()
-    this.connection.socket.destroy()
-  }
-}
-
-const LINGER_MS = 2000

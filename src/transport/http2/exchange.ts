@@ -13,7 +13,7 @@ import type {
 import type { Channel, Session } from '../../contract/session.ts'
 import type { StreamEnd, StreamReset } from '../../contract/stream-end.ts'
 import type { LingerQueue, Lingering } from '../linger.ts'
-import { parseScheme } from '../request-scheme.ts'
+import { parseScheme } from '../../wire/authority.ts'
 
 const RESET_CODES: Record<StreamReset, number> = {
   no_error: constants.NGHTTP2_NO_ERROR,

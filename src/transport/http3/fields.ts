@@ -1,7 +1,7 @@
 /** Field sections of HTTP/3 messages: what is malformed (RFC 9114 sections 4.1.2 to 4.3, 10.3) and what we send. */
 import type { RequestHeaders, RequestScheme, ResponseHeaders } from '../../contract/exchange.ts'
 import type { Http3Field } from './native.ts'
-import { parseScheme } from '../request-scheme.ts'
+import { parseScheme } from '../../wire/authority.ts'
 
 /** All names and values of one request together, bytes; more is H3_EXCESSIVE_LOAD. */
 export const MAX_FIELD_SECTION_BYTES = 64 * 1024

@@ -1,7 +1,8 @@
 /** One QUIC connection as a `Session` (RFC 9114, specification 3.2 and 10.2). */
 import type { Clock, Timer } from '../../clock.ts'
 import type { Counters } from '../../counters.ts'
-import type { AcceptSession, Channel, Session, SessionListener } from '../../contract/session.ts'
+import type { Channel, Session } from '../../contract/session.ts'
+import type { AcceptSession, SessionListener } from '../../contract/session-listener.ts'
 import { isOversized, isTrailerSection, parseRequestHead } from './fields.ts'
 import type { RequestHead } from './fields.ts'
 import type { Http3Field, Http3Server } from './native.ts'

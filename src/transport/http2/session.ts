@@ -1,0 +1,120 @@
+/** One HTTP/2 connection as a session (RFC 9113). */
+import type { IncomingHttpHeaders, ServerHttp2Session, ServerHttp2Stream } from 'node:http2'
+import type { TLSSocket } from 'node:tls'
+import type { Clock, Timer } from '../../clock.ts'
+import type { Counters } from '../../counters.ts'
+import type { Session } from '../../contract/session.ts'
+import type { AcceptSession, SessionListener } from '../../contract/session-listener.ts'
+import type { LingerQueue } from '../linger.ts'
+import { SessionLife } from '../session-life.ts'
+import type { TransportConnection } from '../tls.ts'
+import { Http2Connect, Http2Plain } from './exchange.ts'
+
+export interface Http2Dependencies {
+  clock: Clock
+  counters: Counters
+  acceptSession: AcceptSession
+}
+
+/** What a session that failed has for its last frames. */
+const FAILED_GOODBYE_MS = 2000
+/** The same for one that ends in order: it may still be sending the end of its last stream to a slow client. */
+const GOODBYE_MS = 30_000
+
+export class Http2Session extends SessionLife implements Session {
+  readonly id
+  readonly protocol = 'HTTP2'
+  readonly channel
+  readonly remoteAddress
+  readonly remotePort
+  readonly serverName
+  readonly #session: ServerHttp2Session
+  readonly #socket: TLSSocket
+  readonly #deps: Http2Dependencies
+  readonly #linger: LingerQueue
+  #openStreams = 0
+  #goodbye: Timer | undefined
+
+  constructor(
+    session: ServerHttp2Session,
+    connection: TransportConnection,
+    deps: Http2Dependencies,
+    linger: LingerQueue,
+  ) {
+    super(deps.clock)
+    this.id = connection.id
+    this.channel = connection.channel
+    this.remoteAddress = connection.remoteAddress
+    this.remotePort = connection.remotePort
+    this.serverName = connection.serverName
+    this.#session = session
+    this.#socket = connection.socket
+    this.#deps = deps
+    this.#linger = linger
+  }
+
+  get openStreams(): number {
+    return this.#openStreams
+  }
+
+  listen(): void {
+    const listener = this.#deps.acceptSession(this)
+    this.#limitGoodbye()
+    this.#session.on('error', (error) => this.fail(error))
+    // The socket allows half-open for the sake of HTTP/1.1 tunnels; HTTP/2 has no use for half a connection.
+    this.#socket.once('end', () => this.#end())
+    this.#session.once('close', () => this.#onClose(listener))
+    this.#session.on('stream', (stream, headers) => this.#onStream(stream, headers, listener))
+  }
+
+  #onStream(stream: ServerHttp2Stream, headers: IncomingHttpHeaders, listener: SessionListener): void {
+    this.#openStreams++
+    stream.once('close', this.#onStreamClose)
+    const Kind = headers[':method'] === 'CONNECT' ? Http2Connect : Http2Plain
+    listener.onExchange(new Kind(this, stream, headers, this.#linger))
+  }
+
+  readonly #onStreamClose = (): void => {
+    this.#openStreams--
+  }
+
+  /**
+   * Node's destroyed session waits for the write that is under way before it closes its socket, and says nothing
+   * until then (nodejs/node lib/internal/http2/core.js, closeSession). Towards a peer that has gone, or does not
+   * read, that write may never end.
+   */
+  #limitGoodbye(): void {
+    const session = this.#session
+    const destroy = session.destroy.bind(session)
+    session.destroy = (error, code) => {
+      const failed = error !== undefined || code !== undefined
+      if (this.state !== 'closed') this.#startGoodbye(failed ? FAILED_GOODBYE_MS : GOODBYE_MS)
+      destroy(error, code)
+    }
+  }
+
+  #startGoodbye(limitMs: number): void {
+    this.#goodbye ??= this.#deps.clock.after(limitMs, () => this.#socket.destroy())
+  }
+
+  #onClose(listener: SessionListener): void {
+    this.#goodbye?.cancel()
+    this.settle()
+    if (this.error) this.#deps.counters.count('session_errors', 'HTTP2')
+    listener.onClose(this.error)
+  }
+
+  protected override onDrain(): void {
+    this.#session.close()
+  }
+
+  protected override onDestroy(): void {
+    this.#end()
+  }
+
+  /** Nobody is there to say goodbye to. */
+  #end(): void {
+    this.#session.destroy()
+    this.#socket.destroy()
+  }
+}

@@ -1,0 +1,64 @@
+/** What the sessions of all HTTP versions have in common: their state, the drain and the end. */
+import type { Clock, Timer } from '../clock.ts'
+import type { Session } from '../contract/session.ts'
+
+export abstract class SessionLife {
+  readonly #clock: Clock
+  readonly #closed = Promise.withResolvers<void>()
+  #state: Session['state'] = 'open'
+  #error: Error | undefined
+  #deadline: Timer | undefined
+
+  constructor(clock: Clock) {
+    this.#clock = clock
+  }
+
+  get state(): Session['state'] {
+    return this.#state
+  }
+
+  /** Why it did not end in order, as far as is known. */
+  protected get error(): Error | undefined {
+    return this.#error
+  }
+
+  close({ graceMs }: { graceMs: number }): Promise<void> {
+    if (this.#state !== 'closed') {
+      this.#deadline ??= this.#clock.after(graceMs, () => this.destroy(new Error('grace has ended')))
+    }
+    if (this.#state === 'open') {
+      this.#state = 'draining'
+      this.onDrain()
+    }
+    return this.#closed.promise
+  }
+
+  destroy(reason: Error): void {
+    if (this.#state === 'closed') return
+    this.fail(reason)
+    this.onDestroy()
+  }
+
+  /** No request is taken any more; those under way go on. */
+  protected abstract onDrain(): void
+
+  /** Ends the connection now; {@link settle} follows. */
+  protected abstract onDestroy(): void
+
+  /** What is under way is the last. */
+  protected drain(): void {
+    if (this.#state === 'open') this.#state = 'draining'
+  }
+
+  /** Remembers the first reason. */
+  protected fail(reason: Error): void {
+    this.#error ??= reason
+  }
+
+  /** The connection has ended. */
+  protected settle(): void {
+    this.#state = 'closed'
+    this.#deadline?.cancel()
+    this.#closed.resolve()
+  }
+}
