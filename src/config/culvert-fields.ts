@@ -47,7 +47,7 @@ const egress = table(
     allow: list(addressPort({ doc: 'A target.' }), {
       default: [],
       example: ['127.0.0.1:8080'],
-      doc: 'Targets that clients may reach although their addresses are private or loopback.',
+      doc: "Targets that clients may reach although their addresses are private, loopback or this machine's own. Port 0 opens an address for ping.",
     }),
   },
   { doc: 'Where clients may go.' },

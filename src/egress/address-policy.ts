@@ -1,14 +1,14 @@
 /**
- * Which addresses may be reached at all (DESIGN section 1; reference 3.2 with the corrections of 1.1.0). Everything
- * that leaves the endpoint asks here, with the address that is really used: literals, what a name resolved to,
- * UDP flows and echo requests alike.
+ * Which addresses may be reached at all. Everything that leaves the endpoint asks here, with the address that is
+ * really used: literals, what a name resolved to, UDP flows and echo requests alike.
  *
  * The tables are those of the IANA special-purpose registries (RFC 6890) as the reference endpoint reads them;
  * where it says nothing, what cannot be reached from the Internet is private. IPv4 inside IPv6 is judged as
- * IPv4, so `::ffff:127.0.0.1` is loopback (the reference endpoint calls it private).
+ * IPv4, so `::ffff:127.0.0.1` is loopback (the reference endpoint calls it private). The machine's own addresses
+ * are private whatever their range.
  */
 import { EndpointError, type RefusalCode } from '../errors.ts'
-import { ipBytes } from '../wire/ip-address.ts'
+import { formatIp, ipBytes } from '../wire/ip-address.ts'
 import { embeddedIpv4, normalizePeerAddress, teredoClient, unmapped } from '../wire/ip-kind.ts'
 import { parseIpPrefix, prefixHolds, type IpPrefix } from '../wire/ip-prefix.ts'
 
@@ -75,28 +75,31 @@ function find(ranges: readonly Range[], bytes: Uint8Array): Verdict {
   return 'global'
 }
 
-function judge(bytes: Uint8Array): Verdict {
-  if (bytes.length === 4) return find(IPV4, bytes)
-  const inner = embeddedIpv4(bytes) ?? teredoClient(bytes)
-  return inner === undefined ? find(IPV6, bytes) : find(IPV4, inner)
-}
-
 export interface AddressPolicyOptions {
   /** `allow_private_network_connections`: opens everything but multicast and broadcast. */
   readonly allowPrivate: boolean
   /** `ipv6_available`. */
   readonly ipv6: boolean
-  /** Exactly these may always be reached, whatever their range. */
+  /** Exactly these may always be reached, whatever their range. Port 0 stands for echo requests. */
   readonly exemptions?: readonly { readonly address: string; readonly port: number }[]
+}
+
+/** `OwnAddresses` as seen from here. */
+export interface KnownAddresses {
+  /** `address` is canonical. */
+  has(address: string): boolean
 }
 
 export class AddressPolicy {
   readonly #allowPrivate: boolean
   readonly #ipv6: boolean
+  readonly #own: KnownAddresses
   /** Addresses by port: nearly every question is settled by the port. */
   readonly #exemptions = new Map<number, Set<string>>()
 
-  constructor(options: AddressPolicyOptions) {
+  /** @param own the machine's addresses. */
+  constructor(options: AddressPolicyOptions, own: KnownAddresses) {
+    this.#own = own
     this.#allowPrivate = options.allowPrivate
     this.#ipv6 = options.ipv6
     for (const { address, port } of options.exemptions ?? []) {
@@ -105,12 +108,15 @@ export class AddressPolicy {
     }
   }
 
-  /** Why `address` may not be reached; undefined when it may. Text that is no address is `target_refused`. */
+  /**
+   * Why `address` may not be reached (`target_loopback`, `target_private`, or `target_unreachable` for IPv6 without
+   * IPv6); undefined when it may. `address` is text without brackets or zone; what is none is `target_refused`.
+   */
   refusal(address: string, port: number): RefusalCode | undefined {
     if (this.#exemptions.get(port)?.has(canonical(address)) === true) return undefined
     const bytes = ipBytes(address)
     if (bytes === undefined) return 'target_refused'
-    const verdict = judge(bytes)
+    const verdict = this.#judge(bytes)
     if (verdict === 'never') return 'target_private'
     if (!this.#allowPrivate && verdict === 'loopback') return 'target_loopback'
     if (!this.#allowPrivate && verdict === 'private') return 'target_private'
@@ -118,13 +124,10 @@ export class AddressPolicy {
     return this.#ipv6 || unmapped(bytes).length === 4 ? undefined : 'target_unreachable'
   }
 
-  /**
-   * `address` is text without brackets or zone.
-   * @throws EndpointError `target_loopback`, `target_private`, or `target_unreachable` for IPv6 without IPv6.
-   */
-  check(address: string, port: number): void {
-    const code = this.refusal(address, port)
-    if (code !== undefined) throw new EndpointError(code, 'the address policy forbids the address')
+  #judge(bytes: Uint8Array): Verdict {
+    const inner = bytes.length === 4 ? bytes : (embeddedIpv4(bytes) ?? teredoClient(bytes))
+    const verdict = inner === undefined ? find(IPV6, bytes) : find(IPV4, inner)
+    return verdict === 'global' && this.#own.has(formatIp(inner ?? bytes)) ? 'private' : verdict
   }
 }
 

@@ -1,5 +1,5 @@
-/** What may be reached: the address policy and the outbound rules in one answer, for TCP, UDP and ICMP alike. */
-import type { RefusalCode } from '../errors.ts'
+/** What may be reached: the address policy and the outbound rules as one verdict, for TCP, UDP and ICMP alike. */
+import { EndpointError, type RefusalCode } from '../errors.ts'
 import type { AddressPolicy } from './address-policy.ts'
 import type { OutboundRules } from './outbound-rules.ts'
 
@@ -17,27 +17,22 @@ export class EgressPolicy {
     this.#rules = rules
   }
 
-  /** Whether the outbound rules alone allow what is dialled. */
-  allows(address: string, port: number): boolean {
-    return this.#rules.allows(address, port)
-  }
-
-  /** Whether a name may be resolved for this port; the addresses are judged one by one. */
-  allowsName(port: number): boolean {
-    return this.#rules.allowsName(port)
-  }
-
-  /** Why the address policy alone forbids `address`; undefined when it does not. */
+  /** Why `address` may not be reached; undefined when it may. `port` is 0 where there are none (ICMP). */
   refusal(address: string, port: number): RefusalCode | undefined {
-    return this.#addresses.refusal(address, port)
+    const code = this.#addresses.refusal(address, port)
+    if (code !== undefined) return code
+    return this.#rules.allows(address, port) ? undefined : 'target_denied'
   }
 
-  /**
-   * Both together; `port` is 0 where there are none (ICMP).
-   * @throws EndpointError with a refusal code.
-   */
+  /** Why no name is to be resolved for this port; otherwise its addresses are judged one by one. */
+  nameRefusal(port: number): RefusalCode | undefined {
+    return this.#rules.allowsName(port) ? undefined : 'target_denied'
+  }
+
+  /** @throws EndpointError with the code of {@link refusal}. */
   check(address: string, port: number): void {
-    this.#addresses.check(address, port)
-    this.#rules.check(address, port)
+    const code = this.refusal(address, port)
+    if (code === 'target_denied') throw new EndpointError(code, 'an outbound rule forbids the destination')
+    if (code !== undefined) throw new EndpointError(code, 'the address policy forbids the address')
   }
 }

@@ -1,6 +1,6 @@
 /**
- * Outbound rules: which destinations the operator forbids (reference 1.8, `[outbound]` of the rules file). The
- * first rule whose conditions all hold decides; a rule without conditions always holds.
+ * Outbound rules: which destinations the operator forbids (`[outbound]` of the rules file). The first rule whose
+ * conditions all hold decides; a rule without conditions always holds.
  */
 import { EndpointError } from '../errors.ts'
 import { ipBytes } from '../wire/ip-address.ts'
@@ -75,12 +75,5 @@ export class OutboundRules {
   allowsName(port: number): boolean {
     const rule = this.#rules.find(({ firstPort, lastPort }) => port >= firstPort && port <= lastPort)
     return rule?.prefix !== undefined || (rule?.action ?? this.#defaultAction) === 'allow'
-  }
-
-  /** @throws EndpointError `target_denied`. */
-  check(address: string, port: number): void {
-    if (!this.allows(address, port)) {
-      throw new EndpointError('target_denied', 'an outbound rule forbids the destination')
-    }
   }
 }

@@ -1,10 +1,10 @@
 /**
  * TCP connections to targets: resolve, judge every address that would be dialled, then try them as RFC 8305
- * section 5 says, all within one time limit (DESIGN section 2; reference 3.2 and 3.3).
+ * section 5 says, all within one time limit.
  *
  * When no address may be dialled the code is `target_denied` if a rule forbids one that the policy allows, else
- * `target_unreachable` if IPv6 is all there is and it is not available, else `target_loopback` if that is the
- * only reason, else `target_private`. When several attempts fail the code is that of the one that got furthest:
+ * `target_private`, else `target_loopback`, else `target_unreachable` if IPv6 is all there is and it is not
+ * available. When several attempts fail the code is that of the one that got furthest:
  * refused, then timed out, then unreachable.
  */
 import net from 'node:net'
@@ -23,15 +23,10 @@ const MAX_ADDRESSES = 16
 /** Finds targets that vanished without a word; the kernel probes from there on. */
 const KEEP_ALIVE_AFTER_MS = 60_000
 
-/** `AddressPolicy` as seen from here. */
+/** `EgressPolicy` as seen from here. */
 export interface DialPolicy {
   refusal(address: string, port: number): RefusalCode | undefined
-}
-
-/** `OutboundRules` as seen from here. */
-export interface DialRules {
-  allows(address: string, port: number): boolean
-  allowsName(port: number): boolean
+  nameRefusal(port: number): RefusalCode | undefined
 }
 
 /** `Resolver` as seen from here. */
@@ -41,19 +36,14 @@ export interface DialResolver {
 
 export interface TcpEgressOptions {
   readonly policy: DialPolicy
-  /** Default: everything that the policy allows. */
-  readonly rules?: DialRules
   readonly resolver: DialResolver
+  /** Over resolution and every attempt. */
+  readonly connectTimeoutMs: number
   readonly clock: Clock
+  /** Gets the gauge `outbound_tcp_sockets`, attempts included. */
   readonly counters: Counters
   /** Reads sockets into memory of its own (`relay/read-pool.ts`). Default: Node's. */
   readonly readInto?: (socket: () => Socket) => OnReadOpts
-}
-
-export interface DialOptions {
-  readonly signal: AbortSignal
-  /** Over resolution and every attempt. */
-  readonly timeoutMs: number
 }
 
 const CODE_BY_ERRNO: Readonly<Record<string, RefusalCode>> = {
@@ -82,6 +72,7 @@ class Race {
   readonly #clock: Clock
   readonly #counters: Counters
   readonly #readInto: TcpEgressOptions['readInto']
+  readonly #onOpen: (socket: Socket) => void
   readonly #done = Promise.withResolvers<Socket>()
   readonly #pending = new Set<Socket>()
   readonly #failures: EndpointError[] = []
@@ -89,12 +80,19 @@ class Race {
   #winner: Socket | undefined
   #stagger: Timer | undefined
 
-  constructor(addresses: readonly IpAddress[], port: number, egress: TcpEgressOptions) {
+  /** @param onOpen gets each socket as it is made. */
+  constructor(
+    addresses: readonly IpAddress[],
+    port: number,
+    egress: TcpEgressOptions,
+    onOpen: (socket: Socket) => void,
+  ) {
     this.#addresses = addresses
     this.#port = port
     this.#clock = egress.clock
     this.#counters = egress.counters
     this.#readInto = egress.readInto
+    this.#onOpen = onOpen
   }
 
   run(): Promise<Socket> {
@@ -126,6 +124,7 @@ class Race {
       noDelay: true,
     })
     this.#pending.add(socket)
+    this.#onOpen(socket)
     socket.on('error', ignoreError)
     const onError = (error: Error): void => this.#onFailure(socket, error)
     socket.once('error', onError)
@@ -171,23 +170,26 @@ class Race {
 class Dial {
   readonly #target: Target
   readonly #egress: TcpEgressOptions
+  readonly #onOpen: (socket: Socket) => void
   readonly #failed = Promise.withResolvers<never>()
   /** What the resolver listens to. */
   readonly #resolving = new AbortController()
   #race: Race | undefined
 
-  constructor(target: Target, egress: TcpEgressOptions) {
+  constructor(target: Target, egress: TcpEgressOptions, onOpen: (socket: Socket) => void) {
     this.#target = target
     this.#egress = egress
+    this.#onOpen = onOpen
   }
 
-  async run({ signal, timeoutMs }: DialOptions): Promise<Socket> {
+  async run(signal: AbortSignal): Promise<Socket> {
     const onAbort = (): void =>
       this.#fail(new EndpointError('target_refused', 'given up by the caller', { cause: signal.reason }))
     if (signal.aborted) onAbort()
     signal.addEventListener('abort', onAbort)
-    const timer = this.#egress.clock.after(timeoutMs, () =>
-      this.#fail(new EndpointError('target_timeout', `no connection after ${timeoutMs} ms`)),
+    const { clock, connectTimeoutMs } = this.#egress
+    const timer = clock.after(connectTimeoutMs, () =>
+      this.#fail(new EndpointError('target_timeout', `no connection after ${connectTimeoutMs} ms`)),
     )
     try {
       return await Promise.race([this.#failed.promise, this.#connect()])
@@ -207,33 +209,30 @@ class Dial {
     const candidates = await this.#resolve()
     const allowed = this.#judge(candidates).slice(0, MAX_ADDRESSES)
     this.#resolving.signal.throwIfAborted()
-    this.#race = new Race(allowed, this.#target.port, this.#egress)
+    this.#race = new Race(allowed, this.#target.port, this.#egress, this.#onOpen)
     return this.#race.run()
   }
 
   async #resolve(): Promise<readonly IpAddress[]> {
-    const { rules, resolver } = this.#egress
+    const { policy, resolver } = this.#egress
     const target = this.#target
     // A mapped address is dialled, and judged by the rules, as the IPv4 address that it is.
     if (target.kind === 'address') return [normalizePeerAddress(target.address) ?? target]
-    if (rules?.allowsName(target.port) === false) {
-      throw new EndpointError('target_denied', 'an outbound rule forbids the port')
-    }
+    const forbidden = policy.nameRefusal(target.port)
+    if (forbidden !== undefined) throw new EndpointError(forbidden, 'an outbound rule forbids the port')
     const addresses = await resolver.resolve(target.host, { signal: this.#resolving.signal })
     return addresses.map((each) => normalizePeerAddress(each.address) ?? each)
   }
 
   /** The addresses that may be dialled; throws when none may. */
   #judge(candidates: readonly IpAddress[]): IpAddress[] {
-    const { policy, rules } = this.#egress
+    const { policy } = this.#egress
     const { port } = this.#target
     const refusals = new Set<RefusalCode>()
     const allowed = candidates.filter(({ address }) => {
       const code = policy.refusal(address, port)
       if (code !== undefined) refusals.add(code)
-      else if (rules?.allows(address, port) === false) refusals.add('target_denied')
-      else return true
-      return false
+      return code === undefined
     })
     if (allowed.length > 0) return allowed
     throw new EndpointError(onlyRefusal(refusals), 'no address of the target may be reached')
@@ -249,9 +248,11 @@ function onlyRefusal(refusals: ReadonlySet<RefusalCode>): RefusalCode {
 
 export class TcpEgress {
   readonly #options: TcpEgressOptions
+  #openSockets = 0
 
   constructor(options: TcpEgressOptions) {
     this.#options = options
+    options.counters.gauge('outbound_tcp_sockets', () => this.#openSockets)
   }
 
   /**
@@ -260,7 +261,12 @@ export class TcpEgress {
    * @throws EndpointError `target_refused`, `target_unreachable`, `target_timeout`, `target_private`,
    *   `target_loopback` or `target_denied`.
    */
-  dial(target: Target, options: DialOptions): Promise<Socket> {
-    return new Dial(target, this.#options).run(options)
+  dial(target: Target, { signal }: { signal: AbortSignal }): Promise<Socket> {
+    return new Dial(target, this.#options, this.#onOpen).run(signal)
+  }
+
+  readonly #onOpen = (socket: Socket): void => {
+    this.#openSockets += 1
+    socket.once('close', () => (this.#openSockets -= 1))
   }
 }

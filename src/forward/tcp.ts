@@ -1,6 +1,5 @@
 /** TCP tunnels: a connection to the target, then the relay (specification section 5). */
 import type { Socket } from 'node:net'
-import type { Counters } from '../counters.ts'
 import type { IdleMonitor } from '../relay/idle-monitor.ts'
 import type { ReadPool } from '../relay/read-pool.ts'
 import { tcpEnd } from '../relay/tcp-end.ts'
@@ -9,23 +8,19 @@ import type { Forwarder, OpenTunnel, TunnelContext, TunnelEnd } from '../contrac
 import type { StreamEnd } from '../contract/stream-end.ts'
 import type { Target } from '../wire/target.ts'
 
-/** What opens connections: `egress/dial.ts`, or an upstream. */
+/** What opens connections within its own time limit: `egress/tcp.ts`, or an upstream. */
 export interface TcpDialer {
   /** Rejects with an `EndpointError` whose code is a `RefusalCode`. The socket has an error listener. */
-  dial(target: Target, options: { signal: AbortSignal; timeoutMs: number }): Promise<Socket>
+  dial(target: Target, options: { signal: AbortSignal }): Promise<Socket>
 }
 
 export interface TcpForwarderOptions {
   readonly dialer: TcpDialer
-  /** Over resolution and connect. */
-  readonly connectTimeoutMs: number
   /** Over both directions. */
   readonly idleTimeoutMs: number
   readonly idleMonitor: IdleMonitor
   /** What the dialer's sockets are read into, if it does that. */
   readonly readPool?: ReadPool
-  /** Gets the gauge `outbound_tcp_sockets`. */
-  readonly counters: Counters
 }
 
 class TcpTunnel implements OpenTunnel {
@@ -55,23 +50,13 @@ class TcpTunnel implements OpenTunnel {
 
 export class TcpForwarder implements Forwarder<Target> {
   readonly #options: TcpForwarderOptions
-  #openSockets = 0
 
   constructor(options: TcpForwarderOptions) {
     this.#options = options
-    options.counters.gauge('outbound_tcp_sockets', () => this.#openSockets)
   }
 
   async open(target: Target, context: TunnelContext): Promise<OpenTunnel> {
-    return new TcpTunnel(await this.dial(target, context), context, this.#options)
-  }
-
-  /** A connection under the rules of tunnels, for what is none; `lane/lane.ts` gives it to `web`. */
-  async dial(target: Target, { signal }: { signal: AbortSignal }): Promise<Socket> {
-    const { dialer, connectTimeoutMs } = this.#options
-    const socket = await dialer.dial(target, { signal, timeoutMs: connectTimeoutMs })
-    this.#openSockets += 1
-    socket.once('close', () => (this.#openSockets -= 1))
-    return socket
+    const socket = await this.#options.dialer.dial(target, { signal: context.signal })
+    return new TcpTunnel(socket, context, this.#options)
   }
 }

@@ -16,6 +16,7 @@ import { openIcmp } from '../egress/icmp.ts'
 import type { IcmpEgress } from '../egress/icmp.ts'
 import { OutboundRules } from '../egress/outbound-rules.ts'
 import { Resolver } from '../egress/resolver.ts'
+import { OwnAddresses, readInterfaceAddresses } from '../egress/own-addresses.ts'
 import { UdpEgress } from '../egress/udp.ts'
 import { CheckForwarder } from '../forward/check.ts'
 import { IcmpForwarder } from '../forward/icmp.ts'
@@ -201,14 +202,24 @@ async function openRooms(settings: Settings, deps: LaneDependencies): Promise<Ro
   const { clock, log } = deps
   const counters = new Counters()
   const policy = new EgressPolicy(
-    new AddressPolicy(map.addressPolicy(settings)),
+    new AddressPolicy(map.addressPolicy(settings), new OwnAddresses({ clock, read: readInterfaceAddresses })),
     new OutboundRules(map.outboundRules(settings)),
   )
   const icmp = await openIcmpEgress(settings, { policy, counters }, deps)
   const idleMonitor = new IdleMonitor(clock)
   const registry = new SessionRegistry({ idleTimeoutMs: map.sessionIdleMs(settings) }, { clock, counters })
-  const forwarders = createForwarders(settings, { policy, icmp, idleMonitor, counters, clock })
-  const site = createWebSite(map.webSiteOptions(settings), { clock, counters, log, dialer: forwarders.tcp })
+  const readPool = new ReadPool()
+  const dialer = createTcpEgress(settings, { policy, counters, clock, readPool })
+  const forwarders = createForwarders(settings, {
+    policy,
+    icmp,
+    idleMonitor,
+    counters,
+    clock,
+    dialer,
+    readPool,
+  })
+  const site = createWebSite(map.webSiteOptions(settings), { clock, counters, log, dialer })
   const dispatcher = new Dispatcher(map.dispatcherOptions(settings), {
     clock,
     counters,
@@ -284,19 +295,35 @@ function createHttp3(
   })
 }
 
+function createTcpEgress(
+  settings: Settings,
+  deps: Pick<Rooms, 'counters' | 'policy'> & { clock: Clock; readPool: ReadPool },
+): TcpEgress {
+  const { counters, policy, clock, readPool } = deps
+  return new TcpEgress({
+    ...map.tcpEgress(settings),
+    policy,
+    resolver: new Resolver({ ...map.resolver(settings), clock }),
+    clock,
+    counters,
+    readInto: (socket) => readPool.readInto(socket),
+  })
+}
+
 function createForwarders(
   settings: Settings,
-  deps: Pick<Rooms, 'counters' | 'policy' | 'icmp'> & { idleMonitor: IdleMonitor; clock: Clock },
-): Forwarders & { readonly tcp: TcpForwarder } {
-  const { counters, policy, icmp, idleMonitor, clock } = deps
-  const resolver = new Resolver({ ...map.resolver(settings), clock })
-  const readPool = new ReadPool()
-  const readInto = (socket: () => Socket) => readPool.readInto(socket)
-  const tcp = new TcpEgress({ policy, rules: policy, resolver, clock, counters, readInto })
+  deps: Pick<Rooms, 'counters' | 'policy' | 'icmp'> & {
+    idleMonitor: IdleMonitor
+    clock: Clock
+    dialer: TcpEgress
+    readPool: ReadPool
+  },
+): Forwarders {
+  const { counters, policy, icmp, idleMonitor, clock, dialer, readPool } = deps
   const udp = new UdpEgress({ policy, ipv6Available: settings.vpn.ipv6_available, counters })
   const queueCapacity = map.icmp(settings)?.queueCapacity
   return {
-    tcp: new TcpForwarder({ ...map.tcpForwarding(settings), dialer: tcp, idleMonitor, readPool, counters }),
+    tcp: new TcpForwarder({ ...map.tcpForwarding(settings), dialer, idleMonitor, readPool }),
     udp: new UdpForwarder({ ...map.udpForwarding(settings), dialer: udp, clock, counters }),
     icmp: new IcmpForwarder({ sender: icmp, counters, ...(queueCapacity && { queueCapacity }) }),
     check: new CheckForwarder(),

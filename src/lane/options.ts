@@ -88,11 +88,12 @@ export function sessionIdleMs({ vpn }: Settings): number {
   return vpn.client_listener_timeout_secs * SECOND
 }
 
+export function tcpEgress({ vpn }: Settings) {
+  return { connectTimeoutMs: vpn.connection_establishment_timeout_secs * SECOND }
+}
+
 export function tcpForwarding({ vpn }: Settings) {
-  return {
-    connectTimeoutMs: vpn.connection_establishment_timeout_secs * SECOND,
-    idleTimeoutMs: vpn.tcp_connections_timeout_secs * SECOND,
-  }
+  return { idleTimeoutMs: vpn.tcp_connections_timeout_secs * SECOND }
 }
 
 export function udpForwarding({ vpn }: Settings) {

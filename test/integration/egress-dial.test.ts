@@ -7,9 +7,10 @@ import { promisify } from 'node:util'
 import { pino } from 'pino'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { Counters } from '../../src/counters.ts'
-import { AddressPolicy } from '../../src/egress/address-policy.ts'
+import { AddressPolicy, type AddressPolicyOptions } from '../../src/egress/address-policy.ts'
+import { EgressPolicy } from '../../src/egress/egress-policy.ts'
 import { TcpEgress, type DialPolicy, type DialResolver } from '../../src/egress/tcp.ts'
-import { OutboundRules } from '../../src/egress/outbound-rules.ts'
+import { OutboundRules, type OutboundRule } from '../../src/egress/outbound-rules.ts'
 import { CheckForwarder } from '../../src/forward/check.ts'
 import { TcpForwarder } from '../../src/forward/tcp.ts'
 import { IdleMonitor } from '../../src/relay/idle-monitor.ts'
@@ -21,9 +22,16 @@ import { SilentListener } from '../support/silent-listener.ts'
 import { findClosedPort, openEcho, openRequestResponder } from '../support/targets.ts'
 
 const TIMEOUT_MS = 30_000
-const loopback = new AddressPolicy({ allowPrivate: true, ipv6: true })
-const anything: DialPolicy = { refusal: () => undefined }
-const internet = new AddressPolicy({ allowPrivate: false, ipv6: true })
+const loopback = policyOf({})
+const anything: DialPolicy = { refusal: () => undefined, nameRefusal: () => undefined }
+const internet = policyOf({ allowPrivate: false })
+
+function policyOf(options: Partial<AddressPolicyOptions>, rules: OutboundRule[] = []): EgressPolicy {
+  return new EgressPolicy(
+    new AddressPolicy({ allowPrivate: true, ipv6: true, ...options }, { has: () => false }),
+    new OutboundRules({ rules, defaultAction: 'allow' }),
+  )
+}
 
 let clock: FakeClock
 let counters: Counters
@@ -55,16 +63,17 @@ const neverResolves: DialResolver = {
 
 interface Given {
   policy?: DialPolicy
-  rules?: OutboundRules
   resolver?: DialResolver
 }
 
-function egress({ policy = loopback, rules, resolver = neverResolves }: Given = {}): TcpEgress {
-  return new TcpEgress({ policy, resolver, clock, counters, ...(rules === undefined ? {} : { rules }) })
+/** Each has counters of its own: a gauge is registered once. */
+function egress({ policy = loopback, resolver = neverResolves }: Given = {}): TcpEgress {
+  counters = new Counters()
+  return new TcpEgress({ policy, resolver, connectTimeoutMs: TIMEOUT_MS, clock, counters })
 }
 
 function dial(target: Target, given: Given = {}): Promise<Socket> {
-  return egress(given).dial(target, { signal: abort.signal, timeoutMs: TIMEOUT_MS })
+  return egress(given).dial(target, { signal: abort.signal })
 }
 
 function literal(address: string, port: number): Target {
@@ -171,7 +180,7 @@ describe('failures', () => {
   it('is target_unreachable without a route', async () => {
     // The kernel has none for TCP to a multicast address, on every machine.
     expect(await codeOf(dial(literal('ff02::1', 9), { policy: anything }))).toBe('target_unreachable')
-    const policy = new AddressPolicy({ allowPrivate: true, ipv6: false })
+    const policy = policyOf({ ipv6: false })
     expect(await codeOf(dial(literal('::1', 9), { policy }))).toBe('target_unreachable')
   })
 
@@ -224,7 +233,7 @@ describe('policy and rules', () => {
   it('skips the addresses of a name that are forbidden', async () => {
     await using target = await openEcho()
     const exemptions = [{ address: '127.0.0.1', port: target.port }]
-    const policy = new AddressPolicy({ allowPrivate: false, ipv6: true, exemptions })
+    const policy = policyOf({ allowPrivate: false, exemptions })
     const socket = await dial(name(target.port), { policy, resolver: resolvesTo('127.0.0.2', '127.0.0.1') })
     expect(socket.remoteAddress).toBe('127.0.0.1')
     socket.destroy()
@@ -232,19 +241,16 @@ describe('policy and rules', () => {
 
   it('denies by port before it resolves, and by address after', async () => {
     await using target = await openEcho()
-    const rules = new OutboundRules({
-      rules: [
-        { destinationPort: '25', action: 'deny' },
-        { destinationCidr: '127.0.0.2/32', action: 'deny' },
-      ],
-      defaultAction: 'allow',
-    })
-    expect(await codeOf(dial(name(25), { rules }))).toBe('target_denied')
-    const denied = { rules, resolver: resolvesTo('127.0.0.2') }
+    const policy = policyOf({}, [
+      { destinationPort: '25', action: 'deny' },
+      { destinationCidr: '127.0.0.2/32', action: 'deny' },
+    ])
+    expect(await codeOf(dial(name(25), { policy }))).toBe('target_denied')
+    const denied = { policy, resolver: resolvesTo('127.0.0.2') }
     expect(await codeOf(dial(name(target.port), denied))).toBe('target_denied')
-    const some = { rules, resolver: resolvesTo('127.0.0.2', '127.0.0.1') }
+    const some = { policy, resolver: resolvesTo('127.0.0.2', '127.0.0.1') }
     expect(await codeOf(dial(name(target.port), some))).toBe('connected')
-    expect(await codeOf(dial(literal('127.0.0.2', target.port), { rules }))).toBe('target_denied')
+    expect(await codeOf(dial(literal('127.0.0.2', target.port), { policy }))).toBe('target_denied')
   })
 })
 
@@ -254,15 +260,15 @@ import net from 'node:net'
 import { once } from 'node:events'
 import { systemClock as clock } from './src/clock.ts'
 import { Counters } from './src/counters.ts'
-import { TcpEgress } from './src/egress/dial.ts'
+import { TcpEgress } from './src/egress/tcp.ts'
 const server = net.createServer().listen(0, '127.0.0.1')
 await once(server, 'listening')
 const { port } = server.address()
 const counters = new Counters()
 const policy = { refusal: () => undefined }
-const egress = new TcpEgress({ policy, resolver: {}, clock, counters })
+const egress = new TcpEgress({ policy, resolver: {}, connectTimeoutMs: 5000, clock, counters })
 const target = { kind: 'address', address: '127.0.0.1', family: 4, port }
-const options = { signal: new AbortController().signal, timeoutMs: 5000 }
+const options = { signal: new AbortController().signal }
 for (;;) {
   const code = await egress.dial(target, options).then(() => undefined, (error) => error.code)
   if (code === undefined) continue
@@ -279,7 +285,7 @@ for (;;) {
         cwd: `${import.meta.dirname}/../..`,
       },
     )
-    expect(JSON.parse(stdout)).toEqual({
+    expect(JSON.parse(stdout)).toMatchObject({
       code: 'target_refused',
       counted: { outbound_descriptors_exhausted: 1 },
     })
@@ -298,10 +304,8 @@ function forwarder(): TcpForwarder {
   const idleMonitor = new IdleMonitor(clock)
   return new TcpForwarder({
     dialer: egress(),
-    connectTimeoutMs: TIMEOUT_MS,
     idleTimeoutMs: TIMEOUT_MS,
     idleMonitor,
-    counters,
   })
 }
 
@@ -310,7 +314,7 @@ async function untilSocketsClosed(): Promise<void> {
 }
 
 describe('the TCP forwarder', () => {
-  it('relays between the stream and the target and counts what is open', async () => {
+  it('relays between the stream and the target, and the egress counts what is open', async () => {
     await using target = await openRequestResponder((request) => Buffer.concat([request, request]))
     const tcp = forwarder()
     const tunnel = await tcp.open(literal('127.0.0.1', target.port), context())
@@ -336,7 +340,7 @@ describe('the TCP forwarder', () => {
     await expect(forwarder().open(literal('127.0.0.1', port), context())).rejects.toMatchObject({
       code: 'target_refused',
     })
-    expect(counters.snapshot()).toEqual({ outbound_tcp_sockets: 0 })
+    await untilSocketsClosed()
   })
 })
 

@@ -1,11 +1,13 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { AddressPolicy } from '../../../src/egress/address-policy.ts'
-import { EndpointError, type RefusalCode } from '../../../src/errors.ts'
+import { AddressPolicy, type AddressPolicyOptions } from '../../../src/egress/address-policy.ts'
+import type { RefusalCode } from '../../../src/errors.ts'
 import { formatIpv4, formatIpv6, ipBytes } from '../../../src/wire/ip-address.ts'
 
-const strict = new AddressPolicy({ allowPrivate: false, ipv6: true })
-const open = new AddressPolicy({ allowPrivate: true, ipv6: true })
+/** A machine without addresses. */
+const NOTHING = { has: () => false }
+const strict = new AddressPolicy({ allowPrivate: false, ipv6: true }, NOTHING)
+const open = new AddressPolicy({ allowPrivate: true, ipv6: true }, NOTHING)
 
 /** First and last address of every range that is not global, with both neighbours' verdicts where they differ. */
 const RANGES: readonly [string, string, RefusalCode][] = [
@@ -168,7 +170,7 @@ describe('options', () => {
   })
 
   it('refuses IPv6 without IPv6, but not IPv4 written as IPv6', () => {
-    const policy = new AddressPolicy({ allowPrivate: false, ipv6: false })
+    const policy = new AddressPolicy({ allowPrivate: false, ipv6: false }, NOTHING)
     expect(policy.refusal('2001:4860:4860::8888', 1)).toBe('target_unreachable')
     expect(policy.refusal('64:ff9b::8.8.8.8', 1)).toBe('target_unreachable')
     expect(policy.refusal('::1', 1)).toBe('target_loopback')
@@ -181,7 +183,7 @@ describe('options', () => {
       { address: '127.0.0.1', port: 8080 },
       { address: 'FD00:0:0::1', port: 80 },
     ]
-    const policy = new AddressPolicy({ allowPrivate: false, ipv6: true, exemptions })
+    const policy = new AddressPolicy({ allowPrivate: false, ipv6: true, exemptions }, NOTHING)
     expect(policy.refusal('127.0.0.1', 8080)).toBeUndefined()
     expect(policy.refusal('::ffff:127.0.0.1', 8080)).toBeUndefined()
     expect(policy.refusal('fd00::1', 80)).toBeUndefined()
@@ -189,18 +191,35 @@ describe('options', () => {
     expect(policy.refusal('127.0.0.2', 8080)).toBe('target_loopback')
     expect(policy.refusal('fd00::2', 80)).toBe('target_private')
   })
+})
 
-  it('throws the code', () => {
-    const thrown = (address: string): unknown => {
-      try {
-        strict.check(address, 1)
-      } catch (error) {
-        return error instanceof EndpointError ? error.code : error
-      }
-      return undefined
-    }
-    expect(thrown('127.0.0.1')).toBe('target_loopback')
-    expect(thrown('10.0.0.1')).toBe('target_private')
-    expect(thrown('9.9.9.9')).toBeUndefined()
+/** Services behind the host's own firewall were open to every client, who comes from within. */
+describe("the machine's own addresses", () => {
+  const own = new Set(['9.9.9.1', '2620:fe::1'])
+  const policy = (options: Partial<AddressPolicyOptions> = {}) =>
+    new AddressPolicy({ allowPrivate: false, ipv6: true, ...options }, own)
+
+  it.each(['9.9.9.1', '::ffff:9.9.9.1', '64:ff9b::909:901', '2002:909:901::1', '2620:fe::1', '2620:FE:0::1'])(
+    'are private: %s',
+    (address) => {
+      expect(policy().refusal(address, 443)).toBe('target_private')
+      expect(policy().refusal(address, 0)).toBe('target_private')
+      expect(policy({ allowPrivate: true }).refusal(address, 443)).toBeUndefined()
+    },
+  )
+
+  it('are opened one by one, port 0 for echo requests', () => {
+    const exemptions = [
+      { address: '9.9.9.1', port: 443 },
+      { address: '2620:fe::1', port: 0 },
+    ]
+    expect(policy({ exemptions }).refusal('9.9.9.1', 443)).toBeUndefined()
+    expect(policy({ exemptions }).refusal('9.9.9.1', 0)).toBe('target_private')
+    expect(policy({ exemptions }).refusal('2620:fe::1', 0)).toBeUndefined()
+    expect(policy({ exemptions }).refusal('2620:fe::1', 443)).toBe('target_private')
+  })
+
+  it('are no reason to close their neighbours', () => {
+    expect(policy().refusal('9.9.9.2', 443)).toBeUndefined()
   })
 })

@@ -56,10 +56,4 @@ describe('OutboundRules', () => {
       expect(() => rules([{ destinationCidr, action: 'deny' }])).toThrow(/rule 1/)
     }
   })
-
-  it('throws target_denied', () => {
-    expect(() => rules([], 'deny').check('1.1.1.1', 1)).toThrow(
-      expect.objectContaining({ code: 'target_denied' }),
-    )
-  })
 })

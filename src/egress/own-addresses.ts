@@ -1,0 +1,43 @@
+/**
+ * The machine's own addresses. What listens on a public one behind the host's firewall is as private as what listens
+ * on loopback: a client must not reach it because his connection comes from within.
+ */
+import { networkInterfaces } from 'node:os'
+import type { Clock } from '../clock.ts'
+import { normalizePeerAddress } from '../wire/ip-kind.ts'
+
+/** How long an address may have come or gone without being noticed. */
+const READ_EVERY_MS = 5000
+
+export interface OwnAddressesOptions {
+  readonly clock: Clock
+  /** Texts, with or without a zone. */
+  readonly read: () => readonly string[]
+}
+
+/** Addresses of all interfaces that are up. */
+export function readInterfaceAddresses(): string[] {
+  return Object.values(networkInterfaces()).flatMap((each) => (each ?? []).map(({ address }) => address))
+}
+
+export class OwnAddresses {
+  readonly #options: OwnAddressesOptions
+  #addresses: ReadonlySet<string> = new Set()
+  #readAt = -Infinity
+
+  constructor(options: OwnAddressesOptions) {
+    this.#options = options
+  }
+
+  /** `address` is canonical. */
+  has(address: string): boolean {
+    const now = this.#options.clock.now()
+    if (now - this.#readAt >= READ_EVERY_MS) {
+      this.#readAt = now
+      this.#addresses = new Set(
+        this.#options.read().map((text) => normalizePeerAddress(text)?.address ?? text),
+      )
+    }
+    return this.#addresses.has(address)
+  }
+}

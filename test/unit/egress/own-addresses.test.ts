@@ -1,0 +1,32 @@
+/** Addresses come and go while the endpoint runs (DHCP, a floating address): what was read once grows old. */
+import { expect, it } from 'vitest'
+import { OwnAddresses, readInterfaceAddresses } from '../../../src/egress/own-addresses.ts'
+import { FakeClock } from '../../support/fake-clock.ts'
+
+it('notices an address that has come or gone, and does not read for each question', () => {
+  const clock = new FakeClock()
+  let now = ['9.9.9.1']
+  let reads = 0
+  const own = new OwnAddresses({
+    clock,
+    read: () => {
+      reads++
+      return now
+    },
+  })
+  for (let i = 0; i < 100; i++) expect(own.has('9.9.9.1')).toBe(true)
+  now = ['9.9.9.2']
+  clock.advance(4999)
+  expect([own.has('9.9.9.1'), reads]).toEqual([true, 1])
+  clock.advance(1)
+  expect([own.has('9.9.9.1'), own.has('9.9.9.2'), reads]).toEqual([false, true, 2])
+})
+
+it('compares canonical texts without zones', () => {
+  const own = new OwnAddresses({ clock: new FakeClock(), read: () => ['2620:FE:0:0::1', 'fe80::1%eth0'] })
+  expect([own.has('2620:fe::1'), own.has('fe80::1')]).toEqual([true, true])
+})
+
+it('reads what the system has', () => {
+  expect(readInterfaceAddresses()).toContain('127.0.0.1')
+})
