@@ -1,4 +1,4 @@
-/** Errors of the endpoint: one class with a stable code. The code is the log field, the metric label and what a test asserts (DESIGN section 4). */
+/** Errors of the endpoint: one class with a stable code. The code is the log field, the metric label and what a test asserts. */
 
 /** Why a tunnel request was refused. `docs/protocol.md` gives the status and headers of each. */
 export const REFUSAL_CODES = [

@@ -1,4 +1,4 @@
-/** The command lines: ours (`culvert COMMAND …`) and the reference endpoint's (reference 10.5). Text to values. */
+/** The command lines: ours (`culvert COMMAND …`) and the reference endpoint's. Text to values. */
 import { parseArgs, type ParseArgsOptionsConfig } from 'node:util'
 import { UsageError } from './usage-error.ts'
 

@@ -1,4 +1,4 @@
-/** `credentials.toml`: the users (reference 10.4). */
+/** `credentials.toml`: the users. */
 import { int, tables, text } from './schema.ts'
 
 export const credentialsFields = {

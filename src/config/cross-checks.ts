@@ -1,5 +1,5 @@
 /**
- * What no single key shows: checks over several keys and files (reference 10.2, whose wording is kept so that
+ * What no single key shows: checks over several keys and files (the wording is the reference endpoint's, so that
  * operators and scripts recognise it).
  */
 import { accessSync, constants, statSync } from 'node:fs'

@@ -1,4 +1,4 @@
-/** `hosts.toml`: the names that the endpoint answers to, and their certificates (reference 10.3). */
+/** `hosts.toml`: the names that the endpoint answers to, and their certificates. */
 import { filePath, hostname } from './values.ts'
 import { list, tables } from './schema.ts'
 

@@ -1,4 +1,4 @@
-/** `credentials.toml`: the users, with the spellings that the reference endpoint would accept (reference 10.4). */
+/** `credentials.toml`: the users, with the spellings that the reference endpoint accepts too. */
 import { readToml } from './config-file.ts'
 import { credentialsFields } from './credentials-fields.ts'
 import { readFields, type Findings } from './read.ts'

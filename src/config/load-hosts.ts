@@ -1,4 +1,4 @@
-/** `hosts.toml` with its certificates and keys (reference 10.3). */
+/** `hosts.toml` with its certificates and keys. */
 import { createPrivateKey, X509Certificate } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { readToml, reasonOf, resolveBeside } from './config-file.ts'

@@ -1,4 +1,4 @@
-/** `rules.toml`: one form of the legacy list and of the tables (reference 1.8). */
+/** `rules.toml`: one form of the legacy list and of the tables. */
 import { readToml } from './config-file.ts'
 import { readFields, type Findings } from './read.ts'
 import { rulesFields } from './rules-fields.ts'

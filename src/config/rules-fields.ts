@@ -1,5 +1,5 @@
 /**
- * `rules.toml`: who may connect and where to (reference 1.8). Both the legacy list `[[rule]]` and the tables
+ * `rules.toml`: who may connect and where to. Both the legacy list `[[rule]]` and the tables
  * `[inbound]` and `[outbound]`; `load-rules.ts` makes one form of them.
  */
 import { cidr, hex, parsed, randomPrefix } from './values.ts'

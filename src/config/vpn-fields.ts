@@ -1,9 +1,9 @@
-/** `vpn.toml`: every key of the official file (reference 10.1) and `[culvert.*]`, which is ours. */
+/** `vpn.toml`: every key of the official file and `[culvert.*]`, which is ours. */
 import { culvertFields } from './culvert-fields.ts'
 import { addressPort, filePath, hostname, randomPrefix, urlPath } from './values.ts'
 import { bool, bytes, choice, int, list, optionalTable, seconds, table, text, value } from './schema.ts'
 
-/** Statuses that answer a request without valid credentials (reference section 2). */
+/** Statuses that answer a request without valid credentials (`docs/protocol.md`, "Answers to a CONNECT"). */
 export const AUTH_FAILURE_STATUSES = [407, 405, 404, 403] as const
 
 const http1 = optionalTable(

@@ -1,5 +1,5 @@
 /**
- * The control thread (DESIGN section 6): holds the configuration, starts the lanes, hands changes over, and ends
+ * The control thread (`docs/architecture.md`): holds the configuration, starts the lanes, hands changes over, and ends
  * everything in order. Signals and exit codes belong to the commands.
  */
 import { randomBytes } from 'node:crypto'

@@ -1,6 +1,6 @@
 /**
  * The only place that decides about a request: authenticate, admit, dispatch by authority, reply
- * (DESIGN sections 2 to 4). Nothing is allocated or dialled for a request before its credentials hold.
+ * (`docs/protocol.md`). Nothing is allocated or dialled for a request before its credentials hold.
  */
 import type { Clock } from '../clock.ts'
 import type { Counters } from '../counters.ts'

@@ -1,4 +1,4 @@
-/** From error to answer: the table of DESIGN section 4, once. Bodies are empty (reference 11.2). */
+/** From error to answer: the table of `docs/protocol.md`, once. Bodies are empty: clients read an error when the stream ends. */
 import { EndpointError, isRefusal } from '../errors.ts'
 import type { RefusalCode } from '../errors.ts'
 import type { ResponseHeaders } from '../contract/exchange.ts'

@@ -1,4 +1,4 @@
-/** How many sessions a user holds (`max_http2_conns`, `max_http3_conns`, reference section 2). */
+/** How many sessions a user holds (`max_http2_conns`, `max_http3_conns`). */
 import { EndpointError } from '../errors.ts'
 import type { ProtocolLabel } from '../contract/session.ts'
 

@@ -1,4 +1,4 @@
-/** All client sessions of a lane: who is there, when the idle ones end, and the drain (DESIGN section 5). */
+/** All client sessions of a lane: who is there, when the idle ones end, and the drain. */
 import type { Clock, Timer } from '../clock.ts'
 import type { Counters } from '../counters.ts'
 import type { ProtocolLabel, Session } from '../contract/session.ts'

@@ -1,5 +1,5 @@
 /**
- * Echo requests that wait for an answer or for their turn (specification 7; reference 5.2). Requests with equal
+ * Echo requests that wait for an answer or for their turn (specification 7). Requests with equal
  * destination, id and sequence stand in one group, whoever sent them; within a group the payload tells them apart,
  * or only one of them is on its way.
  */

@@ -1,6 +1,6 @@
 /**
  * Echo requests on behalf of clients, through one raw socket per address family for the whole process
- * (specification 7; reference 5.2). Id, sequence and TTL go out as the client chose them; the payload is drawn at
+ * (specification 7). Id, sequence and TTL go out as the client chose them; the payload is drawn at
  * random and tells two clients apart who chose the same.
  *
  * One request has one answer: the first reply or error settles it and duplicates are dropped. The reference

@@ -1,5 +1,5 @@
 /**
- * A raw ICMP or ICMPv6 socket on the event loop (specification 7; reference 5.2). Node has none, so libc is called
+ * A raw ICMP or ICMPv6 socket on the event loop (specification 7). Node has none, so libc is called
  * through koffi, but only to open, to configure and to send: for receiving, the descriptor takes the place of a
  * UDP socket that Node already watches. `docs/decisions/003-raw-sockets.md` says why and what that rests on.
  * Linux only. Needs CAP_NET_RAW.

@@ -1,6 +1,6 @@
 /**
  * UDP towards targets: one connected socket per flow, so that only the exact destination can answer
- * (specification 6.5; reference 4.3). The address that is really used passes the policy first.
+ * (specification 6.5). The address that is really used passes the policy first.
  */
 import { createSocket, type Socket, type SocketOptions } from 'node:dgram'
 import type { Counters } from '../counters.ts'

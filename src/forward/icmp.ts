@@ -1,5 +1,5 @@
 /**
- * `_icmp`: echo requests of a client over one stream (specification 7; reference 5). What cannot be sent or is not
+ * `_icmp`: echo requests of a client over one stream (specification 7). What cannot be sent or is not
  * answered leaves no trace towards the client; the format has no words for it.
  */
 import type { Counters } from '../counters.ts'

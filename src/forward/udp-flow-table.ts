@@ -1,5 +1,5 @@
 /**
- * The flows of one `_udp2` stream (specification 6.5; reference 4.3), and the destinations that were refused.
+ * The flows of one `_udp2` stream (specification 6.5), and the destinations that were refused.
  * When a limit is met the stream's own longest idle flow makes room: a client with many flows (peer to peer)
  * hurts itself only, and can still resolve names.
  */

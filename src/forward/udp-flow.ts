@@ -1,6 +1,6 @@
 /**
  * One UDP flow: what a client sends from one source to one destination within its stream, and the answers
- * (specification 6.5; reference 4.3). Owns the flow's socket.
+ * (specification 6.5). Owns the flow's socket.
  */
 import type { QueuedDatagram } from '../relay/datagram-queue.ts'
 import { udpReplySize, writeUdpReply } from '../wire/udp-frame.ts'

@@ -1,5 +1,5 @@
 /**
- * One `_udp2` stream while it runs (specification 6; reference 4): frames from the client become datagrams of
+ * One `_udp2` stream while it runs (specification 6): frames from the client become datagrams of
  * flows, answers become frames. Whatever goes wrong with a datagram or a flow costs that one only.
  */
 import { EndpointError, isRefusal } from '../errors.ts'

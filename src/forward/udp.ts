@@ -1,5 +1,5 @@
 /**
- * `_udp2`: all UDP of a client over one stream, or over several (specification 6; reference 4). The stream opens at
+ * `_udp2`: all UDP of a client over one stream, or over several (specification 6). The stream opens at
  * once; nothing that happens to a datagram is told to the client, because the format has no words for it.
  */
 import type { Clock, Timer } from '../clock.ts'

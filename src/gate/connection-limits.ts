@@ -1,5 +1,5 @@
 /**
- * How many connections and handshakes there may be, in all and from one address (failure F18). IPv4 addresses count
+ * How many connections and handshakes there may be, in all and from one address (`docs/limits.md`). IPv4 addresses count
  * singly, IPv6 by their /64. New connections of an address also spend tokens: a burst lets everybody behind one NAT
  * come back at once, the rate bounds what a scanner can do for long. Over a limit the newest is refused.
  */

@@ -1,5 +1,5 @@
 /**
- * The gate: what happens to a TCP connection before TLS (DESIGN section 2, reference 1.1 to 1.4). Limits, the PROXY
+ * The gate: what happens to a TCP connection before TLS (`docs/protocol.md`, "Which host a connection is for"). Limits, the PROXY
  * header of a trusted balancer, the ClientHello, inbound rules, the host its server name is for; then the socket goes
  * on with every byte still in it. Everything here happens before anything is answered, so that a stranger learns
  * nothing; what he gets afterwards is the decoy's business.

@@ -1,5 +1,5 @@
 /**
- * What stands at the beginning of a TCP connection: perhaps a PROXY header, then a ClientHello (failures F13, F14).
+ * What stands at the beginning of a TCP connection: perhaps a PROXY header, then a ClientHello.
  * Both may arrive in any pieces; both are bounded by their codecs. The header is taken out of the socket, the
  * ClientHello stays in it.
  */

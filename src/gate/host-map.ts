@@ -1,5 +1,5 @@
 /**
- * Which host a server name is for (reference 1.4). In this order: host names, their aliases (`allowed_sni`), names
+ * Which host a server name is for (`docs/protocol.md`). In this order: host names, their aliases (`allowed_sni`), names
  * that are passed on; first all that match exactly, then wildcards of one level (`*.example.com`). The case does not
  * matter.
  */

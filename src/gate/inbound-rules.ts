@@ -1,5 +1,5 @@
 /**
- * Inbound rules: who may begin a session (reference 1.8). The first rule whose conditions all hold decides, else the
+ * Inbound rules: who may begin a session (`docs/protocol.md`). The first rule whose conditions all hold decides, else the
  * default action. Conditions on the TLS random cannot be judged without it: then everybody is denied, whatever
  * the order of the rules, as with the reference endpoint. Over QUIC that is always so.
  *

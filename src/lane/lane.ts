@@ -1,5 +1,5 @@
 /**
- * Composition root of one data-plane thread (DESIGN section 6): constructs every room, joins them through the
+ * Composition root of one data-plane thread (`docs/architecture.md`): constructs every room, joins them through the
  * interfaces that they declare, and ends them in order. Nothing else constructs rooms.
  */
 import { once } from 'node:events'

@@ -1,4 +1,4 @@
-/** What the control thread and a lane say to each other (DESIGN section 6). Plain data only. */
+/** What the control thread and a lane say to each other (`docs/architecture.md`). Plain data only. */
 import type { Settings } from '../config/settings.ts'
 
 /** Everything that a lane is born with. */

@@ -25,7 +25,7 @@ const HOST_CHANNELS = [
   ['reverse_proxy_hosts', 'reverse_proxy'],
 ] as const
 
-/** The reference endpoint answers no HTTP/2 there (reference 1.4). */
+/** The reference endpoint answers no HTTP/2 there. */
 const REVERSE_PROXY_PROTOCOLS: readonly TcpProtocol[] = ['http/1.1']
 const BOTH_PROTOCOLS: readonly TcpProtocol[] = ['h2', 'http/1.1']
 

@@ -1,5 +1,5 @@
 /**
- * Idle limits of many streams on one timer (DESIGN section 3). Nothing is touched when bytes move: each watched
+ * Idle limits of many streams on one timer. Nothing is touched when bytes move: each watched
  * stream tells how much it has moved so far, and a tick compares that with what it said before.
  */
 import type { Clock, Timer } from '../clock.ts'

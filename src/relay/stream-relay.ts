@@ -1,6 +1,5 @@
 /**
- * The relay of all streams: two directions, half-close kept, one idle limit over both (specification 5.3, 5.4;
- * DESIGN section 3).
+ * The relay of all streams: two directions, half-close kept, one idle limit over both (specification 5.3, 5.4).
  *
  * What ends it:
  * - both ends sent EOF and both EOFs were flushed: `ended`;

@@ -130,7 +130,7 @@ export class TlsTerminator {
   }
 
   /**
-   * The best protocol of the channel that the client offers (reference 1.4). Without an offer HTTP/1.1, or nothing
+   * The best protocol of the channel that the client offers. Without an offer HTTP/1.1, or nothing
    * where that is off; without overlap any: the handshake then ends with the alert no_application_protocol.
    */
   #chooseProtocol({ alpn, channel }: GatedConnection): TcpProtocol | undefined {

@@ -1,5 +1,5 @@
 /**
- * Who may use the endpoint: one immutable snapshot of the credentials (specification 9, DESIGN section 3).
+ * Who may use the endpoint: one immutable snapshot of the credentials (specification 9).
  * Replacing the snapshot is replacing the object.
  */
 import { hash, randomBytes, timingSafeEqual } from 'node:crypto'
@@ -27,7 +27,7 @@ interface Entry {
   readonly digests: readonly Buffer[]
 }
 
-/** The user that every request is when the endpoint has no credentials at all (reference section 2; loopback only). */
+/** The user that every request is when the endpoint has no credentials at all (loopback only). */
 export const ANONYMOUS: User = { name: 'anonymous', maxTcpSessions: null, maxQuicSessions: null }
 
 export class Directory {

@@ -1,4 +1,4 @@
-/** The answer on ping hosts and the ping path (reference 6): 200 without content, whatever the method; then the session ends. */
+/** The answer on ping hosts and the ping path: 200 without content, whatever the method; then the session ends. */
 import type { Exchange } from '../contract/exchange.ts'
 import type { WebPages } from './nginx/web-pages.ts'
 

@@ -1,4 +1,4 @@
-/** Who answers a request that is not a tunnel: ping, speed test, reverse proxy or the decoy (reference 1.11). */
+/** Who answers a request that is not a tunnel: ping, speed test, reverse proxy or the decoy (`docs/protocol.md`, "Pages of the endpoint"). */
 import type { Counters } from '../counters.ts'
 import type { ForwardEnd } from '../contract/forwarder.ts'
 import type { Exchange, PlainExchange } from '../contract/exchange.ts'

@@ -1,5 +1,5 @@
 /**
- * The speed test (reference 6): `GET /{N}mb.bin` sends N MiB of zeros, `POST /upload.html` takes up to 120 MiB.
+ * The speed test: `GET /{N}mb.bin` sends N MiB of zeros, `POST /upload.html` takes up to 120 MiB.
  * Anything else is 400 without content. A download has no content-length, as clients know it.
  */
 import type { Counters } from '../counters.ts'

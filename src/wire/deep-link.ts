@@ -1,5 +1,5 @@
 /**
- * The `tt://` link that configures a client (reference 10.7): base64url without padding over
+ * The `tt://` link that configures a client (`docs/protocol.md`, "What a client is given"): base64url without padding over
  * `tag varint | length varint | value`, repeated. Unknown tags are passed over; the last of a repeated tag counts,
  * except that addresses add up. Fields at their default are not written.
  */

@@ -1,6 +1,6 @@
 /**
  * HTTP/2 (RFC 9113) with the least work per byte: node:http2 as a client costs about as much as the endpoint
- * and would be the slower of the two. Windows are those that TrustTunnel clients reach (reference 11.4).
+ * and would be the slower of the two. Windows are those that TrustTunnel clients reach.
  */
 import { once } from 'node:events'
 import { connect, type TLSSocket } from 'node:tls'

@@ -1,5 +1,5 @@
 /**
- * Hostile HTTP/2 on raw TLS (failures F3, F7, F8, F9): the process survives, every connection and session is let go
+ * Hostile HTTP/2 on raw TLS: the process survives, every connection and session is let go
  * of, memory stays bounded, and a well-behaved client is served meanwhile. Ten seconds; the seed is printed and
  * `CULVERT_FUZZ_SEED` repeats a run.
  */

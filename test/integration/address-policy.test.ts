@@ -1,5 +1,5 @@
 /**
- * All rows of the address table (reference 3.2 with the corrections of 1.1.0; failures F11 and F12) over TCP, UDP
+ * All rows of the address table over TCP, UDP
  * and ICMP. An outbound rule forbids everything, so that nothing leaves the machine: what the address policy lets
  * pass is refused by the rule, which has an answer and a counter of its own.
  */

@@ -1,6 +1,6 @@
 /**
  * A stranger learns nothing from a failure: the same bytes in the same time, whatever is wrong with the credentials,
- * and the session stays open (specification 9, reference section 2).
+ * and the session stays open (specification 9).
  */
 import { connect } from 'node:tls'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'

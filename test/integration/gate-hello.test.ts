@@ -1,4 +1,4 @@
-/** The ClientHello in whatever way it arrives, and what is no ClientHello (failures F13, F14, F21). */
+/** The ClientHello in whatever way it arrives, and what is no ClientHello. */
 import { once } from 'node:events'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { InboundRules } from '../../src/gate/inbound-rules.ts'

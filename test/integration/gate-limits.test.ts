@@ -1,4 +1,4 @@
-/** Many connections from one address (failure F18): the burst of a NAT gets in, the flood does not, the newest goes. */
+/** Many connections from one address: the burst of a NAT gets in, the flood does not, the newest goes. */
 import { afterEach, beforeEach, expect, it } from 'vitest'
 import { FakeClock } from '../support/fake-clock.ts'
 import { startGate } from '../support/gate-harness.ts'

@@ -1,4 +1,4 @@
-/** CONNECT over HTTP/1.1 (reference 1.5): one per connection, the same answers, half-close and resets as TCP has them. */
+/** CONNECT over HTTP/1.1: one per connection, the same answers, half-close and resets as TCP has them. */
 import { once } from 'node:events'
 import { createServer } from 'node:http'
 import type { AddressInfo, Socket } from 'node:net'

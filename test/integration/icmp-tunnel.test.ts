@@ -1,4 +1,4 @@
-/** `_icmp` over HTTP/2 through the whole endpoint (specification 7; reference 5). */
+/** `_icmp` over HTTP/2 through the whole endpoint (specification 7). */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { encodeIcmpRequest, ICMP_REPLY_BYTES, IcmpReplyDecoder } from '../../src/wire/icmp-frame.ts'
 import type { IcmpReply, IcmpRequest } from '../../src/wire/icmp-frame.ts'

@@ -1,4 +1,4 @@
-/** Sides that read slowly or not at all: bounded memory, nothing lost, nobody else held up (failures F1 to F6). */
+/** Sides that read slowly or not at all: bounded memory, nothing lost, nobody else held up. */
 import type { Socket } from 'node:net'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { USER, startEndpoint } from '../support/endpoint.ts'

@@ -1,4 +1,4 @@
-/** `_udp2` over HTTP/2 through the whole endpoint (specification 6; reference 4; failures F11 and F15). */
+/** `_udp2` over HTTP/2 through the whole endpoint (specification 6). */
 import { randomBytes } from 'node:crypto'
 import { setImmediate as turn } from 'node:timers/promises'
 import http2 from 'node:http2'

@@ -1,4 +1,4 @@
-/** A small HTTP/2 client on node:http2 that speaks as TrustTunnel clients do (reference 11.1). */
+/** A small HTTP/2 client on node:http2 that speaks as TrustTunnel clients do. */
 import { once } from 'node:events'
 import http2 from 'node:http2'
 import type { ClientHttp2Session, ClientHttp2Stream, IncomingHttpHeaders } from 'node:http2'

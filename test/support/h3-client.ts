@@ -1,4 +1,4 @@
-/** HTTP/3 clients for tests: one that speaks as TrustTunnel clients do (reference 11.1), one that writes raw frames. */
+/** HTTP/3 clients for tests: one that speaks as TrustTunnel clients do, one that writes raw frames. */
 import { once } from 'node:events'
 import { connectAsync, connectQuicAsync } from '@currentspace/http3'
 import type {

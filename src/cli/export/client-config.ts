@@ -1,4 +1,4 @@
-/** What a user puts into a client: the TOML file or the deep link (reference 10.5 to 10.7). */
+/** What a user puts into a client: the TOML file or the deep link (`docs/protocol.md`, "What a client is given"). */
 import { isIP } from 'node:net'
 import { EndpointError } from '../../errors.ts'
 import { encodeDeepLink } from '../../wire/deep-link.ts'

@@ -1,4 +1,4 @@
-/** `culvert export`: prints what a user puts into a client (reference 10.5 to 10.7). */
+/** `culvert export`: prints what a user puts into a client (`docs/protocol.md`, "What a client is given"). */
 import { createClientConfig, encodeClientLink, encodeClientToml } from './client-config.ts'
 import { ConfigError, formatIssue } from '../../config/config-error.ts'
 import { loadSettings } from '../../config/load.ts'

@@ -1,4 +1,4 @@
-/** A CONNECT over HTTP/1.1 as an exchange (RFC 9110 section 9.3.6, reference 1.5). */
+/** A CONNECT over HTTP/1.1 as an exchange (RFC 9110 section 9.3.6; `docs/protocol.md`, "HTTP/1.1"). */
 import type { IncomingMessage } from 'node:http'
 import { STATUS_CODES } from 'node:http'
 import type { Duplex, Writable } from 'node:stream'

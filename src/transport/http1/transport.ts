@@ -1,5 +1,5 @@
 /**
- * HTTP/1.1 (RFC 9112, reference 1.5) as sessions and requests: one CONNECT turns the connection into a tunnel,
+ * HTTP/1.1 (RFC 9112) as sessions and requests: one CONNECT turns the connection into a tunnel,
  * other requests may follow one another. Node parses; this file only translates.
  */
 import http from 'node:http'

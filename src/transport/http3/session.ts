@@ -127,7 +127,7 @@ export class Http3Session implements Session, StreamHost {
   onReset(id: number, code: number): void {
     this.#forgetLingering(id)
     const stream = this.#streams.get(id)
-    // Clients end tunnels with NO_ERROR too (reference 11.2): that is an end.
+    // Clients end tunnels with NO_ERROR too: that is an end.
     if (code === H3_NO_ERROR && stream?.answered) stream.onFinished()
     else stream?.abandon()
   }
@@ -197,7 +197,7 @@ export class Http3Session implements Session, StreamHost {
     this.#context.server.respond(this.handle, stream, fields, fin)
   }
 
-  /** The native stream lives until the client ends its side or we do (platform fact 5). */
+  /** The native stream lives until the client ends its side or we do. */
   #lingerFor(id: number, wroteContent: boolean): void {
     const lingering = new LingeringStream(() => {
       this.#lingering.delete(id)

@@ -41,7 +41,7 @@ export interface Http3Options {
   readonly eventDebt: number
 }
 
-/** What official clients and endpoints use (reference 10.1, 11.3). */
+/** What official clients and endpoints use. */
 export const HTTP3_DEFAULTS = {
   maxIdleTimeoutMs: 2 * (30_000 + 7_000),
   initialMaxDataBytes: 104_857_600,

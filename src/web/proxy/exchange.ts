@@ -1,5 +1,5 @@
 /**
- * One request forwarded to an origin. Both directions run at once and neither waits for the other (failure F19);
+ * One request forwarded to an origin. Both directions run at once and neither waits for the other;
  * each stops reading when the other side does not take more. Every way out leads through `#finish`.
  */
 import type { ClientRequest, IncomingMessage } from 'node:http'
@@ -268,7 +268,7 @@ export class ProxyExchange implements Watched {
     })
   }
 
-  /** The origin took the request for a CONNECT (reference 7): everything after the head is the response's content. */
+  /** The origin took the request for a CONNECT: everything after the head is the response's content. */
   #onConnect(response: IncomingMessage, socket: Duplex, head: Buffer): void {
     socket.on('error', ignoreError)
     if (this.#finished) return void socket.destroy()

@@ -1,5 +1,5 @@
 /**
- * Plain requests for `http:` addresses elsewhere (reference 3.5): a connection to the server that the client names,
+ * Plain requests for `http:` addresses elsewhere (`docs/protocol.md`): a connection to the server that the client names,
  * the request over it as HTTP/1.1, the response back as it is. The caller has authenticated the client.
  */
 import http from 'node:http'

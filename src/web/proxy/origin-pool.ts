@@ -1,6 +1,6 @@
 /**
  * Connections to one web server of the operator's. They do not pass the address policy: what clients may reach
- * through a tunnel says nothing about where the operator keeps a site (failure F12).
+ * through a tunnel says nothing about where the operator keeps a site.
  */
 import http from 'node:http'
 import type { Agent, ClientRequest, OutgoingHttpHeaders } from 'node:http'

@@ -1,4 +1,4 @@
-/** A site of the operator's behind a path or a host name (reference 7), for the three HTTP versions alike. */
+/** A site of the operator's behind a path or a host name, for the three HTTP versions alike. */
 import type { PlainExchange } from '../../contract/exchange.ts'
 import type { OriginProxy } from './origin.ts'
 
