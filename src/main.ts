@@ -7,7 +7,7 @@ import { HELP, LEGACY_HELP, readVersion } from './cli/help.ts'
 import { runServe } from './cli/serve.ts'
 import type { ExitCode, Terminal } from './cli/terminal.ts'
 import { runTry } from './cli/try/try.ts'
-import { UsageError } from './cli/usage-error.ts'
+import { UsageError } from './cli/terminal.ts'
 import { ConfigError, formatIssue } from './config/config-error.ts'
 
 // What sockets are read into is memory outside of V8's heap, and by default every so many of them cost a full

@@ -1,6 +1,6 @@
 /** The command lines: ours (`culvert COMMAND …`) and the reference endpoint's. Text to values. */
 import { parseArgs, type ParseArgsOptionsConfig } from 'node:util'
-import { UsageError } from './usage-error.ts'
+import { UsageError } from './terminal.ts'
 
 export const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error'] as const
 export type LogLevel = (typeof LOG_LEVELS)[number]

@@ -2,8 +2,8 @@
 import { OFFICIAL_FILES } from '../config/official-files.ts'
 import { renderSample } from '../config/docs/sample-file.ts'
 import type { ConfigCommand } from './arguments.ts'
+import { UsageError } from './terminal.ts'
 import type { ExitCode, Terminal } from './terminal.ts'
-import { UsageError } from './usage-error.ts'
 
 export function runConfig({ file }: ConfigCommand, terminal: Terminal): ExitCode {
   const official = OFFICIAL_FILES.find(({ name }) => name === file || name === `${file}.toml`)

@@ -5,7 +5,7 @@ import { homedir } from 'node:os'
 import { join } from 'node:path'
 import { quoteToml } from '../../config/official-files.ts'
 import { createSelfSignedCertificate } from './certificate.ts'
-import { UsageError } from '../usage-error.ts'
+import { UsageError } from '../terminal.ts'
 
 export interface TryFiles {
   readonly directory: string
