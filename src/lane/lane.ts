@@ -41,7 +41,7 @@ import { Http1Transport } from '../transport/http1/transport.ts'
 import type { Http1Style } from '../transport/http1/head.ts'
 import { Http2Transport } from '../transport/http2/transport.ts'
 import { Http3Transport } from '../transport/http3/transport.ts'
-import type { Http3Options, Http3Start } from '../transport/http3/transport.ts'
+import type { Http3Options, Http3Replacement, Http3Start } from '../transport/http3/transport.ts'
 import { TlsTerminator } from '../transport/tls.ts'
 import { AuthThrottle } from '../dispatch/auth-throttle.ts'
 import { SessionRegistry } from '../dispatch/session-registry.ts'
@@ -115,28 +115,42 @@ export class Lane {
     for (const notice of http3Notices(start, options, settings)) log.warn(notice)
   }
 
-  /** Puts new hosts, certificates, users and rules in force, all or none. Rejects when they cannot be used. */
+  /**
+   * Puts new hosts, certificates, users and rules in force: all of them, or none when one cannot be used. Resolves
+   * when nothing of the old is there any more.
+   */
   async apply(settings: Settings): Promise<void> {
-    const { tls, gate, dispatcher } = this.#rooms
-    const rules = new InboundRules(map.inboundRules(settings))
+    const { tls, gate, dispatcher, policy } = this.#rooms
+    const inbound = new InboundRules(map.inboundRules(settings))
     const hosts = new HostMap(map.hostMap(settings))
     const outbound = new OutboundRules(map.outboundRules(settings))
     const directory = new Directory(map.clientCredentials(settings))
-    await this.#replaceHttp3Certificate(settings)
-    tls.replaceCertificates(map.certificates(settings))
-    gate.update({ rules, hosts })
-    this.#rooms.inbound = rules
-    this.#rooms.policy.replaceRules(outbound)
+    const contexts = tls.createContexts(map.certificates(settings))
+    // Last, since clients meet it as soon as it stands. Everything below happens at once and cannot fail.
+    const http3 = await this.#openHttp3Replacement(settings)
+    tls.useContexts(contexts)
+    gate.update({ rules: inbound, hosts })
+    this.#rooms.inbound = inbound
+    policy.replaceRules(outbound)
     dispatcher.replaceDirectory(directory)
+    await http3?.takeOver()
   }
 
-  async #replaceHttp3Certificate(settings: Settings): Promise<void> {
+  /** Undefined when HTTP/3 shows this certificate already, or is not there. */
+  async #openHttp3Replacement(settings: Settings): Promise<Pick<Http3Replacement, 'takeOver'> | undefined> {
     const options = map.http3Options(settings, this.address)
-    if (this.#http3 === undefined || options === undefined) return
+    if (this.#http3 === undefined || options === undefined) return undefined
     const certificate = options.cert.toString() + options.key.toString()
-    if (certificate === this.#http3Certificate) return
-    await this.#http3.replaceCertificate(options.cert, options.key)
-    this.#http3Certificate = certificate
+    if (certificate === this.#http3Certificate) return undefined
+    const replacement = await this.#http3.openReplacement(options.cert, options.key)
+    return {
+      takeOver: async () => {
+        this.#http3Certificate = certificate
+        await replacement?.takeOver().catch((error: unknown) => {
+          this.#deps.log.warn({ err: error }, 'the HTTP/3 server of the old certificate does not end')
+        })
+      },
+    }
   }
 
   /** Counters and gauges by name. */
@@ -198,16 +212,20 @@ async function listen(server: net.Server, { address, port }: ListenAddress): Pro
   }
 }
 
+/** Leaves nothing open when it fails. */
 async function openRooms(settings: Settings, deps: LaneDependencies): Promise<Rooms> {
   const { clock, log } = deps
+  using opened = new DisposableStack()
   const counters = new Counters()
   const policy = new EgressPolicy(
     new AddressPolicy(map.addressPolicy(settings), new OwnAddresses({ clock, read: readInterfaceAddresses })),
     new OutboundRules(map.outboundRules(settings)),
   )
   const icmp = await openIcmpEgress(settings, { policy, counters }, deps)
+  opened.defer(() => icmp?.close())
   const idleMonitor = new IdleMonitor(clock)
   const registry = new SessionRegistry({ idleTimeoutMs: map.sessionIdleMs(settings) }, { clock, counters })
+  opened.defer(() => registry.destroy(new Error('start has failed')))
   const readPool = new ReadPool()
   const dialer = createTcpEgress(settings, { policy, counters, clock, readPool })
   const forwarders = createForwarders(settings, {
@@ -256,6 +274,8 @@ async function openRooms(settings: Settings, deps: LaneDependencies): Promise<Ro
       answerPlainHttp(socket, { headTimeoutMs: HEAD_TIMEOUT_MS }, { clock, counters }),
     splice: (client, upstream) => void splice(client, upstream, idleMonitor),
   })
+  // From here on this is the business of `destroyRooms`.
+  opened.move()
   return { counters, registry, dispatcher, gate, inbound, tls, http1, http2, site, policy, icmp }
 }
 

@@ -63,7 +63,7 @@ const KEY_EXCHANGE_GROUPS = 'X25519MLKEM768:X25519:P-256:P-384'
 export class TlsTerminator {
   readonly #options: TlsTerminatorOptions
   readonly #deps: TlsTerminatorDependencies
-  #contexts: SecureContext[] = []
+  #contexts: readonly SecureContext[] = []
   #sessions = 0
   readonly #idPrefix = randomBytes(3).toString('hex')
 
@@ -74,7 +74,17 @@ export class TlsTerminator {
 
   /** New handshakes use these. Throws when a certificate and its key cannot be used; then nothing has changed. */
   replaceCertificates(certificates: readonly Certificate[]): void {
-    this.#contexts = certificates.map(({ cert, key }) =>
+    this.useContexts(this.createContexts(certificates))
+  }
+
+  /** New handshakes use these. */
+  useContexts(contexts: readonly SecureContext[]): void {
+    this.#contexts = contexts
+  }
+
+  /** Throws when a certificate and its key cannot be used. */
+  createContexts(certificates: readonly Certificate[]): readonly SecureContext[] {
+    return certificates.map(({ cert, key }) =>
       createSecureContext({
         cert,
         key,

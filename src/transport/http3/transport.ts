@@ -84,6 +84,12 @@ export type Http3Start =
   /** No addon for this platform. HTTP/1.1 and HTTP/2 are not affected. */
   | { readonly kind: 'unavailable'; readonly error: Error }
 
+/** A second server with another certificate, bound next to the first. */
+export interface Http3Replacement {
+  /** In force when it returns; resolves when the first server is gone. */
+  takeOver(options?: { graceMs?: number }): Promise<void>
+}
+
 /** Threads of one process construct servers through files of one name and may disturb each other. */
 const OPEN_ATTEMPTS = 6
 const OPEN_RETRY_MS = 40
@@ -112,7 +118,7 @@ export class Http3Transport {
   /** Binds UDP. Rejects when the certificate is refused or the address is taken. */
   async start(): Promise<Http3Start> {
     if (this.#state !== 'new') throw new Error('started already')
-    const opened = await this.#open()
+    const opened = await this.#open(this.#options)
     if (opened.kind === 'unavailable') return opened
     this.#state = 'listening'
     const { listener, driver } = opened
@@ -128,20 +134,33 @@ export class Http3Transport {
    * Rejects, and changes nothing, when the certificate is refused.
    */
   async replaceCertificate(cert: Buffer, key: Buffer, { graceMs = 0 } = {}): Promise<void> {
-    const old = this.#listener
-    if (this.#state !== 'listening' || old === undefined) return
-    const previous = this.#options
-    this.#options = { ...previous, cert, key }
-    let listener: Listener
-    try {
-      const opened = await this.#open()
-      if (opened.kind === 'unavailable') throw opened.error
-      listener = opened.listener
-    } catch (error) {
-      this.#options = previous
-      throw error
+    const replacement = await this.openReplacement(cert, key)
+    await replacement?.takeOver({ graceMs })
+  }
+
+  /**
+   * The first half of {@link replaceCertificate}, for who has more to replace than this: the second server is bound,
+   * the first still there. Undefined when nothing listens that could be replaced.
+   */
+  async openReplacement(cert: Buffer, key: Buffer): Promise<Http3Replacement | undefined> {
+    if (this.#state !== 'listening') return undefined
+    const options = { ...this.#options, cert, key }
+    const opened = await this.#open(options)
+    if (opened.kind === 'unavailable') throw opened.error
+    const { listener } = opened
+    // It has ended while the library was slow.
+    if (this.#isClosed()) {
+      await listener.close(0)
+      return undefined
     }
+    return { takeOver: ({ graceMs = 0 } = {}) => this.#replace(options, listener, graceMs) }
+  }
+
+  async #replace(options: Http3Options, listener: Listener, graceMs: number): Promise<void> {
+    const old = this.#listener
+    this.#options = options
     this.#listener = listener
+    if (old === undefined) return
     this.#retired.add(old)
     old.retire()
     await old.close(graceMs)
@@ -171,10 +190,15 @@ export class Http3Transport {
     return [...(this.#listener ? [this.#listener] : []), ...this.#retired]
   }
 
-  async #open(): Promise<ListenerOpening> {
+  /** It may have come to that during a wait. */
+  #isClosed(): boolean {
+    return this.#state === 'closed'
+  }
+
+  async #open(options: Http3Options): Promise<ListenerOpening> {
     for (let attempt = 1; ; attempt++) {
       try {
-        return openListener(this.#options, this.#deps, this.#linger)
+        return openListener(options, this.#deps, this.#linger)
       } catch (error) {
         if (attempt === OPEN_ATTEMPTS || isAddressFault(error)) throw error
         await delay(OPEN_RETRY_MS * attempt)
