@@ -1,10 +1,11 @@
 /** `hosts.toml` with its certificates and keys. */
 import { createPrivateKey, X509Certificate } from 'node:crypto'
 import { readFileSync } from 'node:fs'
+import { ConfigError } from './config-error.ts'
 import { readToml, reasonOf, resolveBeside } from './config-file.ts'
 import { HOST_LISTS, hostsFields, type HostList } from './hosts-fields.ts'
-import { readFields, type Findings } from './read.ts'
-import type { HostSettings, HostsSettings } from './settings.ts'
+import { Findings, readFields } from './read.ts'
+import type { HostSettings, HostsSettings, Settings } from './settings.ts'
 
 /** The reference's names of the lists in its error texts. */
 export const HOST_LIST_NAMES: Readonly<Record<HostList, string>> = {
@@ -43,6 +44,29 @@ export function loadHosts(file: string, shown: string, findings: Findings): Host
     }),
   ])
   return Object.fromEntries(lists) as HostsSettings
+}
+
+/**
+ * The same settings with the certificates and keys that the files of their hosts hold now. Nothing else is read:
+ * what is being edited in the other files stays out of it.
+ *
+ * @throws ConfigError that has every problem of every certificate.
+ */
+export function renewCertificates(settings: Settings): Settings {
+  const findings = new Findings()
+  const lists = HOST_LISTS.map((list) => [
+    list,
+    settings.hosts[list].map((host): HostSettings => {
+      const { cert_chain_path: file, private_key_path, hostname } = host
+      const pair = loadKeyPair(file, private_key_path, (message) => findings.problem(file, '', message))
+      if (pair === undefined) return host
+      warnOfCertificate(pair.certificate, hostname, file, '', findings)
+      return { ...host, cert_chain: pair.chain, private_key: pair.key }
+    }),
+  ])
+  const { problems, warnings } = findings
+  if (problems.length > 0) throw new ConfigError(problems, warnings)
+  return { ...settings, hosts: Object.fromEntries(lists) as HostsSettings, warnings }
 }
 
 interface KeyPair {

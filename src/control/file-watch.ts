@@ -5,12 +5,23 @@
 import { stat } from 'node:fs/promises'
 import type { Clock, Timer } from '../clock.ts'
 
+/** How files were at one moment, by path. */
+export type FileMarks = ReadonlyMap<string, string>
+
 const PERIOD_MS = 10_000
+
+/** To be taken before the files are read: what changes afterwards then differs from its mark. */
+export async function markFiles(paths: Iterable<string>): Promise<FileMarks> {
+  const marks = new Map<string, string>()
+  for (const path of paths) marks.set(path, await markOf(path))
+  return marks
+}
 
 export class FileWatch {
   readonly #tick: Timer
   readonly #onChange: () => void
-  #marks = new Map<string, string>()
+  /** Undefined for a file of which it is not known how it was when it was read. */
+  #marks = new Map<string, string | undefined>()
   #looking = false
 
   constructor(clock: Clock, onChange: () => void) {
@@ -23,16 +34,14 @@ export class FileWatch {
     return this.#looking
   }
 
-  /** Watches these files instead; resolves when it knows how they are now. */
-  async replace(paths: readonly string[]): Promise<void> {
-    const marks = new Map<string, string>()
-    for (const path of paths) marks.set(path, await markOf(path))
-    this.#marks = marks
+  /** Watches these files instead. One that has no mark counts as changed at the next look. */
+  replace(paths: Iterable<string>, marks: FileMarks): void {
+    this.#marks = new Map([...paths].map((path) => [path, marks.get(path)]))
   }
 
   close(): void {
     this.#tick.cancel()
-    this.#marks.clear()
+    this.#marks = new Map()
   }
 
   async #look(): Promise<void> {
@@ -46,7 +55,7 @@ export class FileWatch {
       marks.set(path, now)
     }
     this.#looking = false
-    // A list that was replaced meanwhile has been read anew anyway.
+    // A list that has come meanwhile has marks of its own.
     if (changed && marks === this.#marks) this.#onChange()
   }
 }

@@ -14,28 +14,27 @@ export interface ListenAddress {
   readonly port: number
 }
 
-/** A question carries `id`; its answer is `answer` or `failure` with the same. */
-export type ToLane =
-  | { readonly type: 'start'; readonly id: number }
-  /** New hosts, certificates, users and rules; the rest of the settings is as at birth. */
-  | { readonly type: 'apply'; readonly id: number; readonly settings: Settings }
-  | { readonly type: 'stats'; readonly id: number }
-  | { readonly type: 'close'; readonly id: number; readonly graceMs: number }
-  | { readonly type: 'destroy'; readonly reason: string }
-
-/** A message to a lane that is answered, without its `id`. */
+/** What a lane is asked. */
 export type LaneQuestion =
   | { readonly type: 'start' }
+  /** New hosts, certificates, users and rules; the rest of the settings is as at birth. */
   | { readonly type: 'apply'; readonly settings: Settings }
   | { readonly type: 'stats' }
   | { readonly type: 'close'; readonly graceMs: number }
 
+/** A question carries `id`; its answer is `answer` or `failure` with the same. */
+export type ToLane = LaneQuestion & { readonly id: number }
+
+/** An error, field by field: not every one survives the way between threads whole. */
+export interface LaneFault {
+  readonly message: string
+  readonly code: string | undefined
+  readonly stack: string | undefined
+}
+
 export type FromLane =
   | { readonly type: 'log'; readonly line: string }
   | { readonly type: 'answer'; readonly id: number; readonly value: unknown }
-  | {
-      readonly type: 'failure'
-      readonly id: number
-      readonly message: string
-      readonly code: string | undefined
-    }
+  | { readonly type: 'failure'; readonly id: number; readonly fault: LaneFault }
+  /** Nobody has caught it: the thread ends, as soon as it can. */
+  | { readonly type: 'end'; readonly fault: LaneFault }

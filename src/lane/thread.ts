@@ -2,7 +2,7 @@
 import { parentPort, workerData } from 'node:worker_threads'
 import { pino } from 'pino'
 import { systemClock } from '../clock.ts'
-import type { FromLane, LaneBirth, ToLane } from './messages.ts'
+import type { FromLane, LaneBirth, LaneFault, ToLane } from './messages.ts'
 import { Lane } from './lane.ts'
 
 const port = parentPort
@@ -14,37 +14,43 @@ const log = pino(
   { write: (line: string) => send({ type: 'log', line }) },
 )
 const deps = { clock: systemClock, log, ticketKeys: Buffer.from(birth.ticketKeys) }
-let lane: Lane | undefined
+/** From the start on, opened or not. */
+let opening: Promise<Lane> | undefined
+
+// Said before anything is cleaned up, which may hang.
+process.on('uncaughtExceptionMonitor', (error) => send({ type: 'end', fault: describe(error) }))
 
 port.on('message', (message: ToLane) => {
-  if (message.type === 'destroy') return lane?.destroy(new Error(message.reason))
   const { id } = message
   perform(message).then(
     (value) => send({ type: 'answer', id, value }),
-    (error: unknown) => send({ type: 'failure', id, ...describe(error) }),
+    (error: unknown) => send({ type: 'failure', id, fault: describe(error) }),
   )
 })
 
-async function perform(message: Exclude<ToLane, { type: 'destroy' }>): Promise<unknown> {
-  switch (message.type) {
-    case 'start':
-      lane = await Lane.open(birth.settings, deps)
-      return lane.address
-    case 'apply':
-      return lane?.apply(message.settings)
-    case 'stats':
-      return lane?.stats()
-    case 'close':
-      return lane?.close({ graceMs: message.graceMs })
+async function perform(message: ToLane): Promise<unknown> {
+  if (message.type === 'start') {
+    opening ??= Lane.open(birth.settings, deps)
+    return (await opening).address
   }
+  if (message.type === 'close') return closeLane(message.graceMs)
+  if (opening === undefined) throw new Error('the lane has not been started')
+  const lane = await opening
+  return message.type === 'apply' ? lane.apply(message.settings) : lane.stats()
+}
+
+/** One that never opened needs no closing. */
+async function closeLane(graceMs: number): Promise<void> {
+  const lane = await opening?.catch(() => undefined)
+  await lane?.close({ graceMs })
 }
 
 function send(message: FromLane): void {
   port?.postMessage(message)
 }
 
-function describe(error: unknown): { message: string; code: string | undefined } {
-  if (!(error instanceof Error)) return { message: String(error), code: undefined }
-  const { code } = error as NodeJS.ErrnoException
-  return { message: error.message, code }
+function describe(error: unknown): LaneFault {
+  if (!(error instanceof Error)) return { message: String(error), code: undefined, stack: undefined }
+  const { message, stack, code } = error as NodeJS.ErrnoException
+  return { message, code, stack }
 }

@@ -6,17 +6,31 @@ import { join } from 'node:path'
 import { connect } from 'node:tls'
 import { describe, expect, it } from 'vitest'
 import { encodeBasicAuth } from '../../src/wire/basic-auth.ts'
-import { createTestCertificate } from '../support/certificate.ts'
+import { createTestCertificate, testCertificate } from '../support/certificate.ts'
 import type { TestCertificate } from '../support/certificate.ts'
 import { USER, startEndpoint } from '../support/endpoint.ts'
-import type { TestEndpoint } from '../support/endpoint.ts'
+import { FakeClock } from '../support/fake-clock.ts'
 import { H2Client } from '../support/h2-client.ts'
 import { H3Client } from '../support/h3-client.ts'
+import { missing, run } from '../support/outside-program.ts'
 import { readAll } from '../support/reading.ts'
 import { openEcho } from '../support/targets.ts'
 
 const SECOND_USER = '[[client]]\nusername = "second"\npassword = "old"\n'
 const TWO_USERS = `[[client]]\nusername = "premium"\npassword = 'p:w"x'\n${SECOND_USER}`
+
+/** How often the control thread looks for changed certificates. */
+const LOOK_PERIOD_MS = 10_000
+const TWO_HOSTS = ['', 'second-']
+  .map(
+    (prefix) => `[[main_hosts]]
+hostname = "${prefix}vpn.endpoint"
+cert_chain_path = "${prefix}cert.pem"
+private_key_path = "${prefix}key.pem"
+`,
+  )
+  .join('')
+const WEAK_CERTIFICATE = 'req -x509 -newkey rsa:1024 -nodes -days 2 -subj /CN=second-vpn.endpoint'.split(' ')
 
 async function shownSerial(port: number): Promise<string> {
   const socket = connect({ port, servername: 'vpn.endpoint', rejectUnauthorized: false })
@@ -26,9 +40,12 @@ async function shownSerial(port: number): Promise<string> {
   return serial
 }
 
-async function install(endpoint: TestEndpoint, { cert, key }: TestCertificate): Promise<string> {
-  await writeFile(join(endpoint.directory, 'cert.pem'), cert)
-  await writeFile(join(endpoint.directory, 'key.pem'), key)
+async function install(directory: string, { cert, key }: TestCertificate): Promise<void> {
+  await writeFile(join(directory, 'cert.pem'), cert)
+  await writeFile(join(directory, 'key.pem'), key)
+}
+
+function serialOf({ cert }: TestCertificate): string {
   return new X509Certificate(cert).serialNumber
 }
 
@@ -39,9 +56,9 @@ describe('reload', () => {
     await using client = await H2Client.open({ port: endpoint.port, ...USER })
     const { stream } = await client.connect(echo.authority)
     const fresh = createTestCertificate(['vpn.endpoint'])
-    const serial = await install(endpoint, fresh)
+    await install(endpoint.directory, fresh)
     await endpoint.supervisor.reload()
-    expect(await shownSerial(endpoint.port)).toBe(serial)
+    expect(await shownSerial(endpoint.port)).toBe(serialOf(fresh))
     // Trusting nothing but the new one is the only way to see which certificate QUIC shows.
     await using verified = await H3Client.open(endpoint.port, { ca: fresh.cert, rejectUnauthorized: true })
     const authorization = encodeBasicAuth(USER.username, USER.password)
@@ -78,4 +95,79 @@ describe('reload', () => {
     expect((await again.connect('_check')).status).toBe(407)
     expect((await endpoint.supervisor.stats())['sessions_revoked']).toBe(1)
   })
+})
+
+describe('a reload asked for while another is under way', () => {
+  it('is carried out after it, with what the files hold then', async () => {
+    const held = Promise.withResolvers<void>()
+    let loads = 0
+    await using endpoint = await startEndpoint({
+      credentials: TWO_USERS,
+      // The start reads the files first; the first reload has read them and is held up.
+      afterLoad: async () => (++loads === 2 ? held.promise : undefined),
+    })
+    const first = endpoint.supervisor.reload()
+    await expect.poll(() => loads).toBe(2)
+    await writeFile(join(endpoint.directory, 'credentials.toml'), SECOND_USER)
+    const second = endpoint.supervisor.reload()
+    held.resolve()
+    await Promise.all([first, second])
+    await using removed = await H2Client.open({ port: endpoint.port, ...USER })
+    expect((await removed.connect('_check')).status).toBe(407)
+  })
+})
+
+describe('a certificate that is replaced', () => {
+  it.each([
+    ['starts', 1],
+    ['reloads', 2],
+  ])('just after it was read, while the endpoint %s, is shown all the same', async (_what, load) => {
+    const clock = new FakeClock()
+    const fresh = createTestCertificate(['vpn.endpoint'])
+    let loads = 0
+    await using endpoint = await startEndpoint({
+      clock,
+      afterLoad: async (directory) => {
+        if (++loads === load) await install(directory, fresh)
+      },
+    })
+    if (load === 2) await endpoint.supervisor.reload()
+    expect(await shownSerial(endpoint.port)).not.toBe(serialOf(fresh))
+    clock.advance(LOOK_PERIOD_MS)
+    await endpoint.waitForLog(({ msg }) => msg === 'certificates renewed')
+    expect(await shownSerial(endpoint.port)).toBe(serialOf(fresh))
+  })
+
+  it('is shown while the other files are being edited, and nothing of them is put in force', async () => {
+    const clock = new FakeClock()
+    await using endpoint = await startEndpoint({ clock, credentials: TWO_USERS })
+    await writeFile(join(endpoint.directory, 'credentials.toml'), SECOND_USER)
+    await writeFile(endpoint.files.vpn, 'half an edi')
+    const fresh = createTestCertificate(['vpn.endpoint'])
+    await install(endpoint.directory, fresh)
+    clock.advance(LOOK_PERIOD_MS)
+    await endpoint.waitForLog(({ msg }) => msg === 'certificates renewed')
+    expect(await shownSerial(endpoint.port)).toBe(serialOf(fresh))
+    await using still = await H2Client.open({ port: endpoint.port, ...USER })
+    expect((await still.connect('_check')).status).toBe(200)
+  })
+
+  it.skipIf(missing('openssl').any)(
+    'together with one that cannot be used is shown nowhere, neither over TCP nor over QUIC',
+    async () => {
+      await using endpoint = await startEndpoint({ protocols: ['http1', 'http2', 'quic'] })
+      const before = testCertificate()
+      await install(endpoint.directory, createTestCertificate(['vpn.endpoint']))
+      await writeFile(endpoint.files.hosts, TWO_HOSTS)
+      // Valid as a file; TLS refuses a key as short as this.
+      await run('openssl', [...WEAK_CERTIFICATE, '-keyout', 'second-key.pem', '-out', 'second-cert.pem'], {
+        cwd: endpoint.directory,
+      })
+      await expect(endpoint.supervisor.reload()).rejects.toThrow(/ee key too small/)
+      expect(await shownSerial(endpoint.port)).toBe(serialOf(before))
+      await using verified = await H3Client.open(endpoint.port, { ca: before.cert, rejectUnauthorized: true })
+      const authorization = encodeBasicAuth(USER.username, USER.password)
+      expect((await verified.tunnel('_check', { 'proxy-authorization': authorization })).status).toBe(200)
+    },
+  )
 })

@@ -3,7 +3,9 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { pino } from 'pino'
+import type { Clock } from '../../src/clock.ts'
 import { loadSettings } from '../../src/config/load.ts'
+import type { Settings } from '../../src/config/settings.ts'
 import { Supervisor } from '../../src/control/supervisor.ts'
 import { testCertificate } from './certificate.ts'
 
@@ -23,6 +25,10 @@ export interface EndpointOptions {
   readonly logLevel?: string
   /** Whether loopback and private targets are open; tests have no others. Default true. */
   readonly allowPrivate?: boolean
+  /** Of the control thread. */
+  readonly clock?: Clock
+  /** Held up between reading the files, at the start and at each reload, and doing anything with them. */
+  readonly afterLoad?: (directory: string) => Promise<void>
 }
 
 export interface TestEndpoint extends AsyncDisposable {
@@ -107,12 +113,18 @@ export async function startEndpoint(options: EndpointOptions = {}): Promise<Test
   const logs: Record<string, unknown>[] = []
   const writeLog = (line: string): void => void logs.push(JSON.parse(line) as Record<string, unknown>)
   const logLevel = options.logLevel ?? 'info'
+  const load = async (): Promise<Settings> => {
+    const settings = await loadSettings(files.vpn, files.hosts)
+    await options.afterLoad?.(directory)
+    return settings
+  }
   const supervisor = new Supervisor({
-    settings: await loadSettings(files.vpn, files.hosts),
-    load: () => loadSettings(files.vpn, files.hosts),
+    settings: await load(),
+    load,
     log: pino({ level: logLevel }, { write: writeLog }),
     logLevel,
     writeLog,
+    ...(options.clock && { clock: options.clock }),
   })
   const { port } = await supervisor.start()
   return {

@@ -2,7 +2,7 @@ import { mkdtemp, rename, rm, symlink, utimes, writeFile } from 'node:fs/promise
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
-import { FileWatch } from '../../../src/control/file-watch.ts'
+import { FileWatch, markFiles } from '../../../src/control/file-watch.ts'
 import { FakeClock } from '../../support/fake-clock.ts'
 
 const PERIOD_MS = 10_000
@@ -33,7 +33,7 @@ describe('FileWatch', () => {
   it('tells a file that was written anew, once', async () => {
     const path = join(directory, 'cert.pem')
     await writeFile(path, 'old')
-    await watch.replace([path])
+    watch.replace([path], await markFiles([path]))
     await look()
     expect(changes).toBe(0)
     await writeFile(path, 'newer')
@@ -48,7 +48,7 @@ describe('FileWatch', () => {
     await writeFile(join(directory, '1.pem'), 'same')
     await writeFile(join(directory, '2.pem'), 'same')
     await symlink('1.pem', link)
-    await watch.replace([link])
+    watch.replace([link], await markFiles([link]))
     await symlink('2.pem', `${link}.new`)
     await rename(`${link}.new`, link)
     await look()
@@ -58,11 +58,31 @@ describe('FileWatch', () => {
   it('tells a file that vanishes and one that comes back', async () => {
     const path = join(directory, 'cert.pem')
     await writeFile(path, 'x')
-    await watch.replace([path])
+    watch.replace([path], await markFiles([path]))
     await rm(path)
     await look()
     await writeFile(path, 'x')
     await look()
     expect(changes).toBe(2)
+  })
+
+  it('tells a file that changed after its mark was taken and before it was watched', async () => {
+    const path = join(directory, 'cert.pem')
+    await writeFile(path, 'old')
+    const marks = await markFiles([path])
+    await writeFile(path, 'newer')
+    watch.replace([path], marks)
+    await look()
+    await look()
+    expect(changes).toBe(1)
+  })
+
+  it('tells a file of which nobody knows how it was when it was read, once', async () => {
+    const path = join(directory, 'cert.pem')
+    await writeFile(path, 'x')
+    watch.replace([path], new Map())
+    await look()
+    await look()
+    expect(changes).toBe(1)
   })
 })

@@ -1,0 +1,101 @@
+/**
+ * One lane's thread, asked by messages. A handle is of one thread for as long as that lives: whoever wants the lane
+ * again makes another handle.
+ */
+import { Worker } from 'node:worker_threads'
+import type { Clock } from '../clock.ts'
+import type { FromLane, LaneBirth, LaneFault, LaneQuestion } from '../lane/messages.ts'
+
+export interface LaneHandleOptions {
+  readonly birth: LaneBirth
+  /** The module that the thread runs. */
+  readonly thread: URL
+  /** Takes a complete line of log, with its line end. */
+  readonly writeLog: (line: string) => void
+  readonly clock: Clock
+}
+
+/** Native code that a thread is in cannot be stopped from outside. */
+const TERMINATE_PATIENCE_MS = 2000
+
+export class LaneHandle {
+  readonly #worker: Worker
+  readonly #clock: Clock
+  readonly #pending = new Map<number, PromiseWithResolvers<unknown>>()
+  readonly #ended = Promise.withResolvers<void>()
+  #questions = 0
+  #state: 'running' | 'terminating' | 'ended' = 'running'
+  /** What the thread died of. */
+  #failure: Error | undefined
+
+  constructor({ birth, thread, writeLog, clock }: LaneHandleOptions) {
+    this.#clock = clock
+    this.#worker = new Worker(thread, { workerData: birth })
+    this.#worker.on('message', (message: FromLane) => {
+      if (message.type === 'log') writeLog(message.line)
+      else if (message.type === 'end') this.#onEnd(errorOf(message.fault))
+      else this.#settle(message)
+    })
+    // Only what the lane could not say itself: its module did not load, or its memory was used up.
+    this.#worker.on('error', (error: unknown) =>
+      this.#onEnd(error instanceof Error ? error : new Error(String(error))),
+    )
+    this.#worker.on('exit', (code) =>
+      this.#onEnd(this.#state === 'running' ? new Error(`lane exited with ${code}`) : undefined),
+    )
+    this.#ended.promise.catch(() => {})
+  }
+
+  /** Resolves when the thread has ended as it was told to; rejects with what it died of. */
+  get ended(): Promise<void> {
+    return this.#ended.promise
+  }
+
+  /** Rejects when the lane refuses, and when it has ended or ends meanwhile. */
+  ask(question: LaneQuestion): Promise<unknown> {
+    if (this.#state === 'ended') return Promise.reject(this.#endError())
+    const id = ++this.#questions
+    const answer = Promise.withResolvers<unknown>()
+    this.#pending.set(id, answer)
+    this.#worker.postMessage({ ...question, id })
+    return answer.promise
+  }
+
+  /** Resolves when the thread is gone; rejects when it does not go. */
+  async terminate(): Promise<void> {
+    if (this.#state === 'running') this.#state = 'terminating'
+    const patience = this.#clock.after(TERMINATE_PATIENCE_MS, () =>
+      this.#onEnd(new Error('the thread of a lane does not end')),
+    )
+    this.#worker.terminate().then(
+      () => this.#onEnd(undefined),
+      () => {},
+    )
+    await this.#ended.promise.finally(() => patience.cancel())
+  }
+
+  #settle(message: Extract<FromLane, { id: number }>): void {
+    const answer = this.#pending.get(message.id)
+    this.#pending.delete(message.id)
+    if (message.type === 'answer') answer?.resolve(message.value)
+    else answer?.reject(errorOf(message.fault))
+  }
+
+  #onEnd(error: Error | undefined): void {
+    if (this.#state === 'ended') return
+    this.#state = 'ended'
+    this.#failure = error
+    if (error) this.#ended.reject(error)
+    else this.#ended.resolve()
+    for (const answer of this.#pending.values()) answer.reject(this.#endError())
+    this.#pending.clear()
+  }
+
+  #endError(): Error {
+    return new Error('the lane has ended', this.#failure && { cause: this.#failure })
+  }
+}
+
+function errorOf({ message, code, stack }: LaneFault): Error {
+  return Object.assign(new Error(message), { stack, ...(code !== undefined && { code }) })
+}
