@@ -1,4 +1,5 @@
 /** `culvert serve`: runs the endpoint until a signal ends it. Signals are handled here and nowhere else. */
+import { systemClock } from '../clock.ts'
 import { ConfigError, formatIssue } from '../config/config-error.ts'
 import { loadSettings } from '../config/load.ts'
 import type { Settings } from '../config/settings.ts'
@@ -49,9 +50,12 @@ export function warnAll(log: Log, settings: Settings): void {
     log.warn(path === '' ? { file } : { file, path }, message)
 }
 
+/** What is left to the process once its end is decided: threads may hang in native code, a log may have no reader. */
+const END_DEADLINE_MS = 3000
+
 /**
  * Starts, waits, ends. The first SIGTERM or SIGINT drains, a second one does not wait; SIGHUP opens the log file
- * anew and reads the configuration again.
+ * anew and reads the configuration again. However it ends, the process does not outlive it by more than a moment.
  */
 export async function runUntilSignal(
   supervisor: Supervisor,
@@ -61,6 +65,7 @@ export async function runUntilSignal(
 ): Promise<ExitCode> {
   const { log } = output
   let ending = false
+  let failed = false
   const end = (signal: NodeJS.Signals) => {
     if (ending) return supervisor.destroy(new Error(`second ${signal}`))
     ending = true
@@ -71,21 +76,38 @@ export async function runUntilSignal(
     output.reopen()
     supervisor.reload().catch((error: unknown) => logRefusal(log, error))
   }
-  process.on('SIGTERM', end).on('SIGINT', end).on('SIGHUP', reload)
+  const fail = (error: unknown) => {
+    failed = true
+    logCrash(log, error)
+    supervisor.destroy(new Error('the endpoint has failed'))
+  }
+  process.on('SIGTERM', end).on('SIGINT', end).on('SIGHUP', reload).on('uncaughtException', fail)
   try {
     const address = await supervisor.start()
     log.info({ address: formatAddressPort(address), version: readVersion() }, 'listening')
     onStart(address)
-    await supervisor.closed
-    log.info('ended')
-    return 0
+    await supervisor.closed.catch(fail)
+    if (!failed) log.info('ended')
   } catch (error) {
-    if (ending) return 0
-    logFailure(log, error)
-    return 1
+    // Told to end while it started, or it has said already what is wrong.
+    if (!ending && !failed) logFailure(log, error)
+    failed ||= !ending
   } finally {
-    process.off('SIGTERM', end).off('SIGINT', end).off('SIGHUP', reload)
+    endForCertain()
+    process.off('SIGTERM', end).off('SIGINT', end).off('SIGHUP', reload).off('uncaughtException', fail)
   }
+  return failed ? 1 : 0
+}
+
+/** Nothing waits for it, but as long as anything else keeps the process, it comes. */
+function endForCertain(): void {
+  systemClock.after(END_DEADLINE_MS, () => process.kill(process.pid, 'SIGKILL'))
+}
+
+/** A fault of our own: without its stack nobody can tell where. */
+function logCrash(log: Log, error: unknown): void {
+  const code = error instanceof Error && 'code' in error ? error.code : 'internal'
+  log.fatal({ code, err: error }, 'failed')
 }
 
 /** A fault of the machine (address in use, missing capability) needs no stack to be understood. */

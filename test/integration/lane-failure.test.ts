@@ -1,0 +1,96 @@
+/**
+ * A lane that dies. The log once had a code and no stack, or a message alone; whoever asked the lane something waited
+ * for ever; and once in fifty the process stayed, refusing everybody, since its thread hung in native code.
+ */
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { fileURLToPath } from 'node:url'
+import { pino } from 'pino'
+import { describe, expect, it } from 'vitest'
+import { systemClock } from '../../src/clock.ts'
+import { LaneHandle } from '../../src/control/lane-handle.ts'
+import { Supervisor } from '../../src/control/supervisor.ts'
+import { ConfigDirectory, VPN } from '../support/config-directory.ts'
+
+const FAILING_LANE = new URL('../support/failing-lane.ts', import.meta.url)
+const REAL_LANE = new URL('../../src/lane/thread.ts', import.meta.url)
+
+const ANY_PORT = { 'vpn.toml': `${VPN.replace(':8443', ':0')}[listen_protocols.quic]\n` }
+
+async function startFailing(directory: ConfigDirectory): Promise<Supervisor> {
+  const supervisor = new Supervisor({
+    settings: await directory.load(),
+    load: () => directory.load(),
+    log: pino({ level: 'silent' }),
+    logLevel: 'silent',
+    writeLog: () => {},
+    laneThread: FAILING_LANE,
+  })
+  await supervisor.start()
+  return supervisor
+}
+
+/** How the process ends that serves with a lane that fails at once. */
+async function runFailing(directory: ConfigDirectory, lane: 'failing-lane.ts' | 'hanging-lane.ts') {
+  const script = fileURLToPath(new URL('../support/failing-endpoint.ts', import.meta.url))
+  // Should it stay, that must not be taken for its own end.
+  const child = spawn(process.execPath, [script, directory.vpn, directory.hosts, lane], {
+    timeout: 20_000,
+    killSignal: 'SIGABRT',
+  })
+  let stdout = ''
+  child.stdout.on('data', (chunk: Buffer) => (stdout += chunk.toString()))
+  const [code, signal] = (await once(child, 'close')) as [number | null, string | null]
+  const lines = stdout
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line) as { level: number; code?: string; err?: Record<string, string> })
+  return { code, signal, last: lines.at(-1) }
+}
+
+describe('after a lane has failed', () => {
+  it('every question is answered, those under way and those that come later', async () => {
+    using directory = new ConfigDirectory(ANY_PORT)
+    const supervisor = await startFailing(directory)
+    const asked = [supervisor.stats(), supervisor.reload()]
+    for (const answer of asked) await expect(answer).rejects.toThrow('the lane has ended')
+    await expect(supervisor.closed).rejects.toMatchObject({
+      message: 'a fault of our own',
+      code: 'ERR_OF_OURS',
+    })
+    await expect(supervisor.stats()).rejects.toThrow('the lane has ended')
+    await expect(supervisor.reload()).rejects.toThrow('the lane has ended')
+    await supervisor.close({ graceMs: 3_600_000 })
+  })
+
+  it('the log has its code, message and stack, and the process ends with 1', async () => {
+    using directory = new ConfigDirectory(ANY_PORT)
+    const { code, last } = await runFailing(directory, 'failing-lane.ts')
+    expect(last).toMatchObject({ level: 60, code: 'ERR_OF_OURS', err: { message: 'a fault of our own' } })
+    expect(last?.err?.['stack']).toContain('failing-lane.ts')
+    expect(code).toBe(1)
+  })
+
+  it('the process ends also when the thread hangs in native code', async () => {
+    using directory = new ConfigDirectory(ANY_PORT)
+    const { signal, last } = await runFailing(directory, 'hanging-lane.ts')
+    expect(last).toMatchObject({ level: 60, code: 'ERR_OF_OURS' })
+    expect(signal).toBe('SIGKILL')
+  })
+})
+
+it('a thread without a lane says so instead of "done"', async () => {
+  using directory = new ConfigDirectory(ANY_PORT)
+  const settings = await directory.load()
+  const handle = new LaneHandle({
+    birth: { settings, logLevel: 'silent', ticketKeys: new Uint8Array(48) },
+    thread: REAL_LANE,
+    writeLog: () => {},
+    clock: systemClock,
+  })
+  await expect(handle.ask({ type: 'apply', settings })).rejects.toThrow('the lane has not been started')
+  await expect(handle.ask({ type: 'stats' })).rejects.toThrow('the lane has not been started')
+  await handle.ask({ type: 'close', graceMs: 0 })
+  await handle.terminate()
+  await handle.ended
+})

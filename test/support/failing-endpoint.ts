@@ -1,0 +1,19 @@
+/** `culvert serve` with a lane that fails as soon as it listens. Arguments: the two files and the lane's module. */
+import { loadSettings } from '../../src/config/load.ts'
+import { LogOutput } from '../../src/cli/log/output.ts'
+import { runUntilSignal } from '../../src/cli/serve.ts'
+import { Supervisor } from '../../src/control/supervisor.ts'
+
+const [vpn = '', hosts = '', lane = ''] = process.argv.slice(2)
+const output = new LogOutput({ level: 'info', format: 'json', file: undefined, terminal: false })
+const supervisor = new Supervisor({
+  settings: await loadSettings(vpn, hosts),
+  log: output.log,
+  logLevel: 'info',
+  writeLog: (line) => output.write(line),
+  laneThread: new URL(lane, import.meta.url),
+})
+process.exitCode = await runUntilSignal(supervisor, output, 0, () => {
+  supervisor.stats().catch(() => {})
+})
+await output.close()
