@@ -14,7 +14,7 @@ export const REFUSAL_CODES = [
 ] as const
 export type RefusalCode = (typeof REFUSAL_CODES)[number]
 
-/** Codes that never become an HTTP status: input that cannot be decoded, and faults of our own. */
+/** Codes that never become an HTTP status: input that cannot be decoded, faults of our own, why a session was ended. */
 export const INTERNAL_CODES = [
   'too_short',
   'malformed',
@@ -22,6 +22,7 @@ export const INTERNAL_CODES = [
   'unsupported',
   'config_invalid',
   'internal',
+  'credentials_revoked',
 ] as const
 export type InternalCode = (typeof INTERNAL_CODES)[number]
 
@@ -49,6 +50,11 @@ export class EndpointError extends Error {
     this.scope = options.scope
     this.retryAfterSecs = options.retryAfterSecs
   }
+}
+
+/** The credentials of a live session no longer let in. */
+export function isRevocation(error: Error | undefined): boolean {
+  return error instanceof EndpointError && error.code === 'credentials_revoked'
 }
 
 export function isRefusal(error: unknown): error is EndpointError & { code: RefusalCode } {

@@ -20,6 +20,6 @@ export interface Session {
   readonly openStreams: number
   /** Stops new requests (GOAWAY, `Connection: close`), lets open streams finish for `graceMs`, then destroys. Idempotent; resolves when closed. */
   close(options: { graceMs: number }): Promise<void>
-  /** Ends everything now. Idempotent. */
+  /** Ends everything now; with an `EndpointError` `credentials_revoked` the client is told that. Idempotent. */
   destroy(reason: Error): void
 }

@@ -4,6 +4,7 @@
  */
 import type { Clock } from '../clock.ts'
 import type { Counters } from '../counters.ts'
+import { EndpointError } from '../errors.ts'
 import { clientFields, targetFields } from '../log.ts'
 import type { Log, Privacy } from '../log.ts'
 import type { Authority, Target } from '../wire/target.ts'
@@ -80,7 +81,9 @@ export class Dispatcher {
     for (const session of registry.sessions()) {
       if (this.#records.get(session)?.isLetInBy(directory) !== false) continue
       counters.count('sessions_revoked')
-      session.destroy(new Error('a user of the session was removed or changed'))
+      session.destroy(
+        new EndpointError('credentials_revoked', 'a user of the session was removed or changed'),
+      )
     }
   }
 

@@ -2,6 +2,12 @@
 import type { Clock, Timer } from '../clock.ts'
 import type { Session } from '../contract/session.ts'
 
+/**
+ * Specification 10.1 and 10.2, in GOAWAY and in the close of a QUIC connection: the credentials of the session no longer
+ * let in. Clients look at the low byte of a code only, and take 0x1F and 0x64 for this: no other code may end in them.
+ */
+export const AUTHENTICATION_REQUIRED = 0x1f
+
 export abstract class SessionLife {
   readonly #clock: Clock
   readonly #closed = Promise.withResolvers<void>()
@@ -36,14 +42,14 @@ export abstract class SessionLife {
   destroy(reason: Error): void {
     if (this.#state === 'closed') return
     this.fail(reason)
-    this.onDestroy()
+    this.onDestroy(reason)
   }
 
   /** No request is taken any more; those under way go on. */
   protected abstract onDrain(): void
 
   /** Ends the connection now; {@link settle} follows. */
-  protected abstract onDestroy(): void
+  protected abstract onDestroy(reason: Error): void
 
   /** What is under way is the last. */
   protected drain(): void {

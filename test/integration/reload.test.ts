@@ -85,7 +85,7 @@ describe('reload', () => {
     await using kept = await H2Client.open({ port: endpoint.port, username: 'second', password: 'old' })
     await removed.connect(echo.authority)
     const { stream } = await kept.connect(echo.authority)
-    const cutOff = once(removed.session, 'close')
+    const cutOff = new Promise((resolve) => removed.session.once('close', resolve))
     await writeFile(join(endpoint.directory, 'credentials.toml'), SECOND_USER)
     await endpoint.supervisor.reload()
     await cutOff

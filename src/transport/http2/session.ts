@@ -3,10 +3,11 @@ import type { IncomingHttpHeaders, ServerHttp2Session, ServerHttp2Stream } from 
 import type { TLSSocket } from 'node:tls'
 import type { Clock, Timer } from '../../clock.ts'
 import type { Counters } from '../../counters.ts'
+import { isRevocation } from '../../errors.ts'
 import type { Session } from '../../contract/session.ts'
 import type { AcceptSession, SessionListener } from '../../contract/session-listener.ts'
 import type { LingerQueue } from '../linger.ts'
-import { SessionLife } from '../session-life.ts'
+import { AUTHENTICATION_REQUIRED, SessionLife } from '../session-life.ts'
 import type { TransportConnection } from '../tls.ts'
 import { Http2Connect, Http2Plain } from './exchange.ts'
 
@@ -32,7 +33,7 @@ export class Http2Session extends SessionLife implements Session {
   readonly #socket: TLSSocket
   readonly #deps: Http2Dependencies
   readonly #linger: LingerQueue
-  #openStreams = 0
+  readonly #exchanges = new Set<Http2Connect | Http2Plain>()
   #goodbye: Timer | undefined
 
   constructor(
@@ -54,7 +55,7 @@ export class Http2Session extends SessionLife implements Session {
   }
 
   get openStreams(): number {
-    return this.#openStreams
+    return this.#exchanges.size
   }
 
   listen(): void {
@@ -68,14 +69,11 @@ export class Http2Session extends SessionLife implements Session {
   }
 
   #onStream(stream: ServerHttp2Stream, headers: IncomingHttpHeaders, listener: SessionListener): void {
-    this.#openStreams++
-    stream.once('close', this.#onStreamClose)
     const Kind = headers[':method'] === 'CONNECT' ? Http2Connect : Http2Plain
-    listener.onExchange(new Kind(this, stream, headers, this.#linger))
-  }
-
-  readonly #onStreamClose = (): void => {
-    this.#openStreams--
+    const exchange = new Kind(this, stream, headers, this.#linger)
+    this.#exchanges.add(exchange)
+    stream.once('close', () => this.#exchanges.delete(exchange))
+    listener.onExchange(exchange)
   }
 
   /**
@@ -108,8 +106,20 @@ export class Http2Session extends SessionLife implements Session {
     this.#session.close()
   }
 
-  protected override onDestroy(): void {
-    this.#end()
+  protected override onDestroy(reason: Error): void {
+    if (isRevocation(reason)) this.#revoke()
+    else this.#end()
+  }
+
+  /**
+   * The one end at which the client is told why. Node's `destroy` with a code closes the socket before the GOAWAY has
+   * left it, and its `close` would send another with NO_ERROR: so the frames go out, and then our half ends.
+   */
+  #revoke(): void {
+    this.#session.goaway(AUTHENTICATION_REQUIRED)
+    for (const exchange of this.#exchanges) exchange.reset('cancel')
+    this.#startGoodbye(FAILED_GOODBYE_MS)
+    setImmediate(() => this.#socket.end())
   }
 
   /** Nobody is there to say goodbye to. */

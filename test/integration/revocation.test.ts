@@ -1,0 +1,77 @@
+/**
+ * Whose credentials are revoked while his session lives is told so with 0x1F (specification 9.2, 10.1), and nobody else
+ * is ever told anything that a client would take for it: clients look at the low byte of a code, and give up at 0x1F and
+ * 0x64.
+ */
+import { readdirSync, readFileSync } from 'node:fs'
+import { writeFile } from 'node:fs/promises'
+import { constants } from 'node:http2'
+import { join } from 'node:path'
+import { expect, it } from 'vitest'
+import { startEndpoint } from '../support/endpoint.ts'
+import type { TestEndpoint } from '../support/endpoint.ts'
+import { RawHttp2, connectFrame } from '../support/raw-http2.ts'
+import { openTcpTarget } from '../support/targets.ts'
+
+const OTHER_USER = '[[client]]\nusername = "second"\npassword = "old"\n'
+const AUTHENTICATION_REQUIRED = 0x1f
+
+function withoutComments(source: string): string {
+  return source.replaceAll(/\/\*[^]*?\*\/|\/\/.*/g, '')
+}
+
+async function revoke(endpoint: TestEndpoint): Promise<void> {
+  await writeFile(join(endpoint.directory, 'credentials.toml'), OTHER_USER)
+  await endpoint.supervisor.reload()
+}
+
+it('HTTP/2: GOAWAY with 0x1F, and no stream looks complete', async () => {
+  await using endpoint = await startEndpoint()
+  await using target = await openTcpTarget((socket) => void socket.write('half of it'))
+  await using client = await RawHttp2.open(endpoint.port)
+  client.send(connectFrame(1, target.authority), connectFrame(3, '_udp2'))
+  await client.frame(({ name, stream }) => name === 'DATA' && stream === 1)
+  await revoke(endpoint)
+  await client.closed()
+  const goaways = client.frames.filter(({ name }) => name === 'GOAWAY')
+  expect(goaways.map(({ payload }) => payload.readUInt32BE(4))).toEqual([AUTHENTICATION_REQUIRED])
+  const endStreams = client.frames.filter(({ name, flags }) => name === 'DATA' && (flags & 1) === 1)
+  expect(endStreams).toEqual([])
+  const stats = await endpoint.waitUntilFree()
+  expect(stats['sessions_revoked']).toBe(1)
+})
+
+it('HTTP/2: a shutdown says GOAWAY with NO_ERROR', async () => {
+  await using endpoint = await startEndpoint()
+  await using client = await RawHttp2.open(endpoint.port)
+  client.send(connectFrame(1, '_check'))
+  await client.frame(({ name }) => name === 'HEADERS')
+  await endpoint.supervisor.close({ graceMs: 0 })
+  await client.closed()
+  const codes = client.frames
+    .filter(({ name }) => name === 'GOAWAY')
+    .map(({ payload }) => payload.readUInt32BE(4))
+  expect(new Set(codes)).toEqual(new Set([constants.NGHTTP2_NO_ERROR]))
+})
+
+/** Codes are written as hexadecimal numbers where a transport has its own, and taken from Node where it has them. */
+it('no other code that a transport can send ends in 0x1F or 0x64', () => {
+  const root = join(import.meta.dirname, '../../src/transport')
+  const files = readdirSync(root, { recursive: true, encoding: 'utf8' }).filter((file) =>
+    file.endsWith('.ts'),
+  )
+  const codes = files.flatMap((file) =>
+    [
+      ...withoutComments(readFileSync(join(root, file), 'utf8')).matchAll(
+        /\b0x[0-9a-f]+\b|NGHTTP2_[A-Z_]+/gi,
+      ),
+    ].map(([text]) => ({
+      file,
+      text,
+      code: text.startsWith('0x') ? Number(text) : (constants as Record<string, unknown>)[text],
+    })),
+  )
+  const taken = codes.filter(({ code }) => typeof code === 'number' && [0x1f, 0x64].includes(code & 0xff))
+  expect(codes.length).toBeGreaterThan(10)
+  expect(taken.map(({ text }) => text)).toEqual(['0x1f'])
+})
