@@ -17,19 +17,8 @@
  * Corking the downlink, uncorking in nextTick and socket buffers above 64 KiB were all slower.
  */
 import type { Duplex } from 'node:stream'
-import type { StreamReset } from '../contract/stream-end.ts'
+import type { StreamEnd, StreamReset } from '../contract/stream-end.ts'
 import type { IdleMonitor, IdleWatch } from './idle-monitor.ts'
-
-/** One of the two streams. */
-export interface StreamEnd {
-  readonly io: Duplex
-  /** Its peer has reset it with an error code, which `io` alone may not tell. */
-  readonly wasReset?: boolean
-  /** Idempotent, never throws, and destroys `io`. */
-  reset(reason: StreamReset): void
-  /** Takes back a chunk that was read from `io`, once it has been written to the other end. */
-  recycle?(chunk: Buffer): void
-}
 
 export interface RelayOptions {
   /** Both directions without a byte for this long end the relay. */
