@@ -77,11 +77,16 @@ export class Gate {
   readonly #deps: GateDependencies
   readonly #limits: ConnectionLimits
   readonly #balancers: readonly IpPrefix[]
-  /** Sockets that nobody but the gate holds: hello not complete, or passed on. */
+  /** Sockets whose hello is not complete: nobody but the gate has them. */
   readonly #own = new Set<Socket>()
+  /** Passed on to another server: nobody else ends them. */
+  readonly #passed = new Set<Socket>()
   #rules: InboundRules
   #hosts: HostMap
   #closed = false
+  #closing: Promise<void> | undefined
+  /** Settles after the gate was closed. */
+  readonly #passedGone = Promise.withResolvers<void>()
   #nextPassWarningMs = -Infinity
 
   /** @throws EndpointError `config_invalid` for a balancer that is no CIDR. */
@@ -137,15 +142,35 @@ export class Gate {
     }
   }
 
-  /** Refuses new connections and ends those that are not handed over: the others belong to their transports. Idempotent. */
-  close(): void {
+  /**
+   * Refuses new connections and ends those whose hello is not complete. Those that were passed on may go on for up to
+   * `graceMs`; resolves when none is left. What was handed over belongs to its transport. Idempotent.
+   */
+  close({ graceMs }: { graceMs: number }): Promise<void> {
+    this.#closing ??= this.#close(graceMs)
+    return this.#closing
+  }
+
+  async #close(graceMs: number): Promise<void> {
     this.#closed = true
     for (const socket of this.#own) socket.destroy()
+    if (this.#passed.size === 0) return
+    const deadline = this.#deps.clock.after(graceMs, () => this.destroy())
+    await this.#passedGone.promise
+    deadline.cancel()
+  }
+
+  /** Ends at once what the gate has, passed on or not. Idempotent. */
+  destroy(): void {
+    this.#closed = true
+    for (const socket of [...this.#own, ...this.#passed]) socket.destroy()
   }
 
   /** However a socket ends, and whoever has it by then. */
   #onClose(arrival: Arrival): void {
     this.#own.delete(arrival.socket)
+    this.#passed.delete(arrival.socket)
+    if (this.#closed && this.#passed.size === 0) this.#passedGone.resolve()
     arrival.admission.release()
     if (arrival.settle()) this.#deps.counters.count('gate_dropped', this.#closed ? 'closing' : 'ended_early')
   }
@@ -223,6 +248,8 @@ export class Gate {
   }
 
   #pass({ socket, admission }: Arrival, route: Extract<Route, { kind: 'pass' }>): void {
+    this.#own.delete(socket)
+    this.#passed.add(socket)
     passThrough(socket, {
       to: route.to,
       connectTimeoutMs: this.#options.helloTimeoutMs,

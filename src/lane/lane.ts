@@ -167,8 +167,11 @@ export class Lane {
   async #close(graceMs: number): Promise<void> {
     const { gate, registry } = this.#rooms
     this.#server.close()
-    gate.close()
-    await Promise.all([registry.close({ graceMs }), this.#http3?.close({ graceMs })])
+    await Promise.all([
+      gate.close({ graceMs }),
+      registry.close({ graceMs }),
+      this.#http3?.close({ graceMs }),
+    ])
     this.destroy(new Error('the lane has closed'))
   }
 
@@ -370,7 +373,7 @@ async function splice(client: Socket, upstream: Socket, idleMonitor: IdleMonitor
 }
 
 function destroyRooms(rooms: Rooms, reason: Error): void {
-  rooms.gate.close()
+  rooms.gate.destroy()
   rooms.registry.destroy(reason)
   rooms.http1.destroy()
   rooms.http2.destroy()

@@ -11,6 +11,7 @@ import { createSelfSignedCertificate } from '../../src/cli/try/certificate.ts'
 import { HostMap } from '../../src/gate/host-map.ts'
 import { FakeClock } from '../support/fake-clock.ts'
 import { startGate } from '../support/gate-harness.ts'
+import type { GateHarness } from '../support/gate-harness.ts'
 import { countSockets } from '../support/open-descriptors.ts'
 import { openTcp, openTls, readNext, readToClose } from '../support/tls-client.ts'
 import vectors from '../vectors/client-hello.json' with { type: 'json' }
@@ -136,4 +137,48 @@ it('lets go of the server when the client leaves, and of the client when the ser
     await Promise.all([closed, peerClosed])
     await harness.waitFor('gate_connections', 0)
   }
+})
+
+/** A connection that was passed on, and the server's end of it. */
+async function passOne(harness: GateHarness): Promise<{ client: Socket; server: Socket } & AsyncDisposable> {
+  const arrived = Promise.withResolvers<Socket>()
+  const upstream = await listening(
+    createTcpServer((socket) => {
+      socket.on('error', () => {})
+      arrived.resolve(socket)
+    }),
+    { port: 0, host: '127.0.0.1' },
+  )
+  harness.gate.update({ hosts: passOnly(portOf(upstream)) })
+  const client = await openTcp({ port: harness.port, host: '127.0.0.1' })
+  client.write(hello)
+  const server = await arrived.promise
+  await readNext(server, hello.length)
+  return { client, server, [Symbol.asyncDispose]: () => upstream[Symbol.asyncDispose]() }
+}
+
+it('lets a connection that was passed on finish when the gate closes, and refuses others meanwhile', async () => {
+  await using harness = await startGate()
+  await using passed = await passOne(harness)
+  let closed = false
+  const closing = harness.gate.close({ graceMs: 3_600_000 }).then(() => (closed = true))
+  const late = await openTcp({ port: harness.port, host: '127.0.0.1' })
+  await readToClose(late)
+  passed.client.write('still')
+  expect((await readNext(passed.server, 5)).toString()).toBe('still')
+  passed.server.write('here')
+  expect((await readNext(passed.client, 4)).toString()).toBe('here')
+  expect(closed).toBe(false)
+  passed.client.end()
+  await closing
+})
+
+it('ends a connection that was passed on when the grace is over', async () => {
+  const clock = new FakeClock()
+  await using harness = await startGate({ clock })
+  await using passed = await passOne(harness)
+  const closing = harness.gate.close({ graceMs: 5000 })
+  const ended = readToClose(passed.client)
+  clock.advance(5000)
+  await Promise.all([closing, ended])
 })

@@ -2,7 +2,10 @@
 import { once } from 'node:events'
 import http2 from 'node:http2'
 import { connect as connectTcp } from 'node:net'
+import type { AddressInfo } from 'node:net'
+import { connect as connectTls, createServer as createTlsServer } from 'node:tls'
 import { describe, expect, it } from 'vitest'
+import { testCertificate } from '../support/certificate.ts'
 import { USER } from '../support/endpoint.ts'
 import { EndpointProcess } from '../support/endpoint-process.ts'
 import { H2Client } from '../support/h2-client.ts'
@@ -61,6 +64,30 @@ describe('the first signal', () => {
     expect(stream.destroyed).toBe(false)
     endpoint.program.signal('SIGINT')
     expect((await endpoint.program.finished).code).toBe(0)
+  })
+
+  it('lets a connection finish that was passed on to another server', async () => {
+    const { cert, key } = testCertificate()
+    const web = createTlsServer({ cert, key }, (socket) => socket.on('error', () => {}).pipe(socket))
+    web.listen(0, '127.0.0.1')
+    await once(web, 'listening')
+    const { port } = web.address() as AddressInfo
+    const pass = `[[culvert.edge.pass]]\nnames = ["www.example.org"]\nto = "127.0.0.1:${port}"\n`
+    const { endpoint, goaway } = await start({ tables: LONG.tables + pass })
+    await using _ = endpoint
+    const passed = connectTls({
+      port: endpoint.port,
+      servername: 'www.example.org',
+      rejectUnauthorized: false,
+    })
+    await once(passed, 'secureConnect')
+    endpoint.program.signal('SIGTERM')
+    await goaway
+    passed.write('still here')
+    expect((await readBytes(passed, 10)).toString()).toBe('still here')
+    passed.end()
+    expect((await endpoint.program.finished).code).toBe(0)
+    web.close()
   })
 
   it('ends open tunnels when the grace is over', async () => {

@@ -117,7 +117,7 @@ export async function startGate(options: GateHarnessOptions = {}): Promise<GateH
     waitFor,
     async [Symbol.asyncDispose]() {
       server.close()
-      gate.close()
+      gate.destroy()
       for (const socket of sockets) socket.destroy()
       await once(server, 'close')
       await waitFor('gate_connections', 0)
