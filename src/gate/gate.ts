@@ -117,6 +117,21 @@ export class Gate {
     return route?.kind === 'host' ? route.channel : 'decoy'
   }
 
+  /** A place for a QUIC connection of `address`, under the limits and rules of TCP; undefined when it must go. */
+  admitQuic(address: string): Pick<Admission, 'handshakeDone' | 'release'> | undefined {
+    const admission = this.#limits.admit()
+    if (typeof admission === 'string') return this.#refuse(admission)
+    const verdict = this.#rules.evaluate({ address })
+    const reason = verdict.action === 'deny' ? 'denied' : admission.identify(address)
+    if (reason === undefined) return admission
+    admission.release()
+    return this.#refuse(reason)
+  }
+
+  #refuse(reason: DropReason): undefined {
+    this.#deps.counters.count('gate_dropped', reason)
+  }
+
   /** Takes a socket straight from `net.Server`. */
   accept(socket: Socket): void {
     // From here to the end of the socket, whoever has it: an unhandled error would end the process.

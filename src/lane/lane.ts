@@ -167,11 +167,7 @@ export class Lane {
   async #close(graceMs: number): Promise<void> {
     const { gate, registry } = this.#rooms
     this.#server.close()
-    await Promise.all([
-      gate.close({ graceMs }),
-      registry.close({ graceMs }),
-      this.#http3?.close({ graceMs }),
-    ])
+    await Promise.all([gate.close({ graceMs }), registry.close({ graceMs }), this.#http3?.close({ graceMs })])
     this.destroy(new Error('the lane has closed'))
   }
 
@@ -314,7 +310,7 @@ function createHttp3(
     uploads: new SpillArea(map.spillOptions(settings), { counters, log }),
     channelOf: (hostname) => rooms.gate.channelOf(hostname),
     uploadKey: (session) => dispatcher.userOf(session) ?? session.id,
-    admit: (address) => rooms.inbound.evaluate({ address }).action === 'allow',
+    admit: (address) => rooms.gate.admitQuic(address),
   })
 }
 

@@ -163,6 +163,7 @@ export function http3Options(settings: Settings, address: ListenAddress): Http3O
     key: Buffer.from(certificate.key),
     initialMaxDataBytes: quic.initial_max_data,
     maxStreamsBidi: quic.initial_max_streams_bidi,
+    handshakeTimeoutMs: settings.vpn.tls_handshake_timeout_secs * SECOND,
     disableActiveMigration: quic.disable_active_migration,
     ioUring: settings.vpn.culvert.http3.io_uring,
     // One lane owes it all: the library then stops reading ahead soonest.

@@ -14,6 +14,7 @@ import type { Session } from '../../src/contract/session.ts'
 import type { AcceptSession } from '../../src/contract/session-listener.ts'
 import { createTestCertificate, testCertificate } from '../support/certificate.ts'
 import { H3Client, RawH3Client, answerOf, resetOf } from '../support/h3-client.ts'
+import { openPlace } from '../support/open-place.ts'
 import { collect, runTransportContract } from './transport.contract.ts'
 import type { ContractClient, ContractExchange } from './transport.contract.ts'
 import { connectOf, plainOf } from '../support/exchange-kind.ts'
@@ -42,6 +43,7 @@ async function start(
       log: silent,
       uploads: new SpillArea(area, { counters, log: silent }),
       acceptSession,
+      admit: openPlace,
       ...deps,
     },
   )
@@ -392,7 +394,7 @@ describe('HTTP/3 listener', () => {
         sessions++
         return { onExchange: () => {}, onClose: () => {} }
       },
-      { admit: () => false },
+      { admit: () => undefined },
     )
     // The client may see the handshake through before it is told.
     const told = await H3Client.open(server.port).then(
@@ -467,6 +469,7 @@ describe('HTTP/3 listener', () => {
           { counters, log: silent },
         ),
         acceptSession: answerWith(() => {}),
+        admit: openPlace,
       },
     )
     await expect(transport.start()).rejects.toThrow()

@@ -13,6 +13,7 @@ import { SpillArea } from '../../src/relay/spill-area.ts'
 import { HTTP3_DEFAULTS, Http3Transport, MAX_EVENT_DEBT } from '../../src/transport/http3/transport.ts'
 import type { Exchange } from '../../src/contract/exchange.ts'
 import { testCertificate } from './certificate.ts'
+import { openPlace } from './open-place.ts'
 
 export interface ServerReport {
   readonly rssBytes: number
@@ -48,6 +49,7 @@ const transport = new Http3Transport(
       { directory: tmpdir(), memoryBytes: MEGABYTE, budgetBytes: 1024 * MEGABYTE },
       { counters, log },
     ),
+    admit: openPlace,
     acceptSession: () => ({ onExchange: perform, onClose: () => {} }),
   },
 )

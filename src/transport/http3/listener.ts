@@ -1,6 +1,6 @@
 /** One native HTTP/3 server, bound to a port with one certificate, and its sessions. */
 import { setTimeout as delay } from 'node:timers/promises'
-import type { Http3Dependencies, Http3Options } from './transport.ts'
+import type { ConnectionPlace, Http3Dependencies, Http3Options } from './transport.ts'
 import { openHttp3Server } from './native.ts'
 import type { Http3Events, Http3Field, Http3Opening, Http3Server } from './native.ts'
 import { SendWindows } from './send.ts'
@@ -8,6 +8,7 @@ import { Http3Session } from './session.ts'
 import type { SessionContext } from './session.ts'
 import { H3_NO_ERROR } from './stream.ts'
 import type { Http3Stream } from './stream.ts'
+import type { Timer } from '../../clock.ts'
 import type { LingerQueue } from '../linger.ts'
 import { normalizePeerAddress } from '../../wire/ip-kind.ts'
 
@@ -29,7 +30,7 @@ export function openListener(
   deps: Http3Dependencies,
   linger: LingerQueue,
 ): ListenerOpening {
-  const listener = new Listener(deps, linger)
+  const listener = new Listener(options.handshakeTimeoutMs, deps, linger)
   const opening = openHttp3Server(
     {
       key: options.key,
@@ -54,14 +55,18 @@ export function openListener(
 interface Handshake {
   readonly address: string
   readonly port: number
+  readonly deadline: Timer
 }
 
 /** One native server and its sessions. */
 export class Listener implements Http3Events {
+  readonly #handshakeTimeoutMs: number
   readonly #deps: Http3Dependencies
   readonly #linger: LingerQueue
   readonly #handshakes = new Map<number, Handshake>()
   readonly #sessions = new Map<number, Http3Session>()
+  /** Of handshakes and sessions. */
+  readonly #places = new Map<number, ConnectionPlace>()
   /** Closed by us and not yet by the library. */
   readonly #ending = new Set<number>()
   /** Streams with input that has arrived in the current batch. */
@@ -71,7 +76,8 @@ export class Listener implements Http3Events {
   #context: SessionContext | undefined
   #closing: Promise<void> | undefined
 
-  constructor(deps: Http3Dependencies, linger: LingerQueue) {
+  constructor(handshakeTimeoutMs: number, deps: Http3Dependencies, linger: LingerQueue) {
+    this.#handshakeTimeoutMs = handshakeTimeoutMs
     this.#deps = deps
     this.#linger = linger
   }
@@ -99,6 +105,7 @@ export class Listener implements Http3Events {
       counters,
       onEnd: (session) => {
         this.#sessions.delete(session.handle)
+        this.#leave(session.handle)
         this.#ending.add(session.handle)
       },
     }
@@ -138,31 +145,56 @@ export class Listener implements Http3Events {
   }
 
   #closeHandshakes(): void {
-    for (const handle of this.#handshakes.keys()) {
-      this.#server?.closeSession(handle, H3_NO_ERROR, '')
-      this.#ending.add(handle)
-    }
-    this.#handshakes.clear()
+    for (const handle of this.#handshakes.keys()) this.#closeHandshake(handle)
+  }
+
+  #closeHandshake(handle: number): void {
+    this.#server?.closeSession(handle, H3_NO_ERROR, '')
+    this.#ending.add(handle)
+    this.#forget(handle)
+  }
+
+  /** A handshake is over, and nothing has become of it. */
+  #forget(handle: number): void {
+    if (!this.#handshakes.has(handle)) return
+    this.#handshakes.get(handle)?.deadline.cancel()
+    this.#handshakes.delete(handle)
+    this.#leave(handle)
+  }
+
+  #leave(handle: number): void {
+    this.#places.get(handle)?.release()
+    this.#places.delete(handle)
   }
 
   onSession(handle: number, address: string, port: number): void {
     const remote = normalizePeerAddress(address)?.address ?? address
-    if (this.#deps.admit?.(remote) === false) {
-      this.#deps.counters.count('http3_denied')
+    // Not every lost connection is announced; its number is used again all the same.
+    this.#forget(handle)
+    this.#sessions.get(handle)?.onClose(undefined)
+    this.#ending.delete(handle)
+    const { admit, clock, counters } = this.#deps
+    const place = admit(remote)
+    if (place === undefined) {
+      counters.count('http3_denied')
       this.#server?.closeSession(handle, H3_NO_ERROR, '')
       return
     }
-    // Not every lost connection is announced; its number is used again all the same.
-    this.#sessions.get(handle)?.onClose(undefined)
-    this.#ending.delete(handle)
-    this.#handshakes.set(handle, { address: remote, port })
+    this.#places.set(handle, place)
+    const deadline = clock.after(this.#handshakeTimeoutMs, () => {
+      counters.count('http3_handshake_timeouts')
+      this.#closeHandshake(handle)
+    })
+    this.#handshakes.set(handle, { address: remote, port, deadline })
   }
 
   onHandshake(handle: number): void {
     const handshake = this.#handshakes.get(handle)
     if (handshake === undefined || this.#context === undefined) return
+    if (this.#closing !== undefined) return this.#closeHandshake(handle)
+    handshake.deadline.cancel()
     this.#handshakes.delete(handle)
-    if (this.#closing !== undefined) return this.#server?.closeSession(handle, H3_NO_ERROR, '')
+    this.#places.get(handle)?.handshakeDone()
     const session = new Http3Session(handle, handshake, `h3-${process.pid}-${++sessionCount}`, this.#context)
     this.#sessions.set(handle, session)
     session.open(this.#deps.acceptSession)
@@ -206,7 +238,7 @@ export class Listener implements Http3Events {
   }
 
   onSessionClose(handle: number, code: number | undefined, reason: string): void {
-    this.#handshakes.delete(handle)
+    this.#forget(handle)
     const inOrder = code === undefined || code === 0 || code === H3_NO_ERROR
     this.#sessions.get(handle)?.onClose(inOrder ? undefined : new Error(`QUIC close ${code}: ${reason}`))
     this.#ending.delete(handle)

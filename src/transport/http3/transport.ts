@@ -24,6 +24,7 @@ export interface Http3Options {
   /** PEM. */
   readonly key: Buffer
   readonly maxIdleTimeoutMs: number
+  readonly handshakeTimeoutMs: number
   /** Receive window of a connection before it grows. Those of its streams are fixed by the library: 2,000,000. */
   readonly initialMaxDataBytes: number
   readonly maxStreamsBidi: number
@@ -44,6 +45,7 @@ export interface Http3Options {
 /** What official clients and endpoints use. */
 export const HTTP3_DEFAULTS = {
   maxIdleTimeoutMs: 2 * (30_000 + 7_000),
+  handshakeTimeoutMs: 10_000,
   initialMaxDataBytes: 104_857_600,
   maxStreamsBidi: 4096,
   disableActiveMigration: true,
@@ -66,8 +68,15 @@ export interface Http3Dependencies {
   readonly uploadKey?: (session: Session) => string
   /** What the host of a plain request is for: the library shows no server name. Default: all are main hosts. */
   readonly channelOf?: (hostname: string) => Channel
-  /** Inbound rules on the address alone; nothing else is known of a QUIC client. Default: everybody. */
-  readonly admit?: (address: string) => boolean
+  /** The place of a connection whose handshake has begun; undefined when it must go. Nothing but its address is known. */
+  readonly admit: (address: string) => ConnectionPlace | undefined
+}
+
+/** One of the connections that there may be. Every method is idempotent. */
+export interface ConnectionPlace {
+  handshakeDone(): void
+  /** The connection is over. */
+  release(): void
 }
 
 export type Http3Start =

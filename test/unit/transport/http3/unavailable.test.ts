@@ -21,6 +21,7 @@ test('a platform without the addon is a result, not an exception', async () => {
       log,
       uploads: new SpillArea({ directory: tmpdir(), memoryBytes: 1, budgetBytes: 1 }, { counters, log }),
       acceptSession: () => ({ onExchange: () => {}, onClose: () => {} }),
+      admit: () => undefined,
     },
   )
   Object.defineProperty(process, 'platform', { value: 'sunos' })

@@ -1,0 +1,80 @@
+/**
+ * The limits of connections and handshakes hold for QUIC as for TCP. There were none: one address opened 640
+ * connections in eight seconds.
+ */
+import { afterEach, describe, expect, it } from 'vitest'
+import { startEndpoint, USER } from '../support/endpoint.ts'
+import type { TestEndpoint } from '../support/endpoint.ts'
+import { H3Client } from '../support/h3-client.ts'
+import { UdpRelay } from '../support/udp-relay.ts'
+
+const AUTHORIZATION = `Basic ${Buffer.from(`${USER.username}:${USER.password}`).toString('base64')}`
+
+let endpoint: TestEndpoint | undefined
+const clients: H3Client[] = []
+
+afterEach(async () => {
+  await Promise.all(clients.splice(0).map((client) => client[Symbol.asyncDispose]()))
+  await endpoint?.waitUntilFree()
+  await endpoint?.[Symbol.asyncDispose]()
+})
+
+async function start(limits: string, keys = ''): Promise<TestEndpoint> {
+  endpoint = await startEndpoint({ protocols: ['http2', 'quic'], keys, tables: `[culvert.edge]\n${limits}` })
+  return endpoint
+}
+
+/** Whether a new connection gets a health check answered. It is kept open. */
+async function isServed(port: number): Promise<boolean> {
+  try {
+    const client = await H3Client.open(port)
+    clients.push(client)
+    const answer = client.tunnel('_check', { 'proxy-authorization': AUTHORIZATION })
+    return await Promise.race([answer.then(({ status }) => status === 200), client.closed.then(() => false)])
+  } catch {
+    return false
+  }
+}
+
+async function serve(port: number, times: number): Promise<boolean[]> {
+  const served: boolean[] = []
+  while (served.length < times) served.push(await isServed(port))
+  return served
+}
+
+describe('QUIC connections', () => {
+  it('of one address beyond the limit are turned away, until one of them is over', async () => {
+    const server = await start('connections_per_address = 3')
+    expect(await serve(server.port, 5)).toEqual([true, true, true, false, false])
+    const stats = await server.waitForStats((now) => now['gate_dropped{connections_per_address}'] === 2)
+    expect(stats).toMatchObject({ gate_connections: 3, gate_handshakes: 0, http3_denied: 2 })
+    await clients[0]?.session.close()
+    await server.waitForStats((now) => now['gate_connections'] === 2)
+    expect(await isServed(server.port)).toBe(true)
+  })
+
+  it('in all beyond the limit are turned away', async () => {
+    const server = await start('connections_total = 1')
+    expect(await serve(server.port, 2)).toEqual([true, false])
+    await server.waitForStats((now) => now['gate_dropped{connections_total}'] === 1)
+  })
+
+  it('that come too fast are turned away', async () => {
+    const server = await start('connection_burst = 2\nconnection_rate = 1')
+    const served = await Promise.all(Array.from({ length: 12 }, () => isServed(server.port)))
+    expect(served.filter(Boolean).length).toBeLessThan(12)
+    await server.waitForStats((now) => (now['gate_dropped{connection_rate}'] ?? 0) > 0)
+  })
+
+  it('whose handshake never ends hold their place for as long as a TLS handshake may take', async () => {
+    const server = await start('handshakes_total = 1', 'tls_handshake_timeout_secs = 1')
+    await using relay = await UdpRelay.open(server.port)
+    // The server's Retry gets through, and nothing behind it.
+    relay.filter = (direction) => direction === 'up' || relay.passed.down === 0
+    const stuck = H3Client.open(relay.port, { connectTimeoutMs: 5000 }).catch(() => undefined)
+    await server.waitForStats((now) => now['gate_handshakes'] === 1)
+    await server.waitForStats((now) => now['http3_handshake_timeouts'] === 1 && now['gate_handshakes'] === 0)
+    expect(await isServed(server.port)).toBe(true)
+    await stuck
+  })
+})
