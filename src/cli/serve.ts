@@ -3,7 +3,7 @@ import { systemClock } from '../clock.ts'
 import { ConfigError, formatIssue } from '../config/config-error.ts'
 import { loadSettings } from '../config/load.ts'
 import type { Settings } from '../config/settings.ts'
-import { formatAddressPort } from '../config/values.ts'
+import { formatSocketAddress } from '../wire/authority.ts'
 import type { Log } from '../log.ts'
 import { Supervisor } from '../control/supervisor.ts'
 import type { ServeCommand } from './arguments.ts'
@@ -84,7 +84,7 @@ export async function runUntilSignal(
   process.on('SIGTERM', end).on('SIGINT', end).on('SIGHUP', reload).on('uncaughtException', fail)
   try {
     const address = await supervisor.start()
-    log.info({ address: formatAddressPort(address), version: readVersion() }, 'listening')
+    log.info({ address: formatSocketAddress(address), version: readVersion() }, 'listening')
     onStart(address)
     await supervisor.closed.catch(fail)
     if (!failed) log.info('ended')

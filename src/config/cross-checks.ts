@@ -4,12 +4,12 @@
  */
 import { accessSync, constants, statSync } from 'node:fs'
 import { isLoopback, isUnspecified } from '../wire/ip-kind.ts'
+import type { SocketAddress } from '../wire/target.ts'
 import { reasonOf } from './config-file.ts'
 import { HOST_LISTS } from './hosts-fields.ts'
 import { HOST_LIST_NAMES } from './load-hosts.ts'
 import type { Findings } from './read.ts'
 import type { HostsSettings, RulesSettings, VpnSettings } from './settings.ts'
-import type { AddressPort } from './values.ts'
 import { AUTH_FAILURE_STATUSES } from './vpn-fields.ts'
 
 export interface VpnChecks {
@@ -173,6 +173,6 @@ export function checkHosts({ vpn, hosts, file, vpnFile, findings }: HostsChecks)
 }
 
 /** What the reference takes for "no address": unspecified and without a port. */
-function isUnset({ address, port }: AddressPort): boolean {
+function isUnset({ address, port }: SocketAddress): boolean {
   return port === 0 && isUnspecified(address)
 }

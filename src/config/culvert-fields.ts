@@ -1,12 +1,11 @@
 /** `[culvert.*]` of `vpn.toml`: what the official file has no key for. The reference endpoint ignores these tables. */
-import { isIP } from 'node:net'
 import {
   addressPort,
   cidr,
   filePath,
   hostname,
-  httpUrl,
-  parseAddressPort,
+  httpOrigin,
+  parseDnsServer,
   parsed,
   passTarget,
 } from './values.ts'
@@ -120,7 +119,7 @@ const decoy = table(
       example: '/var/www/html',
       doc: 'A directory that anyone sees who is not a client. Relative to the working directory.',
     }),
-    origin: httpUrl({
+    origin: httpOrigin({
       default: null,
       example: 'http://127.0.0.1:8080',
       doc: 'A web server that is shown instead of `root`.',
@@ -182,11 +181,3 @@ export const culvertFields = table(
   },
   { doc: 'What belongs to this endpoint alone.' },
 )
-
-/** An address with or without a port, in the form that `dns.setServers` takes. */
-function parseDnsServer(server: string): string | undefined {
-  const bare = server.replace(/^\[(.*)\]$/, '$1')
-  if (isIP(bare) !== 0) return bare
-  const withPort = parseAddressPort(server)
-  return withPort === undefined || withPort.port === 0 ? undefined : server
-}

@@ -2,14 +2,8 @@
  * `rules.toml`: who may connect and where to. Both the legacy list `[[rule]]` and the tables
  * `[inbound]` and `[outbound]`; `load-rules.ts` makes one form of them.
  */
-import { cidr, hex, parsed, randomPrefix } from './values.ts'
+import { cidr, hex, parsed, parsePortRange, randomPrefix } from './values.ts'
 import { choice, optionalTable, tables } from './schema.ts'
-
-/** Ports from `from` to `to`, both included. */
-export interface PortRange {
-  readonly from: number
-  readonly to: number
-}
 
 const action = choice(['allow', 'deny'], { example: 'allow', doc: 'What becomes of it.' })
 const defaultAction = choice(['allow', 'deny'], { default: 'allow', doc: 'When no rule matches.' })
@@ -24,6 +18,7 @@ const inboundRule = {
   client_random_psk_key: hex({
     default: null,
     example: '00112233445566778899aabbccddeeff',
+    secret: true,
     doc: 'The key by which its random was made; counts instead of `client_random_prefix`.',
   }),
   action,
@@ -64,11 +59,3 @@ export const rulesFields = {
     { doc: 'Rules for the targets of clients.' },
   ),
 } as const
-
-function parsePortRange(text: string): PortRange | undefined {
-  const match = /^(\d{1,5})(?:-(\d{1,5}))?$/.exec(text)
-  if (match === null) return undefined
-  const from = Number(match[1])
-  const to = Number(match[2] ?? match[1])
-  return from >= 1 && to <= 65_535 && from <= to ? { from, to } : undefined
-}

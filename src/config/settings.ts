@@ -31,7 +31,7 @@ export interface ClientSettings extends ClientEntry {
 type Inbound = NonNullable<ValueOf<(typeof rulesFields)['inbound']>>
 type Outbound = NonNullable<ValueOf<(typeof rulesFields)['outbound']>>
 export type Action = Inbound['default_action']
-/** Texts, checked; all conditions that are not null must hold, except that a PSK key replaces the prefix. */
+/** All conditions that are not null must hold, except that a PSK key replaces the prefix. */
 export type InboundRule = Inbound['rule'][number]
 export type OutboundRule = Outbound['rule'][number]
 

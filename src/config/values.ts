@@ -1,34 +1,27 @@
 /** The forms of text that the files use beyond TOML's own types: addresses, CIDR, host names, paths, hex. */
-import { isIP } from 'node:net'
+import { parseIpAddress } from '../wire/ip-address.ts'
+import { normalizePeerAddress } from '../wire/ip-kind.ts'
 import { parseIpPrefix } from '../wire/ip-prefix.ts'
+import { parseHex, parseRandomPrefix } from '../wire/random-prefix.ts'
+import type { HttpOrigin, PassTarget, PortRange, SocketAddress } from '../wire/target.ts'
 import { value, type ValueOptions } from './schema.ts'
 
-/** An address literal with a port; `address` without brackets. */
-export interface AddressPort {
-  readonly address: string
-  readonly port: number
-}
-
-/** Where a connection is handed on to, in the form that `net.connect` takes. */
-export type PassTarget = { readonly host: string; readonly port: number } | { readonly path: string }
+const MAX_PORT = 65_535
+const DNS_PORT = 53
 
 export interface TextValueOptions extends ValueOptions {
   readonly default?: string | null
   readonly example?: string
 }
 
-/** `192.0.2.1:443` or `[2001:db8::1]:443`. */
-export function parseAddressPort(text: string): AddressPort | undefined {
-  const match = /^(?:\[([0-9a-fA-F:.]+)\]|([0-9.]+)):(\d{1,5})$/.exec(text)
-  if (match === null) return undefined
-  const address = match[1] ?? match[2] ?? ''
-  const port = Number(match[3])
-  const family = match[1] === undefined ? 4 : 6
-  return isIP(address) === family && port <= 65_535 ? { address, port } : undefined
-}
-
-export function formatAddressPort({ address, port }: AddressPort): string {
-  return address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`
+/** `192.0.2.1:443` or `[2001:db8::1]:443`; IPv4-mapped is IPv4. */
+export function parseAddressPort(text: string): SocketAddress | undefined {
+  const [, bracketed, dotted, portText] = /^(?:\[([0-9a-fA-F:.]+)\]|([0-9.]+)):(\d{1,5})$/.exec(text) ?? []
+  const literal = parseIpAddress(bracketed ?? dotted ?? '')
+  const port = Number(portText)
+  if (literal?.family !== (bracketed === undefined ? 4 : 6) || port > MAX_PORT) return undefined
+  const peer = normalizePeerAddress(literal.address)
+  return peer && { ...peer, port }
 }
 
 /** `host:port`, `192.0.2.1:443`, `[2001:db8::1]:443` or `unix:/path`. */
@@ -41,7 +34,7 @@ export function parsePassTarget(text: string): PassTarget | undefined {
   if (match === null) return undefined
   const host = match[1] ?? ''
   const port = Number(match[2])
-  return isHostname(host) && port >= 1 && port <= 65_535 ? { host, port } : undefined
+  return isHostname(host) && port >= 1 && port <= MAX_PORT ? { host, port } : undefined
 }
 
 /** A DNS name of letters, digits, hyphens and underscores; with `wildcard`, `*.` may lead. */
@@ -50,27 +43,31 @@ export function isHostname(text: string, wildcard = false): boolean {
   return name.length <= 253 && /^(?!.*\.\.)[a-zA-Z0-9_](?:[a-zA-Z0-9_.-]*[a-zA-Z0-9_])?$/.test(name)
 }
 
-/** An address or a prefix of addresses: `192.0.2.0/24`, `2001:db8::/32`. */
-export function isCidr(text: string): boolean {
-  return parseIpPrefix(text) !== undefined
-}
-
-/** Whole bytes in hexadecimal, at least one. */
-export function isHex(text: string): boolean {
-  return /^(?:[0-9a-fA-F]{2})+$/.test(text)
-}
-
-/** Reference 1.8: `hex` or `hex/hexmask`. */
-export function isRandomPrefix(text: string): boolean {
-  const [prefix = '', mask, ...rest] = text.split('/')
-  return rest.length === 0 && isHex(prefix) && (mask === undefined || isHex(mask))
-}
-
-function isHttpUrl(text: string): boolean {
+/** `http://host` or `https://host:port`. More of a URL would never be sent: to take it would be a surprise. */
+export function parseHttpOrigin(text: string): HttpOrigin | undefined {
   const url = URL.parse(text)
-  if (url === null || !/^https?:$/.test(url.protocol) || url.hostname === '') return false
-  // Nothing else is sent to the origin: to take it and leave it out would be a surprise.
-  return url.pathname === '/' && `${url.search}${url.hash}${url.username}${url.password}` === ''
+  if (url === null || (url.protocol !== 'http:' && url.protocol !== 'https:')) return undefined
+  const rest = `${url.search}${url.hash}${url.username}${url.password}`
+  if (url.hostname === '' || url.pathname !== '/' || rest !== '') return undefined
+  const host = url.hostname.replace(/^\[(.*)\]$/, '$1')
+  return { protocol: url.protocol, host, port: Number(url.port) || (url.protocol === 'https:' ? 443 : 80) }
+}
+
+/** `443` or `6881-6889`. */
+export function parsePortRange(text: string): PortRange | undefined {
+  const [, first, last = first] = /^(\d{1,5})(?:-(\d{1,5}))?$/.exec(text) ?? []
+  const [from, to] = [Number(first), Number(last)]
+  return from >= 1 && to <= MAX_PORT && from <= to ? { from, to } : undefined
+}
+
+/** An address, with a zone if need be, with or without a port. Brackets stand where there is a port. */
+export function parseDnsServer(text: string): SocketAddress | undefined {
+  const withPort = parseAddressPort(text)
+  if (withPort !== undefined) return withPort.port === 0 ? undefined : withPort
+  const [, bare = '', zone = ''] = /^([^%]*)(%[\w.-]+)?$/.exec(text.replace(/^\[(.*)\]$/, '$1')) ?? []
+  const literal = parseIpAddress(bare)
+  if (literal === undefined || (zone !== '' && literal.family === 4)) return undefined
+  return { address: literal.address + zone, family: literal.family, port: DNS_PORT }
 }
 
 /** Builds a field over text that `parse` understands. */
@@ -113,15 +110,15 @@ export function hostname<const O extends TextValueOptions & { wildcard?: boolean
 }
 
 export function cidr<const O extends TextValueOptions>(options: O) {
-  return tested('CIDR', 'an address or CIDR, "192.0.2.0/24" or "2001:db8::/32"', isCidr, options)
+  return parsed('CIDR', 'an address or CIDR, "192.0.2.0/24" or "2001:db8::/32"', parseIpPrefix, options)
 }
 
 export function hex<const O extends TextValueOptions>(options: O) {
-  return tested('hex', 'whole bytes in hexadecimal', isHex, options)
+  return parsed('hex', 'whole bytes in hexadecimal', parseHex, options)
 }
 
 export function randomPrefix<const O extends TextValueOptions>(options: O) {
-  return tested('hex[/hexmask]', 'hexadecimal "aabb" or with a mask "aabb/ff0f"', isRandomPrefix, options)
+  return parsed('hex[/hexmask]', 'hexadecimal "aabb" or with a mask "aabb/ff0f"', parseRandomPrefix, options)
 }
 
 export function filePath<const O extends TextValueOptions>(options: O) {
@@ -133,6 +130,6 @@ export function urlPath<const O extends TextValueOptions>(options: O) {
   return tested('request path', 'a path that starts with "/"', () => true, options)
 }
 
-export function httpUrl<const O extends TextValueOptions>(options: O) {
-  return tested('URL', 'http or https with a host, and a port if wanted', isHttpUrl, options)
+export function httpOrigin<const O extends TextValueOptions>(options: O) {
+  return parsed('URL', 'http or https with a host, and a port if wanted', parseHttpOrigin, options)
 }

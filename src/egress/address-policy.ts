@@ -9,8 +9,9 @@
  */
 import { EndpointError, type RefusalCode } from '../errors.ts'
 import { formatIp, ipBytes } from '../wire/ip-address.ts'
-import { embeddedIpv4, normalizePeerAddress, teredoClient, unmapped } from '../wire/ip-kind.ts'
+import { embeddedIpv4, teredoClient, unmapped } from '../wire/ip-kind.ts'
 import { parseIpPrefix, prefixHolds, type IpPrefix } from '../wire/ip-prefix.ts'
+import type { SocketAddress } from '../wire/target.ts'
 
 /** `never` stays closed whatever the configuration says: one sender would reach many. */
 type Verdict = 'global' | 'private' | 'loopback' | 'never'
@@ -80,8 +81,11 @@ export interface AddressPolicyOptions {
   readonly allowPrivate: boolean
   /** `ipv6_available`. */
   readonly ipv6: boolean
-  /** Exactly these may always be reached, whatever their range. Port 0 stands for echo requests. */
-  readonly exemptions?: readonly { readonly address: string; readonly port: number }[]
+  /**
+   * Exactly these may always be reached, whatever their range. Canonical, IPv4-mapped as IPv4. Port 0 stands for
+   * echo requests.
+   */
+  readonly exemptions: readonly SocketAddress[]
 }
 
 /** `OwnAddresses` as seen from here. */
@@ -102,9 +106,9 @@ export class AddressPolicy {
     this.#own = own
     this.#allowPrivate = options.allowPrivate
     this.#ipv6 = options.ipv6
-    for (const { address, port } of options.exemptions ?? []) {
+    for (const { address, port } of options.exemptions) {
       const addresses = this.#exemptions.get(port) ?? new Set()
-      this.#exemptions.set(port, addresses.add(canonical(address)))
+      this.#exemptions.set(port, addresses.add(address))
     }
   }
 
@@ -113,9 +117,9 @@ export class AddressPolicy {
    * IPv6); undefined when it may. `address` is text without brackets or zone; what is none is `target_refused`.
    */
   refusal(address: string, port: number): RefusalCode | undefined {
-    if (this.#exemptions.get(port)?.has(canonical(address)) === true) return undefined
     const bytes = ipBytes(address)
     if (bytes === undefined) return 'target_refused'
+    if (this.#exemptions.get(port)?.has(formatIp(unmapped(bytes))) === true) return undefined
     const verdict = this.#judge(bytes)
     if (verdict === 'never') return 'target_private'
     if (!this.#allowPrivate && verdict === 'loopback') return 'target_loopback'
@@ -129,8 +133,4 @@ export class AddressPolicy {
     const verdict = inner === undefined ? find(IPV6, bytes) : find(IPV4, inner)
     return verdict === 'global' && this.#own.has(formatIp(inner ?? bytes)) ? 'private' : verdict
   }
-}
-
-function canonical(address: string): string {
-  return normalizePeerAddress(address)?.address ?? address
 }

@@ -2,17 +2,17 @@
  * Outbound rules: which destinations the operator forbids (`[outbound]` of the rules file). The first rule whose
  * conditions all hold decides; a rule without conditions always holds.
  */
-import { EndpointError } from '../errors.ts'
 import { ipBytes } from '../wire/ip-address.ts'
 import { unmapped } from '../wire/ip-kind.ts'
-import { parseIpPrefix, prefixHolds, type IpPrefix } from '../wire/ip-prefix.ts'
+import { prefixHolds, type IpPrefix } from '../wire/ip-prefix.ts'
+import type { PortRange } from '../wire/target.ts'
 
 export type RuleAction = 'allow' | 'deny'
 
+/** A condition that is null always holds. */
 export interface OutboundRule {
-  /** `N` or `A-B`, both ends included. */
-  readonly destinationPort?: string | undefined
-  readonly destinationCidr?: string | undefined
+  readonly ports: PortRange | null
+  readonly destination: IpPrefix | null
   readonly action: RuleAction
 }
 
@@ -22,37 +22,13 @@ export interface OutboundRulesOptions {
   readonly defaultAction: RuleAction
 }
 
-interface CompiledRule {
-  readonly firstPort: number
-  readonly lastPort: number
-  readonly prefix: IpPrefix | undefined
-  readonly action: RuleAction
-}
-
-const PORTS = /^(\d{1,5})(?:-(\d{1,5}))?$/
-const MAX_PORT = 65_535
-
-function compile(rule: OutboundRule, index: number): CompiledRule {
-  const [, first = '', last = first] = PORTS.exec(rule.destinationPort ?? `0-${MAX_PORT}`) ?? []
-  const [firstPort, lastPort] = [Number(first), Number(last)]
-  if (first === '' || firstPort > lastPort || lastPort > MAX_PORT) {
-    throw new EndpointError('config_invalid', `outbound rule ${index + 1}: destination_port is N or A-B`)
-  }
-  const prefix = rule.destinationCidr === undefined ? undefined : parseIpPrefix(rule.destinationCidr)
-  if (rule.destinationCidr !== undefined && prefix === undefined) {
-    throw new EndpointError('config_invalid', `outbound rule ${index + 1}: destination_cidr is ADDRESS/BITS`)
-  }
-  return { firstPort, lastPort, prefix, action: rule.action }
-}
-
 export class OutboundRules {
-  readonly #rules: readonly CompiledRule[]
+  readonly #rules: readonly OutboundRule[]
   readonly #defaultAction: RuleAction
 
-  /** @throws EndpointError `config_invalid` that names the rule: one that never matched would fail open. */
-  constructor(options: OutboundRulesOptions) {
-    this.#rules = options.rules.map((rule, index) => compile(rule, index))
-    this.#defaultAction = options.defaultAction
+  constructor({ rules, defaultAction }: OutboundRulesOptions) {
+    this.#rules = rules
+    this.#defaultAction = defaultAction
   }
 
   /** What is really dialled. */
@@ -62,8 +38,8 @@ export class OutboundRules {
     if (parsed === undefined) return false
     const bytes = unmapped(parsed)
     const rule = this.#rules.find(
-      ({ firstPort, lastPort, prefix }) =>
-        port >= firstPort && port <= lastPort && (prefix === undefined || prefixHolds(prefix, bytes)),
+      ({ ports, destination }) =>
+        concerns(ports, port) && (destination === null || prefixHolds(destination, bytes)),
     )
     return (rule?.action ?? this.#defaultAction) === 'allow'
   }
@@ -73,7 +49,11 @@ export class OutboundRules {
    * open until the addresses are known.
    */
   allowsName(port: number): boolean {
-    const rule = this.#rules.find(({ firstPort, lastPort }) => port >= firstPort && port <= lastPort)
-    return rule?.prefix !== undefined || (rule?.action ?? this.#defaultAction) === 'allow'
+    const rule = this.#rules.find(({ ports }) => concerns(ports, port))
+    return (rule?.destination ?? null) !== null || (rule?.action ?? this.#defaultAction) === 'allow'
   }
+}
+
+function concerns(ports: PortRange | null, port: number): boolean {
+  return ports === null || (port >= ports.from && port <= ports.to)
 }

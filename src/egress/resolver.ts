@@ -8,7 +8,9 @@
 import { promises as dns } from 'node:dns'
 import type { Clock, Timer } from '../clock.ts'
 import { EndpointError } from '../errors.ts'
+import { formatSocketAddress } from '../wire/authority.ts'
 import type { IpAddress } from '../wire/ip-address.ts'
+import type { SocketAddress } from '../wire/target.ts'
 import { HostsFile } from './hosts-file.ts'
 
 const MAX_TTL_MS = 60_000
@@ -30,8 +32,8 @@ interface CachedAnswer {
 export interface ResolverOptions {
   /** False: only IPv4 is asked for. */
   readonly ipv6: boolean
-  /** `ADDRESS`, `ADDRESS:PORT` or `[ADDRESS]:PORT`. Default: the system's. */
-  readonly servers?: readonly string[]
+  /** Those of the system when empty. An address may have a zone. */
+  readonly servers: readonly SocketAddress[]
   readonly hostsPath?: string
   readonly clock: Clock
 }
@@ -76,7 +78,7 @@ export class Resolver {
 
   constructor(options: ResolverOptions) {
     this.#dns = new dns.Resolver({ timeout: QUERY_TIMEOUT_MS, tries: QUERY_TRIES })
-    if (options.servers !== undefined) this.#dns.setServers(options.servers)
+    if (options.servers.length > 0) this.#dns.setServers(options.servers.map(formatSocketAddress))
     this.#hosts = new HostsFile(options.hostsPath ?? '/etc/hosts', options.clock)
     this.#clock = options.clock
     this.#ipv6 = options.ipv6

@@ -13,14 +13,14 @@ import type { Channel } from '../contract/session.ts'
 import type { ClientHello } from '../wire/client-hello.ts'
 import { ipBytes } from '../wire/ip-address.ts'
 import { normalizePeerAddress } from '../wire/ip-kind.ts'
-import { parseIpPrefix, prefixHolds } from '../wire/ip-prefix.ts'
+import { prefixHolds } from '../wire/ip-prefix.ts'
 import type { IpPrefix } from '../wire/ip-prefix.ts'
-import { EndpointError } from '../errors.ts'
+import type { PassTarget } from '../wire/target.ts'
 import { ConnectionLimits } from './connection-limits.ts'
 import type { Admission, ConnectionLimitsOptions, LimitReason } from './connection-limits.ts'
 import { readClientHello, readProxyHeader } from './hello-reader.ts'
 import type { HelloOutcome, ProxyHeaderOutcome } from './hello-reader.ts'
-import type { HostMap, PassTarget, Route } from './host-map.ts'
+import type { HostMap, Route } from './host-map.ts'
 import type { InboundRules } from './inbound-rules.ts'
 import { passThrough } from './passthrough.ts'
 import type { Splice } from './passthrough.ts'
@@ -35,8 +35,8 @@ export interface GateOptions {
   readonly unknownSni: StrangerTreatment
   /** Of connections that an inbound rule denies. */
   readonly denied: StrangerTreatment
-  /** Balancers, CIDR. Their connections must begin with a PROXY header; nobody else's may. */
-  readonly proxyProtocolFrom: readonly string[]
+  /** Balancers. Their connections must begin with a PROXY header; nobody else's may. */
+  readonly proxyProtocolFrom: readonly IpPrefix[]
   readonly limits: ConnectionLimitsOptions
 }
 
@@ -76,7 +76,6 @@ export class Gate {
   readonly #options: GateOptions
   readonly #deps: GateDependencies
   readonly #limits: ConnectionLimits
-  readonly #balancers: readonly IpPrefix[]
   /** Sockets whose hello is not complete: nobody but the gate has them. */
   readonly #own = new Set<Socket>()
   /** Passed on to another server: nobody else ends them. */
@@ -89,18 +88,12 @@ export class Gate {
   readonly #passedGone = Promise.withResolvers<void>()
   #nextPassWarningMs = -Infinity
 
-  /** @throws EndpointError `config_invalid` for a balancer that is no CIDR. */
   constructor(options: GateOptions, rules: InboundRules, hosts: HostMap, deps: GateDependencies) {
     this.#options = options
     this.#deps = deps
     this.#limits = new ConnectionLimits(options.limits, deps.clock)
     this.#rules = rules
     this.#hosts = hosts
-    this.#balancers = options.proxyProtocolFrom.map((text) => {
-      const prefix = parseIpPrefix(text)
-      if (prefix === undefined) throw new EndpointError('config_invalid', `proxy_protocol_from: ${text}`)
-      return prefix
-    })
     deps.counters.gauge('gate_connections', () => this.#limits.connections)
     deps.counters.gauge('gate_handshakes', () => this.#limits.handshakes)
   }
@@ -191,9 +184,10 @@ export class Gate {
   }
 
   #isBalancer(address: string): boolean {
-    if (this.#balancers.length === 0) return false
+    const { proxyProtocolFrom } = this.#options
+    if (proxyProtocolFrom.length === 0) return false
     const bytes = ipBytes(address)
-    return bytes !== undefined && this.#balancers.some((prefix) => prefixHolds(prefix, bytes))
+    return bytes !== undefined && proxyProtocolFrom.some((prefix) => prefixHolds(prefix, bytes))
   }
 
   #onProxyHeader(arrival: Arrival, outcome: ProxyHeaderOutcome): void {

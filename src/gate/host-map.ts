@@ -4,9 +4,7 @@
  * matter.
  */
 import type { Channel } from '../contract/session.ts'
-
-/** Where a connection is handed on to, in the form that `net.connect` takes. */
-export type PassTarget = { readonly host: string; readonly port: number } | { readonly path: string }
+import type { PassTarget } from '../wire/target.ts'
 
 export interface HostEntry {
   readonly channel: Channel

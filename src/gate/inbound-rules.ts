@@ -7,20 +7,20 @@
  *                           T = AES-128-ECB(K, first 16 bytes of SHA-256(server name))
  */
 import { createCipheriv, createHash, hkdfSync, timingSafeEqual } from 'node:crypto'
-import { EndpointError } from '../errors.ts'
 import { ipBytes } from '../wire/ip-address.ts'
-import { parseIpPrefix, prefixHolds } from '../wire/ip-prefix.ts'
+import { prefixHolds } from '../wire/ip-prefix.ts'
 import type { IpPrefix } from '../wire/ip-prefix.ts'
+import { matchesRandom, RANDOM_BYTES } from '../wire/random-prefix.ts'
+import type { RandomPrefix } from '../wire/random-prefix.ts'
 
 export type RuleAction = 'allow' | 'deny'
 
-/** One rule as the file has it; a condition that is null or missing always holds. */
+/** A condition that is null always holds. */
 export interface InboundRule {
-  readonly cidr?: string | null
-  /** `hex` or `hex/hexmask`. */
-  readonly clientRandomPrefix?: string | null
-  /** Hexadecimal; counts instead of the prefix of the same rule. */
-  readonly clientRandomPskKey?: string | null
+  readonly source: IpPrefix | null
+  readonly randomPrefix: RandomPrefix | null
+  /** Counts instead of the prefix of the same rule. */
+  readonly pskKey: Uint8Array | null
   readonly action: RuleAction
 }
 
@@ -45,36 +45,21 @@ export interface Verdict {
   readonly by: number | 'default' | 'no_random' | 'no_server_name' | 'no_address'
 }
 
-const RANDOM_BYTES = 32
 const PSK_INFO = 'tls13 encryption context'
 const PSK_BLOCK_BYTES = 16
-const HEX = /^(?:[0-9a-f]{2})+$/i
-
-interface CompiledRule {
-  readonly action: RuleAction
-  readonly prefix: IpPrefix | undefined
-  readonly random: ((random: Uint8Array, serverName: string) => boolean) | undefined
-}
 
 export class InboundRules {
   readonly #defaultAction: RuleAction
-  readonly #rules: readonly CompiledRule[]
+  readonly #rules: readonly InboundRule[]
   /** Whether some rule looks at the TLS random: over QUIC then everybody is denied, which deserves a warning. */
   readonly needsRandom: boolean
   readonly #needsServerName: boolean
 
-  /** @throws EndpointError `config_invalid` that names every condition which cannot be read. */
   constructor({ defaultAction, rules }: InboundRulesOptions) {
-    const problems: string[] = []
     this.#defaultAction = defaultAction
-    this.#rules = rules.map((rule, index) =>
-      compileRule(rule, (key) => void problems.push(`rule[${index}].${key}`)),
-    )
-    if (problems.length > 0) {
-      throw new EndpointError('config_invalid', `inbound rules cannot be read: ${problems.join(', ')}`)
-    }
-    this.needsRandom = this.#rules.some((rule) => rule.random !== undefined)
-    this.#needsServerName = rules.some((rule) => isPresent(rule.clientRandomPskKey))
+    this.#rules = rules
+    this.needsRandom = rules.some(looksAtRandom)
+    this.#needsServerName = rules.some(({ pskKey }) => pskKey !== null)
   }
 
   evaluate({ address, random, serverName }: InboundSubject): Verdict {
@@ -85,8 +70,8 @@ export class InboundRules {
     if (bytes === undefined) return { action: 'deny', by: 'no_address' }
     const index = this.#rules.findIndex(
       (rule) =>
-        (rule.prefix === undefined || prefixHolds(rule.prefix, bytes)) &&
-        (rule.random === undefined || (random !== undefined && rule.random(random, serverName ?? ''))),
+        (rule.source === null || prefixHolds(rule.source, bytes)) &&
+        (!looksAtRandom(rule) || (random !== undefined && holdsFor(rule, random, serverName ?? ''))),
     )
     const rule = this.#rules[index]
     return rule === undefined
@@ -95,49 +80,18 @@ export class InboundRules {
   }
 }
 
-function isPresent(text: string | null | undefined): text is string {
-  return text !== undefined && text !== null
+function looksAtRandom({ randomPrefix, pskKey }: InboundRule): boolean {
+  return randomPrefix !== null || pskKey !== null
 }
 
-function compileRule(rule: InboundRule, problem: (key: string) => void): CompiledRule {
-  const { action, cidr, clientRandomPrefix, clientRandomPskKey } = rule
-  const prefix = isPresent(cidr) ? parseIpPrefix(cidr) : undefined
-  if (isPresent(cidr) && prefix === undefined) problem('cidr')
-  if (isPresent(clientRandomPskKey)) {
-    if (!HEX.test(clientRandomPskKey)) problem('client_random_psk_key')
-    return { action, prefix, random: matchPskKey(Buffer.from(clientRandomPskKey, 'hex')) }
-  }
-  if (!isPresent(clientRandomPrefix)) return { action, prefix, random: undefined }
-  const [bytes = '', mask, ...rest] = clientRandomPrefix.split('/')
-  if (rest.length > 0 || !HEX.test(bytes) || (mask !== undefined && !HEX.test(mask))) {
-    problem('client_random_prefix')
-  }
-  return { action, prefix, random: matchPrefix(bytes, mask) }
-}
-
-/** Without a mask all of the prefix counts; with one, as many bytes as both have. */
-function matchPrefix(prefixHex: string, maskHex: string | undefined): CompiledRule['random'] {
-  const prefix = Buffer.from(prefixHex, 'hex')
-  if (maskHex === undefined) {
-    return (random) => prefix.every((byte, index) => random[index] === byte)
-  }
-  const mask = Buffer.from(maskHex, 'hex')
-  const compared = Math.min(mask.length, prefix.length, RANDOM_BYTES)
-  return (random) => {
-    for (let index = 0; index < compared; index += 1) {
-      if ((((random[index] ?? 0) ^ (prefix[index] ?? 0)) & (mask[index] ?? 0)) !== 0) return false
-    }
-    return true
-  }
-}
-
-function matchPskKey(key: Buffer): CompiledRule['random'] {
-  return (random, serverName) =>
-    timingSafeEqual(pskTag(key, random, serverName), random.subarray(PSK_BLOCK_BYTES))
+function holdsFor({ randomPrefix, pskKey }: InboundRule, random: Uint8Array, serverName: string): boolean {
+  if (pskKey !== null)
+    return timingSafeEqual(pskTag(pskKey, random, serverName), random.subarray(PSK_BLOCK_BYTES))
+  return randomPrefix === null || matchesRandom(randomPrefix, random)
 }
 
 /** T of the header's formula for the R that `random` begins with. */
-function pskTag(key: Buffer, random: Uint8Array, serverName: string): Buffer {
+function pskTag(key: Uint8Array, random: Uint8Array, serverName: string): Buffer {
   const derived = hkdfSync('sha256', key, random.subarray(0, PSK_BLOCK_BYTES), PSK_INFO, PSK_BLOCK_BYTES)
   const cipher = createCipheriv('aes-128-ecb', Buffer.from(derived), null).setAutoPadding(false)
   const digest = createHash('sha256').update(serverName, 'latin1').digest()

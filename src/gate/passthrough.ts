@@ -5,7 +5,7 @@
 import { connect } from 'node:net'
 import type { Socket } from 'node:net'
 import type { Clock } from '../clock.ts'
-import type { PassTarget } from './host-map.ts'
+import type { PassTarget } from '../wire/target.ts'
 
 /**
  * Moves bytes both ways, keeping half-close, until both directions have ended or one side is lost. Owns both sockets

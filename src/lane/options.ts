@@ -7,7 +7,6 @@ import type { HostMapOptions } from '../gate/host-map.ts'
 import type { OutboundRulesOptions } from '../egress/outbound-rules.ts'
 import type { ListenAddress } from './messages.ts'
 import type { SpillOptions } from '../relay/spill-area.ts'
-import type { OriginAddress } from '../web/proxy/origin-pool.ts'
 import type { WebSiteOptions } from '../web/site.ts'
 import { HTTP3_DEFAULTS, MAX_EVENT_DEBT } from '../transport/http3/transport.ts'
 import type { Http3Options } from '../transport/http3/transport.ts'
@@ -106,8 +105,7 @@ export function udpForwarding({ vpn }: Settings) {
 }
 
 export function resolver({ vpn }: Settings) {
-  const { servers } = vpn.culvert.dns
-  return { ipv6: vpn.ipv6_available, ...(servers.length > 0 && { servers }) }
+  return { ipv6: vpn.ipv6_available, servers: vpn.culvert.dns.servers }
 }
 
 /** Undefined without `[icmp]`. */
@@ -142,9 +140,9 @@ export function inboundRules({ rules }: Settings) {
   return {
     defaultAction: rules?.inbound.default_action ?? 'allow',
     rules: (rules?.inbound.rules ?? []).map((rule) => ({
-      cidr: rule.cidr,
-      clientRandomPrefix: rule.client_random_prefix,
-      clientRandomPskKey: rule.client_random_psk_key,
+      source: rule.cidr,
+      randomPrefix: rule.client_random_prefix,
+      pskKey: rule.client_random_psk_key,
       action: rule.action,
     })),
   }
@@ -207,10 +205,8 @@ export function outboundRules({ rules }: Settings): OutboundRulesOptions {
   return {
     defaultAction: rules?.outbound.default_action ?? 'allow',
     rules: (rules?.outbound.rules ?? []).map((rule) => ({
-      destinationCidr: rule.destination_cidr ?? undefined,
-      destinationPort: rule.destination_port
-        ? `${rule.destination_port.from}-${rule.destination_port.to}`
-        : undefined,
+      ports: rule.destination_port,
+      destination: rule.destination_cidr,
       action: rule.action,
     })),
   }
@@ -228,7 +224,7 @@ export function webSiteOptions(settings: Settings): WebSiteOptions {
       strangerStatus: vpn.non_connect_auth_failure_status_code,
     }),
     decoyRoot: decoy.root ?? undefined,
-    decoyOrigin: decoy.origin === null ? undefined : originOf(decoy.origin),
+    decoyOrigin: decoy.origin ?? undefined,
     index: decoy.index,
     port: vpn.listen_address.port,
     proxied: proxy
@@ -241,11 +237,4 @@ export function webSiteOptions(settings: Settings): WebSiteOptions {
     speedtestStallMs: vpn.tls_handshake_timeout_secs * SECOND,
     forwardIdleMs: tcpForwarding(settings).idleTimeoutMs,
   }
-}
-
-function originOf(text: string): OriginAddress {
-  const url = new URL(text)
-  const protocol = url.protocol === 'https:' ? 'https:' : 'http:'
-  const host = url.hostname.replace(/^\[(.*)\]$/, '$1')
-  return { protocol, host, port: Number(url.port) || (protocol === 'https:' ? 443 : 80) }
 }

@@ -1,5 +1,6 @@
 /** Puts the rooms' pieces of the web site together: pages, decoy, speed test, reverse proxy. */
 import type { Clock } from '../clock.ts'
+import type { HttpOrigin } from '../wire/target.ts'
 import type { Counters } from '../counters.ts'
 import type { Log } from '../log.ts'
 import { DecoyOrigin } from './proxy/decoy-origin.ts'
@@ -8,7 +9,6 @@ import type { Decoy } from './nginx/decoy-site.ts'
 import { DefaultSite } from './nginx/default-site.ts'
 import { ForwardProxy } from './proxy/forward.ts'
 import type { ForwardDialer } from './proxy/forward.ts'
-import type { OriginAddress } from './proxy/origin-pool.ts'
 import { OriginProxy } from './proxy/origin.ts'
 import { ReverseProxy } from './proxy/reverse.ts'
 import { WebService } from './router.ts'
@@ -21,12 +21,12 @@ import { WebPages } from './nginx/web-pages.ts'
 export interface WebSiteOptions extends WebServiceOptions {
   /** What strangers see: a directory, a server, or the default page when both are undefined. */
   readonly decoyRoot: string | undefined
-  readonly decoyOrigin: OriginAddress | undefined
+  readonly decoyOrigin: HttpOrigin | undefined
   readonly index: string
   /** Named in redirects unless it is 443. */
   readonly port: number
   /** Present with `[reverse_proxy]`. */
-  readonly proxied: { readonly origin: OriginAddress; readonly h3BackwardCompatibility: boolean } | undefined
+  readonly proxied: { readonly origin: HttpOrigin; readonly h3BackwardCompatibility: boolean } | undefined
   readonly connectTimeoutMs: number
   readonly speedtestStallMs: number
   /** Of plain requests that clients send to other servers. */
@@ -59,7 +59,7 @@ export function createWebSite(options: WebSiteOptions, deps: WebSiteDependencies
   const pages = new WebPages(clock)
   const watch = new StallWatch(clock)
   const proxies: OriginProxy[] = []
-  const openProxy = (origin: OriginAddress): OriginProxy => {
+  const openProxy = (origin: HttpOrigin): OriginProxy => {
     const limits = {
       connectTimeoutMs: options.connectTimeoutMs,
       responseTimeoutMs: WEB_TIMEOUT_MS,

@@ -89,8 +89,12 @@ function readPort(text: string): number {
 
 /** The text form of a target, IPv6 in brackets. */
 export function formatAuthority(target: Target): string {
-  if (target.kind === 'name') return `${target.host}:${target.port}`
-  return target.family === 6 ? `[${target.address}]:${target.port}` : `${target.address}:${target.port}`
+  return target.kind === 'name' ? `${target.host}:${target.port}` : formatSocketAddress(target)
+}
+
+/** `192.0.2.1:443` or `[2001:db8::1]:443`. */
+export function formatSocketAddress({ address, port }: { address: string; port: number }): string {
+  return address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`
 }
 
 function refused(what: string): EndpointError {

@@ -12,5 +12,26 @@ export interface SocketAddress {
   readonly port: number
 }
 
+/** A server that the operator names: `host` is a name or an address without brackets. */
+export interface HostPort {
+  readonly host: string
+  readonly port: number
+}
+
+/** Where a connection is handed on to, in the form that `net.connect` takes. */
+export type PassTarget = HostPort | { readonly path: string }
+
+/** A web server that the operator names. */
+export interface HttpOrigin extends HostPort {
+  /** `https:` verifies the certificate against the system's roots. */
+  readonly protocol: 'http:' | 'https:'
+}
+
+/** Ports from `from` to `to`, both included. */
+export interface PortRange {
+  readonly from: number
+  readonly to: number
+}
+
 export type Authority =
   Target | { readonly kind: 'udp' } | { readonly kind: 'icmp' } | { readonly kind: 'check' }

@@ -17,6 +17,7 @@ import { Http1Transport } from '../../src/transport/http1/transport.ts'
 import { TlsTerminator } from '../../src/transport/tls.ts'
 import type { Exchange } from '../../src/contract/exchange.ts'
 import type { SessionListener } from '../../src/contract/session-listener.ts'
+import { inboundRules } from '../support/rules.ts'
 import { serveRequests } from './pinned-process.ts'
 
 export type GateRequest = { readonly do: 'listen'; readonly serverName: string } | { readonly do: 'cpu' }
@@ -67,7 +68,7 @@ async function listen(serverName: string): Promise<GatePorts> {
     // A rule that looks at the ClientHello and lets everybody in, as operators have it.
     new InboundRules({
       defaultAction: 'allow',
-      rules: [{ clientRandomPrefix: 'ffffffffff', action: 'deny' }],
+      rules: inboundRules({ clientRandomPrefix: 'ffffffffff', action: 'deny' }),
     }),
     new HostMap({ hosts: [{ channel: 'main', hostname: serverName, allowedSni: [] }], pass: [] }),
     {

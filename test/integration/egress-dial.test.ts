@@ -10,7 +10,7 @@ import { Counters } from '../../src/counters.ts'
 import { AddressPolicy, type AddressPolicyOptions } from '../../src/egress/address-policy.ts'
 import { EgressPolicy } from '../../src/egress/egress-policy.ts'
 import { TcpEgress, type DialPolicy, type DialResolver } from '../../src/egress/tcp.ts'
-import { OutboundRules, type OutboundRule } from '../../src/egress/outbound-rules.ts'
+import { OutboundRules } from '../../src/egress/outbound-rules.ts'
 import { CheckForwarder } from '../../src/forward/check.ts'
 import { TcpForwarder } from '../../src/forward/tcp.ts'
 import { IdleMonitor } from '../../src/relay/idle-monitor.ts'
@@ -18,6 +18,7 @@ import { parseIpAddress, type IpAddress } from '../../src/wire/ip-address.ts'
 import type { TunnelContext } from '../../src/contract/forwarder.ts'
 import type { Target } from '../../src/wire/target.ts'
 import { FakeClock } from '../support/fake-clock.ts'
+import { outboundRules, socketAddress, type OutboundText } from '../support/rules.ts'
 import { SilentListener } from '../support/silent-listener.ts'
 import { findClosedPort, openEcho, openRequestResponder } from '../support/targets.ts'
 
@@ -26,10 +27,10 @@ const loopback = policyOf({})
 const anything: DialPolicy = { refusal: () => undefined, nameRefusal: () => undefined }
 const internet = policyOf({ allowPrivate: false })
 
-function policyOf(options: Partial<AddressPolicyOptions>, rules: OutboundRule[] = []): EgressPolicy {
+function policyOf(options: Partial<AddressPolicyOptions>, rules: OutboundText[] = []): EgressPolicy {
   return new EgressPolicy(
-    new AddressPolicy({ allowPrivate: true, ipv6: true, ...options }, { has: () => false }),
-    new OutboundRules({ rules, defaultAction: 'allow' }),
+    new AddressPolicy({ allowPrivate: true, ipv6: true, exemptions: [], ...options }, { has: () => false }),
+    new OutboundRules({ rules: outboundRules(...rules), defaultAction: 'allow' }),
   )
 }
 
@@ -232,7 +233,7 @@ describe('policy and rules', () => {
 
   it('skips the addresses of a name that are forbidden', async () => {
     await using target = await openEcho()
-    const exemptions = [{ address: '127.0.0.1', port: target.port }]
+    const exemptions = [socketAddress(`127.0.0.1:${target.port}`)]
     const policy = policyOf({ allowPrivate: false, exemptions })
     const socket = await dial(name(target.port), { policy, resolver: resolvesTo('127.0.0.2', '127.0.0.1') })
     expect(socket.remoteAddress).toBe('127.0.0.1')

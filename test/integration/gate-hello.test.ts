@@ -4,6 +4,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { InboundRules } from '../../src/gate/inbound-rules.ts'
 import { FakeClock } from '../support/fake-clock.ts'
 import { HELLO_TIMEOUT_MS, startGate } from '../support/gate-harness.ts'
+import { inboundRules } from '../support/rules.ts'
 import { countSockets } from '../support/open-descriptors.ts'
 import {
   inRecords,
@@ -87,7 +88,9 @@ describe('rules on the random', () => {
   const prefix = largest.clientRandomHex.slice(0, 8)
 
   it.each([1, 7, 700])('hold for a hello in records and pieces of %i bytes (GHSA-fqh7)', async (size) => {
-    await using harness = await startGate({ rules: [{ clientRandomPrefix: prefix, action: 'deny' }] })
+    await using harness = await startGate({
+      rules: inboundRules({ clientRandomPrefix: prefix, action: 'deny' }),
+    })
     const client = await openTcp({ port: harness.port, host: '127.0.0.1' })
     const seen = readToClose(client)
     await writeInPieces(client, inRecords(largest.bytes, size), size)
@@ -96,7 +99,9 @@ describe('rules on the random', () => {
   })
 
   it('let everybody else in', async () => {
-    await using harness = await startGate({ rules: [{ clientRandomPrefix: `${prefix}ff`, action: 'deny' }] })
+    await using harness = await startGate({
+      rules: inboundRules({ clientRandomPrefix: `${prefix}ff`, action: 'deny' }),
+    })
     const client = await openTcp({ port: harness.port, host: '127.0.0.1' })
     client.write(largest.bytes)
     // A ServerHello.
@@ -107,10 +112,10 @@ describe('rules on the random', () => {
   it('deny everybody whose random cannot be had, and may show them the decoy', async () => {
     await using harness = await startGate({
       gate: { denied: 'decoy' },
-      rules: [
+      rules: inboundRules(
         { cidr: '0.0.0.0/0', action: 'allow' },
         { clientRandomPrefix: prefix, action: 'allow' },
-      ],
+      ),
     })
     const client = await openTcp({ port: harness.port, host: '127.0.0.1' })
     client.write(Buffer.from('160301000401000000', 'hex'))
@@ -126,7 +131,10 @@ describe('rules on the random', () => {
   it('follow an update', async () => {
     await using harness = await startGate()
     harness.gate.update({
-      rules: new InboundRules({ defaultAction: 'allow', rules: [{ cidr: '127.0.0.0/8', action: 'deny' }] }),
+      rules: new InboundRules({
+        defaultAction: 'allow',
+        rules: inboundRules({ cidr: '127.0.0.0/8', action: 'deny' }),
+      }),
     })
     await expect(openTls(harness.port)).rejects.toThrow()
     await harness.waitFor('gate_dropped{denied}', 1)

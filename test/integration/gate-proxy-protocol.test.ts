@@ -2,6 +2,7 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { FakeClock } from '../support/fake-clock.ts'
 import { HELLO_TIMEOUT_MS, startGate } from '../support/gate-harness.ts'
+import { inboundRules, ipPrefix } from '../support/rules.ts'
 import { countSockets } from '../support/open-descriptors.ts'
 import { openTcp, openTls, readGreeting, readToClose } from '../support/tls-client.ts'
 
@@ -13,7 +14,7 @@ afterEach(async () => {
   await expect.poll(countSockets, { timeout: 5000 }).toBe(socketsBefore)
 })
 
-const trusted = { proxyProtocolFrom: ['10.0.0.0/8', '127.0.0.0/8'] }
+const trusted = { proxyProtocolFrom: ['10.0.0.0/8', '127.0.0.0/8'].map(ipPrefix) }
 const v1 = (address: string, port = 40_000): Buffer =>
   Buffer.from(`PROXY TCP${address.includes(':') ? 6 : 4} ${address} ${address} ${port} 443\r\n`)
 const v2 = Buffer.from('0d0a0d0a000d0a515549540a2111000ccb007107c00002019c4001bb', 'hex')
@@ -54,7 +55,7 @@ it('applies limits and rules to the real client', async () => {
   await using harness = await startGate({
     gate: trusted,
     limits: { connectionsPerAddress: 1 },
-    rules: [{ cidr: '203.0.113.66/32', action: 'deny' }],
+    rules: inboundRules({ cidr: '203.0.113.66/32', action: 'deny' }),
   })
   const first = await openTls(harness.port, { first: { prefix: v1('203.0.113.1') } })
   const second = await openTls(harness.port, { first: { prefix: v1('203.0.113.2') } })

@@ -1,18 +1,14 @@
 /** What a user puts into a client: the TOML file or the deep link (`docs/protocol.md`, "What a client is given"). */
-import { isIP } from 'node:net'
 import { EndpointError } from '../../errors.ts'
 import { encodeDeepLink } from '../../wire/deep-link.ts'
 import { isTrusted, parseChain, type TrustOptions } from './certificate-trust.ts'
 import { formatToml } from '../../config/official-files.ts'
 import { matchPrefix, matchPskKey } from './random-rule.ts'
 import type { ClientSettings, HostSettings, Settings } from '../../config/settings.ts'
-import {
-  formatAddressPort,
-  isHex,
-  isHostname,
-  isRandomPrefix,
-  parseAddressPort,
-} from '../../config/values.ts'
+import { isHostname, parsePassTarget } from '../../config/values.ts'
+import { formatSocketAddress } from '../../wire/authority.ts'
+import { parseIpAddress } from '../../wire/ip-address.ts'
+import { parseHex, parseRandomPrefix } from '../../wire/random-prefix.ts'
 
 export interface ClientConfigOptions {
   readonly username: string
@@ -98,27 +94,26 @@ function matchesName(pattern: string, name: string): boolean {
 
 /** Adds the port that the endpoint listens on, and brackets. */
 function completeAddress(address: string, listenPort: number): string {
-  const bare = address.replace(/^\[(.*)\]$/, '$1')
-  if (isIP(bare) !== 0 || isHostname(address)) {
+  const bare = parseIpAddress(address.replace(/^\[(.*)\]$/, '$1'))
+  if (bare !== undefined || isHostname(address)) {
     if (listenPort === 0)
       throw invalid(`address ${address} needs a port: the endpoint listens on any free one`)
-    return isIP(bare) === 0
+    return bare === undefined
       ? `${address}:${listenPort}`
-      : formatAddressPort({ address: bare, port: listenPort })
+      : formatSocketAddress({ address: bare.address, port: listenPort })
   }
-  const literal = parseAddressPort(address)
-  if (literal !== undefined && literal.port > 0) return formatAddressPort(literal)
-  const [, host = '', port = ''] = /^([^:]+):(\d{1,5})$/.exec(address) ?? []
-  if (isIP(host) === 0 && isHostname(host) && Number(port) >= 1 && Number(port) <= 65_535)
-    return `${host}:${Number(port)}`
+  const target = parsePassTarget(address)
+  if (target !== undefined && 'port' in target)
+    return formatSocketAddress({ address: target.host, port: target.port })
   throw invalid(`address ${JSON.stringify(address)} is not an address or a host name with an optional port`)
 }
 
 function checkPrefix(settings: Settings, prefix: string | undefined, warnings: string[]): string | undefined {
   if (prefix === undefined) return undefined
-  if (!isRandomPrefix(prefix))
+  const given = parseRandomPrefix(prefix)
+  if (given === undefined)
     throw invalid(`client random prefix ${JSON.stringify(prefix)} is not hex or hex/hexmask`)
-  const rule = matchPrefix(settings.rules, prefix)
+  const rule = matchPrefix(settings.rules, given)
   if (rule === undefined) {
     warnings.push(`no rule matches the client random prefix ${prefix}: it is left out`)
     return undefined
@@ -130,8 +125,9 @@ function checkPrefix(settings: Settings, prefix: string | undefined, warnings: s
 function checkPskKey(settings: Settings, key: string | undefined, warnings: string[]): string | undefined {
   if (key === undefined) return undefined
   // The key is a secret: it is not repeated.
-  if (!isHex(key)) throw invalid('the client random PSK key is not hexadecimal')
-  const rule = matchPskKey(settings.rules, key)
+  const given = parseHex(key)
+  if (given === undefined) throw invalid('the client random PSK key is not hexadecimal')
+  const rule = matchPskKey(settings.rules, given)
   if (rule === undefined) {
     warnings.push('no rule has the client random PSK key: it is left out')
     return undefined

@@ -4,33 +4,25 @@ import { closeSync, fsyncSync, openSync, readFileSync, renameSync, statSync, wri
 import { parse } from 'smol-toml'
 import { EndpointError } from '../../errors.ts'
 import type { InboundRule, RulesSettings } from '../../config/settings.ts'
-import { isHex } from '../../config/values.ts'
+import { parseHex } from '../../wire/random-prefix.ts'
+import type { RandomPrefix } from '../../wire/random-prefix.ts'
 
-/** The first rule that a random which starts with `prefix` meets. */
-export function matchPrefix(rules: RulesSettings | null, prefix: string): InboundRule | undefined {
-  const given = parsePrefix(prefix)
-  return rules?.inbound.rules.find((rule) => {
-    if (rule.client_random_prefix === null) return false
-    const wanted = parsePrefix(rule.client_random_prefix)
-    if (given.bytes.length < wanted.bytes.length) return false
+/** The first rule that every random which starts with `given` meets. */
+export function matchPrefix(rules: RulesSettings | null, given: RandomPrefix): InboundRule | undefined {
+  return rules?.inbound.rules.find(({ client_random_prefix: wanted }) => {
+    if (wanted === null || given.bytes.length < wanted.bytes.length) return false
     return wanted.bytes.every((byte, at) => {
-      const mask = wanted.mask === undefined ? 0xff : (wanted.mask[at] ?? 0)
-      const fixed = given.mask === undefined ? 0xff : (given.mask[at] ?? 0)
+      const mask = wanted.mask[at] ?? 0
+      const fixed = given.mask[at] ?? 0
       return (mask & ~fixed) === 0 && ((byte ^ (given.bytes[at] ?? 0)) & mask) === 0
     })
   })
 }
 
-export function matchPskKey(rules: RulesSettings | null, key: string): InboundRule | undefined {
-  return rules?.inbound.rules.find((rule) => rule.client_random_psk_key?.toLowerCase() === key.toLowerCase())
-}
-
-function parsePrefix(text: string): { bytes: Buffer; mask: Buffer | undefined } {
-  const [prefix = '', mask] = text.split('/')
-  return {
-    bytes: Buffer.from(prefix, 'hex'),
-    mask: mask === undefined ? undefined : Buffer.from(mask, 'hex'),
-  }
+export function matchPskKey(rules: RulesSettings | null, key: Uint8Array): InboundRule | undefined {
+  return rules?.inbound.rules.find(
+    ({ client_random_psk_key: known }) => known !== null && Buffer.compare(known, key) === 0,
+  )
 }
 
 export interface GeneratedPrefixOptions {
@@ -44,9 +36,10 @@ export interface GeneratedPrefixOptions {
 
 /** A new random prefix, `hex/hexmask`. */
 export function generatePrefix({ bytes, percent, mask }: GeneratedPrefixOptions): string {
-  if (mask !== undefined && (!isHex(mask) || mask.length !== 2 * bytes))
+  const given = mask === undefined ? randomMask(bytes, percent) : parseHex(mask)
+  if (given?.length !== bytes)
     throw new EndpointError('config_invalid', `the prefix mask must be ${bytes} bytes in hexadecimal`)
-  const chosen = mask === undefined ? randomMask(bytes, percent) : Buffer.from(mask, 'hex')
+  const chosen = Buffer.from(given)
   const prefix = randomBytes(bytes).map((byte, at) => byte & (chosen[at] ?? 0))
   return `${Buffer.from(prefix).toString('hex')}/${chosen.toString('hex')}`
 }

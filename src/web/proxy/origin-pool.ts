@@ -5,15 +5,8 @@
 import http from 'node:http'
 import type { Agent, ClientRequest, OutgoingHttpHeaders } from 'node:http'
 import https from 'node:https'
+import type { HttpOrigin } from '../../wire/target.ts'
 import type { OriginSource } from './exchange.ts'
-
-export interface OriginAddress {
-  /** `https:` verifies the certificate against the system's roots. */
-  readonly protocol: 'http:' | 'https:'
-  /** A name or an address without brackets. */
-  readonly host: string
-  readonly port: number
-}
 
 export interface OutgoingHead {
   readonly method: string
@@ -26,12 +19,12 @@ const IDLE_MS = 4000
 const MAX_IDLE = 32
 
 export class OriginPool implements OriginSource {
-  readonly address: OriginAddress
+  readonly address: HttpOrigin
   readonly #reused: Agent
   readonly #single: Agent
 
   /** Requests beyond `maxConnections` wait for a connection. */
-  constructor(address: OriginAddress, maxConnections: number) {
+  constructor(address: HttpOrigin, maxConnections: number) {
     this.address = address
     const AgentClass = address.protocol === 'https:' ? https.Agent : http.Agent
     this.#reused = new AgentClass({

@@ -5,7 +5,7 @@ import type { Counters } from '../../counters.ts'
 import type { Log } from '../../log.ts'
 import type { PlainExchange, ResponseHeaders } from '../../contract/exchange.ts'
 import { OriginPool } from './origin-pool.ts'
-import type { OriginAddress } from './origin-pool.ts'
+import type { HttpOrigin } from '../../wire/target.ts'
 import { ProxyExchange } from './exchange.ts'
 import type { ExchangeFailure, ExchangeLimits, ExchangeOwner, ForwardOptions } from './exchange.ts'
 import { forwardedResponseHeaders, publicLocation } from './headers.ts'
@@ -13,7 +13,7 @@ import { StallWatch } from '../stall-watch.ts'
 import type { WebPages } from '../nginx/web-pages.ts'
 
 export interface OriginProxyOptions extends ExchangeLimits {
-  origin: OriginAddress
+  origin: HttpOrigin
   /** Exchanges under way; one more is answered 503. */
   maxExchanges: number
 }

@@ -2,6 +2,7 @@ import { mkdirSync, rmSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { createSelfSignedCertificate } from '../../../src/cli/try/certificate.ts'
+import { ipPrefix } from '../../support/rules.ts'
 import { ConfigDirectory, CREDENTIALS, HOSTS, VPN } from '../../support/config-directory.ts'
 
 const PUBLIC = VPN.replace('127.0.0.1', '0.0.0.0')
@@ -16,7 +17,7 @@ describe('a valid configuration', () => {
     using directory = new ConfigDirectory()
     const settings = await directory.load()
     expect(settings.vpn).toMatchObject({
-      listen_address: { address: '127.0.0.1', port: 8443 },
+      listen_address: { address: '127.0.0.1', family: 4, port: 8443 },
       tcp_connections_timeout_secs: 7200,
       udp_connections_timeout_secs: 120,
       client_listener_timeout_secs: 600,
@@ -349,8 +350,8 @@ describe('rules.toml', () => {
         default_action: 'allow',
         rules: [
           {
-            cidr: '192.0.2.0/24',
-            client_random_prefix: 'aa/f0',
+            cidr: ipPrefix('192.0.2.0/24'),
+            client_random_prefix: { bytes: Uint8Array.of(0xaa), mask: Uint8Array.of(0xf0) },
             client_random_psk_key: null,
             action: 'deny',
           },
@@ -367,12 +368,12 @@ describe('rules.toml', () => {
       ),
     )
     expect((await directory.load()).rules).toMatchObject({
-      inbound: { default_action: 'deny', rules: [{ cidr: '::/0', action: 'allow' }] },
+      inbound: { default_action: 'deny', rules: [{ cidr: ipPrefix('::/0'), action: 'allow' }] },
       outbound: {
         default_action: 'allow',
         rules: [
           { destination_port: { from: 25, to: 25 }, destination_cidr: null, action: 'deny' },
-          { destination_port: { from: 1, to: 9 }, destination_cidr: '::1', action: 'allow' },
+          { destination_port: { from: 1, to: 9 }, destination_cidr: ipPrefix('::1'), action: 'allow' },
         ],
       },
     })
@@ -395,6 +396,11 @@ describe('rules.toml', () => {
   })
 
   it.each([
+    [
+      'a PSK key that cannot be read, without repeating it',
+      '[[rule]]\nclient_random_psk_key = "zz"\naction = "deny"',
+      'rule[0].client_random_psk_key: the value is not allowed; allowed is whole bytes in hexadecimal',
+    ],
     ['no action', '[[rule]]\ncidr = "::1"', 'rule[0].action: is required: "allow", "deny"'],
     [
       'an action in capitals',

@@ -3,11 +3,12 @@ import { describe, expect, it } from 'vitest'
 import { AddressPolicy, type AddressPolicyOptions } from '../../../src/egress/address-policy.ts'
 import type { RefusalCode } from '../../../src/errors.ts'
 import { formatIpv4, formatIpv6, ipBytes } from '../../../src/wire/ip-address.ts'
+import { socketAddress } from '../../support/rules.ts'
 
 /** A machine without addresses. */
 const NOTHING = { has: () => false }
-const strict = new AddressPolicy({ allowPrivate: false, ipv6: true }, NOTHING)
-const open = new AddressPolicy({ allowPrivate: true, ipv6: true }, NOTHING)
+const strict = new AddressPolicy({ allowPrivate: false, ipv6: true, exemptions: [] }, NOTHING)
+const open = new AddressPolicy({ allowPrivate: true, ipv6: true, exemptions: [] }, NOTHING)
 
 /** First and last address of every range that is not global, with both neighbours' verdicts where they differ. */
 const RANGES: readonly [string, string, RefusalCode][] = [
@@ -170,7 +171,7 @@ describe('options', () => {
   })
 
   it('refuses IPv6 without IPv6, but not IPv4 written as IPv6', () => {
-    const policy = new AddressPolicy({ allowPrivate: false, ipv6: false }, NOTHING)
+    const policy = new AddressPolicy({ allowPrivate: false, ipv6: false, exemptions: [] }, NOTHING)
     expect(policy.refusal('2001:4860:4860::8888', 1)).toBe('target_unreachable')
     expect(policy.refusal('64:ff9b::8.8.8.8', 1)).toBe('target_unreachable')
     expect(policy.refusal('::1', 1)).toBe('target_loopback')
@@ -179,14 +180,12 @@ describe('options', () => {
   })
 
   it('exempts exactly the address and port that are listed', () => {
-    const exemptions = [
-      { address: '127.0.0.1', port: 8080 },
-      { address: 'FD00:0:0::1', port: 80 },
-    ]
+    const exemptions = ['127.0.0.1:8080', '[FD00:0:0::1]:80', '[::ffff:10.0.0.1]:80'].map(socketAddress)
     const policy = new AddressPolicy({ allowPrivate: false, ipv6: true, exemptions }, NOTHING)
     expect(policy.refusal('127.0.0.1', 8080)).toBeUndefined()
     expect(policy.refusal('::ffff:127.0.0.1', 8080)).toBeUndefined()
     expect(policy.refusal('fd00::1', 80)).toBeUndefined()
+    expect(policy.refusal('10.0.0.1', 80)).toBeUndefined()
     expect(policy.refusal('127.0.0.1', 8081)).toBe('target_loopback')
     expect(policy.refusal('127.0.0.2', 8080)).toBe('target_loopback')
     expect(policy.refusal('fd00::2', 80)).toBe('target_private')
@@ -197,7 +196,7 @@ describe('options', () => {
 describe("the machine's own addresses", () => {
   const own = new Set(['9.9.9.1', '2620:fe::1'])
   const policy = (options: Partial<AddressPolicyOptions> = {}) =>
-    new AddressPolicy({ allowPrivate: false, ipv6: true, ...options }, own)
+    new AddressPolicy({ allowPrivate: false, ipv6: true, exemptions: [], ...options }, own)
 
   it.each(['9.9.9.1', '::ffff:9.9.9.1', '64:ff9b::909:901', '2002:909:901::1', '2620:fe::1', '2620:FE:0::1'])(
     'are private: %s',
@@ -209,10 +208,7 @@ describe("the machine's own addresses", () => {
   )
 
   it('are opened one by one, port 0 for echo requests', () => {
-    const exemptions = [
-      { address: '9.9.9.1', port: 443 },
-      { address: '2620:fe::1', port: 0 },
-    ]
+    const exemptions = ['9.9.9.1:443', '[2620:fe::1]:0'].map(socketAddress)
     expect(policy({ exemptions }).refusal('9.9.9.1', 443)).toBeUndefined()
     expect(policy({ exemptions }).refusal('9.9.9.1', 0)).toBe('target_private')
     expect(policy({ exemptions }).refusal('2620:fe::1', 0)).toBeUndefined()

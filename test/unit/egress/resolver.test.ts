@@ -6,6 +6,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { HostsFile, parseHosts } from '../../../src/egress/hosts-file.ts'
 import { Resolver } from '../../../src/egress/resolver.ts'
 import { ipBytes } from '../../../src/wire/ip-address.ts'
+import { socketAddress } from '../../support/rules.ts'
 import { DnsServer, type DnsAnswer, type DnsZone } from '../../support/dns-server.ts'
 import { FakeClock } from '../../support/fake-clock.ts'
 
@@ -29,7 +30,12 @@ function open(
   options: { ipv6?: boolean } = {},
 ): { resolver: Resolver; clock: FakeClock; resolve: (host: string) => Promise<string[]> } {
   const clock = new FakeClock()
-  const resolver = new Resolver({ ipv6: options.ipv6 ?? true, servers: [dns.server], hostsPath, clock })
+  const resolver = new Resolver({
+    ipv6: options.ipv6 ?? true,
+    servers: [socketAddress(dns.server)],
+    hostsPath,
+    clock,
+  })
   const resolve = async (host: string): Promise<string[]> =>
     (await resolver.resolve(host, { signal })).map(({ address }) => address)
   return { resolver, clock, resolve }

@@ -2,6 +2,7 @@ import { readFileSync, statSync, writeFileSync, chmodSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { generatePrefix, matchPrefix, prependAllowRule } from '../../../../src/cli/export/random-rule.ts'
+import { parseRandomPrefix } from '../../../../src/wire/random-prefix.ts'
 import { ConfigDirectory, VPN } from '../../../support/config-directory.ts'
 
 function bitsOf(hex: string): number {
@@ -44,7 +45,10 @@ async function prepend(rules: string | undefined) {
 }
 
 describe('putting a rule in front', () => {
-  const NEW = { client_random_prefix: '1234/ffff', action: 'allow' }
+  const NEW = {
+    client_random_prefix: { bytes: Uint8Array.of(0x12, 0x34), mask: Uint8Array.of(0xff, 0xff) },
+    action: 'allow',
+  }
 
   it('of the legacy form keeps what stands before the list', async () => {
     const { loaded, text, mode } = await prepend('# ours\n[[rule]]\naction = "deny" # all\n')
@@ -83,9 +87,9 @@ describe('putting a rule in front', () => {
 const rules = (...prefixes: string[]) => ({
   inbound: {
     default_action: 'allow' as const,
-    rules: prefixes.map((client_random_prefix) => ({
+    rules: prefixes.map((text) => ({
       cidr: null,
-      client_random_prefix,
+      client_random_prefix: parseRandomPrefix(text) ?? null,
       client_random_psk_key: null,
       action: 'deny' as const,
     })),
@@ -102,7 +106,8 @@ describe('matching', () => {
     ['aabb/f0f0', 'aabb/f0f0', true],
     ['aabb', 'aabb/f0f0', false],
   ])('rule %s, prefix %s: %s', (rule, prefix, expected) => {
-    expect(matchPrefix(rules(rule), prefix) !== undefined).toBe(expected)
-    expect(matchPrefix(null, prefix)).toBeUndefined()
+    const given = parseRandomPrefix(prefix)!
+    expect(matchPrefix(rules(rule), given) !== undefined).toBe(expected)
+    expect(matchPrefix(null, given)).toBeUndefined()
   })
 })

@@ -30,7 +30,7 @@ describe('the directory of culvert try', () => {
     expect(settings.warnings).toEqual([])
     const { http1, http2, quic } = settings.vpn.listen_protocols
     expect([http1, http2, quic]).not.toContain(null)
-    expect(settings.vpn.culvert.egress.allow).toEqual([{ address: '127.0.0.1', port: 4321 }])
+    expect(settings.vpn.culvert.egress.allow).toEqual([{ address: '127.0.0.1', family: 4, port: 4321 }])
     expect(settings.clients).toMatchObject([{ username: 'try' }])
     expect(settings.clients[0]?.password.length).toBe(24)
   })
