@@ -10,7 +10,7 @@ import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { HTTP3_PACKAGE } from '../../src/transport/http3/native.ts'
-import { MAX_PIECE_BYTES } from '../../src/transport/http3/send.ts'
+import { MAX_PIECE_BYTES } from '../../src/transport/http3/send-window.ts'
 import { testCertificate } from '../support/certificate.ts'
 import { H3Client } from '../support/h3-client.ts'
 

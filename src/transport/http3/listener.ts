@@ -233,6 +233,10 @@ export class Listener implements Http3Events {
     this.#sessions.get(handle)?.stream(stream)?.onMark()
   }
 
+  onPing(handle: number): void {
+    this.#windows?.onPing(handle)
+  }
+
   onAdmission(): void {
     this.#windows?.onAdmission()
   }

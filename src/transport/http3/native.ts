@@ -23,6 +23,7 @@ const ERROR = 10
 const HANDSHAKE_COMPLETE = 11
 const SHUTDOWN_COMPLETE = 15
 const STREAM_BLOCKED = 16
+const PING_ACK = 17
 const WRITE_READY = 18
 
 /** A session handle carries the number of its native thread above this bit. */
@@ -73,6 +74,9 @@ interface NativeServer {
   streamSend(session: number, stream: number, data: Buffer, fin: boolean): { status: number; written: number }
   streamClose(session: number, stream: number, code: number): boolean
   closeSession(session: number, code: number, reason: string): boolean
+  /** Throws when the session is gone. */
+  getSessionMetrics(session: number): { readonly bytesOut: number }
+  pingSession(session: number): boolean
   ackEventBatch(count: number): void
   requestShutdown(): boolean
   joinWorker(): void
@@ -108,6 +112,8 @@ export interface Http3Events {
   onRoom(session: number, stream: number, empty: boolean): void
   /** All that was sent before {@link Http3Server.mark} has been looked at. */
   onMark(session: number, stream: number): void
+  /** The client has acknowledged something since {@link Http3Server.ping}. */
+  onPing(session: number): void
   /** Sends may be admitted again. */
   onAdmission(): void
   onSessionClose(session: number, code: number | undefined, reason: string): void
@@ -244,6 +250,20 @@ export class Http3Server {
     return this.#binding.runtimeTelemetry().outboundPendingWriteBytes
   }
 
+  /** All bytes of packets that a session has sent. Waits for the native thread; undefined when the session is gone. */
+  sentBytes(session: number): number | undefined {
+    try {
+      return this.#native.getSessionMetrics(session).bytesOut
+    } catch {
+      return undefined
+    }
+  }
+
+  /** Asks for `onPing`. Waits for the native thread. */
+  ping(session: number): void {
+    this.#native.pingSession(session)
+  }
+
   /** RESET_STREAM and STOP_SENDING. */
   reset(session: number, stream: number, code: number): void {
     const foreign = session >>> THREAD_SHIFT > 0
@@ -321,6 +341,8 @@ export class Http3Server {
         return events.onBlocked(session, stream)
       case DRAIN:
         return this.#noteDrain(session, stream)
+      case PING_ACK:
+        return events.onPing(session)
       case WRITE_READY:
         return events.onAdmission()
       case NEW_SESSION:

@@ -8,7 +8,9 @@ import type { RequestHead } from './fields.ts'
 import type { Http3Field, Http3Server } from './native.ts'
 import { Http3Connect, Http3Plain } from './exchange.ts'
 import type { Respond } from './exchange.ts'
-import type { SendOwner, SendWindow, SendWindows } from './send.ts'
+import type { SendWindows } from './send.ts'
+import type { SendShare } from './send-share.ts'
+import type { SendOwner, SendWindow } from './send-window.ts'
 import {
   H3_EXCESSIVE_LOAD,
   H3_MESSAGE_ERROR,
@@ -51,6 +53,7 @@ export class Http3Session implements Session, StreamHost {
   readonly serverName = undefined
   readonly handle: number
   readonly #context: SessionContext
+  readonly #share: SendShare
   readonly #streams = new Map<number, Http3Stream>()
   /** Finished by us, not by the client. */
   readonly #lingering = new Map<number, LingeringStream>()
@@ -72,6 +75,7 @@ export class Http3Session implements Session, StreamHost {
     this.remoteAddress = remote.address
     this.remotePort = remote.port
     this.#context = context
+    this.#share = context.windows.openSession(handle)
   }
 
   get state(): Session['state'] {
@@ -145,6 +149,7 @@ export class Http3Session implements Session, StreamHost {
     this.#flush?.cancel()
     for (const stream of this.#streams.values()) stream.abandon()
     for (const id of this.#lingering.keys()) this.#forgetLingering(id)
+    this.#share.close()
     if (error !== undefined) this.#context.counters.count('session_errors', 'HTTP3')
     this.#context.onEnd(this)
     this.#closed.resolve()
@@ -172,7 +177,7 @@ export class Http3Session implements Session, StreamHost {
   }
 
   openWindow(stream: number, owner: SendOwner): SendWindow {
-    return this.#context.windows.open(this.handle, stream, owner)
+    return this.#share.open(stream, owner)
   }
 
   openUpload(listener: UploadListener): UploadBuffer {

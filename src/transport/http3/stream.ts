@@ -7,8 +7,8 @@ import { Duplex } from 'node:stream'
 import type { StreamReset } from '../../contract/stream-end.ts'
 import { releaseChunk } from './native.ts'
 import type { UploadBuffer } from './upload.ts'
-import { MAX_PIECE_BYTES } from './send.ts'
-import type { SendOwner, SendWindow } from './send.ts'
+import { MAX_PIECE_BYTES } from './send-window.ts'
+import type { SendOwner, SendWindow } from './send-window.ts'
 
 /** RFC 9114 section 8.1. */
 export const H3_NO_ERROR = 0x100

@@ -1,7 +1,10 @@
 /** One slow reader must not take the 4 MiB of unsent bytes that the HTTP/3 library shares between all streams. */
 import { describe, expect, test } from 'vitest'
-import { MAX_PIECE_BYTES, SendWindows } from '../../../../src/transport/http3/send.ts'
-import type { SendOwner, SendPort, SendWindow } from '../../../../src/transport/http3/send.ts'
+import { SendWindows } from '../../../../src/transport/http3/send.ts'
+import type { SendPort } from '../../../../src/transport/http3/send.ts'
+import type { SendShare } from '../../../../src/transport/http3/send-share.ts'
+import { MAX_PIECE_BYTES } from '../../../../src/transport/http3/send-window.ts'
+import type { SendOwner, SendWindow } from '../../../../src/transport/http3/send-window.ts'
 import { FakeClock } from '../../../support/fake-clock.ts'
 
 const PIECE = Buffer.alloc(MAX_PIECE_BYTES)
@@ -10,7 +13,9 @@ const PIECE = Buffer.alloc(MAX_PIECE_BYTES)
 class Port implements SendPort {
   admitting = true
   held = 0
+  sentInPackets = 0
   readonly marks: number[] = []
+  readonly pings: number[] = []
   readonly sent = new Map<number, number>()
 
   send(_session: number, stream: number, chunk: Buffer): boolean {
@@ -28,19 +33,31 @@ class Port implements SendPort {
   pendingBytes(): number {
     return this.held
   }
+
+  sentBytes(): number {
+    return this.sentInPackets
+  }
+
+  ping(session: number): void {
+    this.pings.push(session)
+  }
 }
 
-/** A stream with endless output. */
+/** A stream with endless output, or with `left` bytes of it. */
 class Source implements SendOwner {
   readonly window: SendWindow
   stuck = false
+  left: number
 
-  constructor(windows: SendWindows, session: number, stream: number) {
-    this.window = windows.open(session, stream, this)
+  constructor(share: SendShare, stream: number, left = Infinity) {
+    this.window = share.open(stream, this)
+    this.left = left
   }
 
   onSendReady(): void {
-    while (this.window.send(PIECE, false));
+    while (this.left > 0 && this.window.send(PIECE.subarray(0, Math.min(this.left, PIECE.length)), false)) {
+      this.left = Math.max(0, this.left - PIECE.length)
+    }
   }
 
   onSendStuck(): void {
@@ -53,7 +70,7 @@ function setUp(): { port: Port; clock: FakeClock; windows: SendWindows; source: 
   const port = new Port()
   const clock = new FakeClock()
   const windows = new SendWindows(port, clock)
-  return { port, clock, windows, source: new Source(windows, 1, 0) }
+  return { port, clock, windows, source: new Source(windows.openSession(1), 0) }
 }
 
 describe('SendWindow', () => {
@@ -150,14 +167,15 @@ describe('SendWindow', () => {
 
 test('a library that refuses everybody costs the session that holds most its blocked streams', () => {
   const { port, clock, windows } = setUp()
-  const hogs = Array.from({ length: 8 }, (_, at) => new Source(windows, 7, at * 4))
-  const modest = new Source(windows, 8, 0)
+  const greedy = windows.openSession(7)
+  const hogs = Array.from({ length: 8 }, (_, at) => new Source(greedy, at * 4))
+  const modest = new Source(windows.openSession(8), 0)
   for (const { window } of [...hogs, modest]) {
     window.send(PIECE, false)
     window.onBlocked()
   }
   port.admitting = false
-  const waiting = new Source(windows, 9, 0)
+  const waiting = new Source(windows.openSession(9), 0)
   waiting.onSendReady()
   clock.advance(1000)
   expect(hogs.some(({ stuck }) => stuck)).toBe(false)
@@ -166,29 +184,49 @@ test('a library that refuses everybody costs the session that holds most its blo
   expect(modest.stuck).toBe(false)
 })
 
+test('many small windows do not hold each other up for ever', () => {
+  const { port, clock, windows } = setUp()
+  const shares = Array.from({ length: 14 }, (_, session) => windows.openSession(session))
+  const sources = new Map<number, Source>()
+  for (const [session, share] of shares.entries()) {
+    for (let at = 0; at < 64; at++)
+      sources.set(session * 256 + at, new Source(share, session * 256 + at, 4e5))
+  }
+  for (const source of sources.values()) source.onSendReady()
+  // The library looks at everything at once, and says so to whoever has asked.
+  for (let turn = 0; turn < 10_000 && port.marks.length > 0; turn++) {
+    for (const stream of port.marks.splice(0)) sources.get(stream)?.window.onMark()
+    port.sentInPackets += 1e9
+    clock.advance(10)
+  }
+  expect([...sources.values()].filter(({ left }) => left > 0)).toHaveLength(0)
+})
+
 describe('shares', () => {
   test('leave room for others, however many streams a session has', () => {
     const { port, windows } = setUp()
+    const greedy = windows.openSession(7)
     for (let at = 0; at < 300; at++) {
-      const hog = new Source(windows, 7, at * 4)
+      const hog = new Source(greedy, at * 4)
       hog.onSendReady()
       hog.window.onBlocked()
     }
     const held = [...port.sent.values()].reduce((sum, bytes) => sum + bytes, 0)
     expect(held).toBeLessThanOrEqual(2 * 1024 * 1024)
-    const other = new Source(windows, 8, 4000)
+    const other = new Source(windows.openSession(8), 4000)
     other.onSendReady()
     expect(port.sent.get(4000)).toBeGreaterThan(MAX_PIECE_BYTES)
   })
 
   test('do not let paused streams starve their neighbours', () => {
     const { port, windows } = setUp()
+    const session = windows.openSession(7)
     for (let at = 0; at < 80; at++) {
-      const paused = new Source(windows, 7, at * 4)
+      const paused = new Source(session, at * 4)
       paused.onSendReady()
       paused.window.onBlocked()
     }
-    const active = new Source(windows, 7, 4000)
+    const active = new Source(session, 4000)
     for (let round = 0; round < 10; round++) {
       active.onSendReady()
       active.window.onBlocked()
@@ -199,7 +237,8 @@ describe('shares', () => {
 
   test('go on when streams of the session end', () => {
     const { port, windows } = setUp()
-    const sources = Array.from({ length: 300 }, (_, at) => new Source(windows, 7, at * 4))
+    const session = windows.openSession(7)
+    const sources = Array.from({ length: 300 }, (_, at) => new Source(session, at * 4))
     for (const source of sources) source.onSendReady()
     const before = port.sent.size
     expect(before).toBeLessThan(300)

@@ -1,0 +1,97 @@
+/**
+ * What the streams of one session may have on their way into QUIC together: half of what is left of the addon's
+ * capacity, so that some is always left for others. A stream with nothing on its way may go beyond it by one piece,
+ * or streams whose client has paused them would starve their neighbours.
+ */
+import type { Backlog } from './backlog.ts'
+import { MAX_PIECE_BYTES, SendWindow } from './send-window.ts'
+import type { SendOwner, WindowHub, WindowShare } from './send-window.ts'
+
+/** What the addon takes. */
+const CAPACITY_BYTES = 4 * 1024 * 1024
+const MIN_SHARE_BYTES = 2 * MAX_PIECE_BYTES
+/** No session gets more, whatever the number of its streams. */
+const MAX_SHARE_BYTES = CAPACITY_BYTES / 2
+
+/** What the sessions of one native server share. */
+export interface ShareHub extends WindowHub {
+  /** On its way in all sessions. */
+  totalBytes: number
+  /** Somebody waits for room: all of it that can be confirmed shall be. */
+  markAll(): void
+  removeSession(share: SendShare): void
+}
+
+export class SendShare implements WindowShare {
+  readonly session: number
+  readonly backlog: Backlog
+  readonly #hub: ShareHub
+  /** Its streams that wait for room, the longest waiting first. */
+  readonly #hungry = new Set<SendWindow>()
+  /** On its way. */
+  bytes = 0
+  /** It has cost others their turn, and gets the minimum until something of it has been written. */
+  punished = false
+
+  constructor(hub: ShareHub, session: number, backlog: Backlog) {
+    this.#hub = hub
+    this.session = session
+    this.backlog = backlog
+  }
+
+  open(stream: number, owner: SendOwner): SendWindow {
+    return new SendWindow(this.#hub, this, this.session, stream, owner)
+  }
+
+  /** Whether `window` may have `bytes` more on their way. If not, it is told when there is room. */
+  mayTake(window: SendWindow, bytes: number): boolean {
+    if (this.#hasRoom(window, bytes)) return true
+    this.#hungry.add(window)
+    this.#hub.markAll()
+    return false
+  }
+
+  take(bytes: number): void {
+    this.bytes += bytes
+    this.#hub.totalBytes += bytes
+    this.backlog.add(bytes)
+  }
+
+  /** `written`: QUIC has taken it, and it has not just been given up. */
+  release(bytes: number, written: boolean): void {
+    this.bytes -= bytes
+    this.#hub.totalBytes -= bytes
+    if (written) this.punished = false
+    else this.backlog.drop(bytes)
+    this.feed()
+  }
+
+  /** Tells waiting streams while there is room. */
+  feed(): void {
+    for (const window of this.#hungry) {
+      if (!this.#hasRoom(window, MAX_PIECE_BYTES)) continue
+      this.#hungry.delete(window)
+      window.owner.onSendReady()
+    }
+  }
+
+  /** The stream is over. */
+  remove(window: SendWindow): void {
+    this.#hungry.delete(window)
+  }
+
+  /** The session is over. */
+  close(): void {
+    this.backlog.close()
+    this.#hungry.clear()
+    this.#hub.removeSession(this)
+  }
+
+  #hasRoom(window: SendWindow, bytes: number): boolean {
+    const after = this.bytes + bytes
+    const fair = this.punished ? 0 : (CAPACITY_BYTES - this.#hub.totalBytes) / 2
+    const limit =
+      window.unconfirmedBytes === 0 && !this.punished ? MAX_SHARE_BYTES : Math.max(MIN_SHARE_BYTES, fair)
+    return after <= Math.min(MAX_SHARE_BYTES, limit) && this.backlog.mayTake(bytes)
+  }
+}

@@ -1,0 +1,127 @@
+/** QUIC takes much more than it sends: what one session has unsent is bounded, and never by mistake for ever. */
+import { describe, expect, test } from 'vitest'
+import {
+  Backlogs,
+  MAX_BACKLOG_BYTES,
+  MIN_BACKLOG_BYTES,
+  TOTAL_BACKLOG_BYTES,
+} from '../../../../src/transport/http3/backlog.ts'
+import type { Backlog, BacklogPort } from '../../../../src/transport/http3/backlog.ts'
+import { FakeClock } from '../../../support/fake-clock.ts'
+
+const PIECE_BYTES = 16_384
+
+class Port implements BacklogPort {
+  readonly sent = new Map<number, number>()
+  readonly pings: number[] = []
+  asked = 0
+
+  sentBytes(session: number): number {
+    this.asked++
+    return this.sent.get(session) ?? 0
+  }
+
+  ping(session: number): void {
+    this.pings.push(session)
+  }
+}
+
+function setUp(): { port: Port; clock: FakeClock; backlogs: Backlogs } {
+  const port = new Port()
+  const clock = new FakeClock()
+  return { port, clock, backlogs: new Backlogs(port, clock) }
+}
+
+/** Hands over as much as is taken; gives how much that was. */
+function fill(backlog: Backlog): number {
+  let bytes = 0
+  for (; backlog.mayTake(PIECE_BYTES); bytes += PIECE_BYTES) backlog.add(PIECE_BYTES)
+  return bytes
+}
+
+describe('a backlog', () => {
+  test('ends at its allowance while nothing is sent', () => {
+    const { backlogs } = setUp()
+    expect(fill(backlogs.open(1, () => {}))).toBe(MAX_BACKLOG_BYTES)
+  })
+
+  test('is not asked about while little is handed over', () => {
+    const { port, backlogs } = setUp()
+    const backlog = backlogs.open(1, () => {})
+    for (let bytes = 0; bytes < MAX_BACKLOG_BYTES / 4; bytes += PIECE_BYTES) {
+      expect(backlog.mayTake(PIECE_BYTES)).toBe(true)
+      backlog.add(PIECE_BYTES)
+    }
+    expect(port.asked).toBe(0)
+  })
+
+  test('tells of room when half of it has been sent', () => {
+    const { port, clock, backlogs } = setUp()
+    let told = 0
+    const backlog = backlogs.open(1, () => told++)
+    fill(backlog)
+    port.sent.set(1, MAX_BACKLOG_BYTES / 4)
+    clock.advance(2000)
+    expect(told).toBe(0)
+    port.sent.set(1, MAX_BACKLOG_BYTES / 2)
+    clock.advance(2000)
+    expect(told).toBe(1)
+    expect(fill(backlog)).toBe(MAX_BACKLOG_BYTES / 2)
+  })
+
+  test('is asked about ever less often while nothing is sent', () => {
+    const { port, clock, backlogs } = setUp()
+    fill(backlogs.open(1, () => {}))
+    clock.advance(10_000)
+    const before = port.asked
+    clock.advance(60_000)
+    expect(port.asked - before).toBeLessThanOrEqual(61)
+  })
+
+  test('is empty when the client answers a ping and nothing more is sent', () => {
+    const { port, clock, backlogs } = setUp()
+    let told = 0
+    // Its streams were reset: what they had handed over never goes out.
+    const backlog = backlogs.open(1, () => told++)
+    fill(backlog)
+    clock.advance(1000)
+    expect(port.pings).toEqual([1])
+    port.sent.set(1, 40)
+    backlogs.onPing(1)
+    expect(told).toBe(1)
+    expect(fill(backlog)).toBe(MAX_BACKLOG_BYTES)
+  })
+
+  test('is not empty when a ping is answered and more was sent', () => {
+    const { port, clock, backlogs } = setUp()
+    let told = 0
+    fill(backlogs.open(1, () => told++))
+    clock.advance(1000)
+    port.sent.set(1, 100_000)
+    backlogs.onPing(1)
+    expect(told).toBe(0)
+  })
+
+  test('leaves less to others when many sessions have one, but always something', () => {
+    const { clock, backlogs } = setUp()
+    const sizes = Array.from({ length: 100 }, (_, session) => {
+      const size = fill(backlogs.open(session, () => {}))
+      clock.advance(100)
+      return size
+    })
+    expect(sizes[0]).toBe(MAX_BACKLOG_BYTES)
+    expect(sizes.at(-1)).toBe(MIN_BACKLOG_BYTES)
+    const total = sizes.reduce((sum, bytes) => sum + bytes)
+    expect(total).toBeLessThan(TOTAL_BACKLOG_BYTES + 100 * MIN_BACKLOG_BYTES + MAX_BACKLOG_BYTES)
+  })
+
+  test('leaves no timer when its session ends', () => {
+    const { clock, backlogs } = setUp()
+    const backlog = backlogs.open(1, () => {})
+    fill(backlog)
+    expect(clock.pending).toBe(1)
+    backlog.close()
+    clock.advance(100)
+    expect(clock.pending).toBe(0)
+  })
+})
