@@ -8,6 +8,7 @@ import { loadHosts } from './load-hosts.ts'
 import { loadRules } from './load-rules.ts'
 import { readToml, resolveBeside } from './config-file.ts'
 import { Findings, readFields } from './read.ts'
+import { warnOfCoveredRules } from './rule-coverage.ts'
 import type { ClientSettings, Settings, VpnSettings } from './settings.ts'
 import { vpnFields } from './vpn-fields.ts'
 
@@ -33,6 +34,7 @@ export async function loadSettings(vpnPath: string, hostsPath: string): Promise<
     })
     if (hosts !== undefined) checkHosts({ vpn, hosts, file: hostsPath, vpnFile: vpnPath, findings })
   }
+  if (rules && vpn?.rules_file) await warnOfCoveredRules(rules, vpn.rules_file, findings)
   noteWithoutEffect(vpnPath, findings)
   const { problems, warnings } = findings
   if (

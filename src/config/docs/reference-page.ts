@@ -26,7 +26,8 @@ culvert reads the official files of TrustTunnel as they are. What belongs to cul
 - **Quotation marks and outer blanks** in users and passwords: the reference endpoint removes them. culvert accepts both
   spellings and warns.
 - **Rules**: the first rule that matches counts. A rules file that cannot be parsed, a rule without an action and a
-  condition that cannot be understood are problems; the reference endpoint lets everybody in then.
+  condition that cannot be understood are problems; the reference endpoint lets everybody in then. A rule that never
+  decides, because one before it takes all that it would, is a warning.
 `
 
 export function renderReferencePage(): string {

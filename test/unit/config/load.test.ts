@@ -379,6 +379,39 @@ describe('rules.toml', () => {
     })
   })
 
+  it('warns of rules that an earlier one takes everything from', async () => {
+    const rule = (action: string, ...conditions: string[]) =>
+      ['[[inbound.rule]]', `action = "${action}"`, ...conditions].join('\n')
+    const target = (...conditions: string[]) =>
+      ['[[outbound.rule]]', 'action = "deny"', ...conditions].join('\n')
+    using directory = new ConfigDirectory(
+      withRules(
+        [
+          '[inbound]',
+          rule('allow', 'cidr = "10.0.0.0/8"'),
+          rule('deny', 'cidr = "10.1.0.0/16"'),
+          rule('deny', 'cidr = "::ffff:10.2.0.0/112"', 'client_random_prefix = "aa"'),
+          rule('allow', 'cidr = "::/0"', 'client_random_prefix = "aa"'),
+          rule('deny', 'cidr = "2001:db8::/32"', 'client_random_prefix = "AA/ff"'),
+          rule('deny', 'cidr = "2001:db8::/32"', 'client_random_prefix = "bb"'),
+          rule('deny', 'cidr = "0.0.0.0/0"'),
+          rule('deny'),
+          '[outbound]',
+          target('destination_port = "1000-2000"'),
+          target('destination_port = "1500"', 'destination_cidr = "192.0.2.0/24"'),
+          target('destination_port = "1500-2001"'),
+        ].join('\n'),
+      ),
+    )
+    const { warnings } = await directory.load()
+    expect(warnings.map(({ path, message }) => `${path}: ${message}`)).toEqual([
+      'inbound.rule[1]: never decides: inbound.rule[0] takes all that it would',
+      'inbound.rule[2]: never decides: inbound.rule[0] takes all that it would',
+      'inbound.rule[4]: never decides: inbound.rule[3] takes all that it would',
+      'outbound.rule[1]: never decides: outbound.rule[0] takes all that it would',
+    ])
+  })
+
   it('lets a rule with an unknown key match everything, with warnings', async () => {
     using directory = new ConfigDirectory(
       withRules('[[rule]]\ntls_client_random = "aabb"\naction = "allow"\n[[rule]]\naction = "deny"'),
@@ -392,6 +425,7 @@ describe('rules.toml', () => {
     expect(warnings.map(({ path, message }) => `${path}: ${message}`)).toEqual([
       'rule[0].tls_client_random: unknown key, ignored; the nearest known key is client_random_prefix',
       'rule[0]: without the unknown key this rule has no condition: allow for all',
+      'rule[1]: never decides: rule[0] takes all that it would',
     ])
   })
 
