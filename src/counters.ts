@@ -19,6 +19,11 @@ export class Counters {
     this.#gauges.set(name, read)
   }
 
+  /** The value of a gauge now; 0 before there is one of this name. */
+  read(name: string): number {
+    return this.#gauges.get(name)?.() ?? 0
+  }
+
   /** Totals and gauges by name; a plain object, fit for a message between threads. */
   snapshot(): Record<string, number> {
     const result: Record<string, number> = Object.fromEntries(this.#totals)

@@ -42,6 +42,8 @@ export interface TcpEgressOptions {
   readonly clock: Clock
   /** Gets the gauge `outbound_tcp_sockets`, attempts included. */
   readonly counters: Counters
+  /** Whether there is a descriptor for one more connection. Default: until the system says no. */
+  readonly mayDial?: () => boolean
   /** Reads sockets into memory of its own (`relay/read-pool.ts`). Default: Node's. */
   readonly readInto?: (socket: () => Socket) => OnReadOpts
 }
@@ -259,9 +261,14 @@ export class TcpEgress {
    * A connected socket with half-close, keep-alive, no delay and an error listener; nothing is read from it yet
    * beyond its buffer. The caller owns it.
    * @throws EndpointError `target_refused`, `target_unreachable`, `target_timeout`, `target_private`,
-   *   `target_loopback` or `target_denied`.
+   *   `target_loopback`, `target_denied`, or `limit_exceeded` without a descriptor for it.
    */
-  dial(target: Target, { signal }: { signal: AbortSignal }): Promise<Socket> {
+  async dial(target: Target, { signal }: { signal: AbortSignal }): Promise<Socket> {
+    const { mayDial, counters } = this.#options
+    if (mayDial?.() === false) {
+      counters.count('outbound_descriptors_exhausted')
+      throw new EndpointError('limit_exceeded', 'no descriptor is left for a connection')
+    }
     return new Dial(target, this.#options, this.#onOpen).run(signal)
   }
 

@@ -25,6 +25,8 @@ export interface UdpEgressOptions {
   /** Bytes that may wait in one socket when the kernel does not take them. Default 256 KiB. */
   readonly maxSendQueueBytes?: number
   readonly counters: Counters
+  /** Whether there is a descriptor for one more socket. Default: until the system says no. */
+  readonly mayDial?: () => boolean
 }
 
 export interface UdpHandlers {
@@ -75,6 +77,10 @@ export class UdpEgress {
       throw new EndpointError('target_unreachable', 'IPv6 is not available')
     }
     this.#options.policy.check(target.address, destination.port)
+    if (this.#options.mayDial?.() === false) {
+      this.#options.counters.count('outbound_descriptors_exhausted')
+      throw new EndpointError('limit_exceeded', 'no descriptor is left for a socket')
+    }
     this.#open += 1
     return new ConnectedSocket(target, destination.port, this.#maxSendQueueBytes, handlers, () => {
       this.#open -= 1

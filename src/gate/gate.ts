@@ -56,6 +56,8 @@ export interface GateDependencies {
   /** Takes the socket over; without it such connections are closed. */
   readonly onNotTls?: (connection: PlainConnection) => void
   readonly splice: Splice
+  /** Whether a connection may keep the descriptor that it has got. Default: it may. */
+  readonly mayAccept?: () => boolean
 }
 
 export type DropReason =
@@ -67,6 +69,7 @@ export type DropReason =
   | 'not_tls'
   | 'proxy_header'
   | 'pass_failed'
+  | 'no_descriptor'
   | 'closing'
 
 const KEEP_ALIVE_DELAY_MS = 60_000
@@ -130,6 +133,7 @@ export class Gate {
     // From here to the end of the socket, whoever has it: an unhandled error would end the process.
     socket.on('error', ignoreError)
     if (this.#closed) return this.#drop(socket, 'closing')
+    if (this.#deps.mayAccept?.() === false) return this.#drop(socket, 'no_descriptor')
     const peer = normalizePeerAddress(socket.remoteAddress ?? '')
     // It was reset between the kernel's accept and ours.
     if (peer === undefined) return this.#drop(socket, 'ended_early')

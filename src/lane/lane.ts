@@ -25,6 +25,7 @@ import { UdpForwarder } from '../forward/udp.ts'
 import { Gate } from '../gate/gate.ts'
 import { HostMap } from '../gate/host-map.ts'
 import { InboundRules } from '../gate/inbound-rules.ts'
+import { countDescriptors, DescriptorReserve, readDescriptorLimit } from './descriptors.ts'
 import * as map from './options.ts'
 import type { ListenAddress } from './messages.ts'
 import type { Log } from '../log.ts'
@@ -194,6 +195,7 @@ interface Rooms {
   readonly site: WebSite
   readonly policy: EgressPolicy
   readonly icmp: IcmpEgress | undefined
+  readonly descriptors: DescriptorReserve
 }
 
 async function listen(server: net.Server, { address, port }: ListenAddress): Promise<void> {
@@ -222,11 +224,19 @@ async function openRooms(settings: Settings, deps: LaneDependencies): Promise<Ro
   )
   const icmp = await openIcmpEgress(settings, { policy, counters }, deps)
   opened.defer(() => icmp?.close())
+  const descriptors = new DescriptorReserve({
+    clock,
+    counters,
+    limit: readDescriptorLimit(),
+    count: countDescriptors,
+  })
+  opened.defer(() => descriptors.close())
+  const { mayDial, mayAccept } = descriptors
   const idleMonitor = new IdleMonitor(clock)
   const registry = new SessionRegistry({ idleTimeoutMs: map.sessionIdleMs(settings) }, { clock, counters })
   opened.defer(() => registry.destroy(new Error('start has failed')))
   const readPool = new ReadPool()
-  const dialer = createTcpEgress(settings, { policy, counters, clock, readPool })
+  const dialer = createTcpEgress(settings, { policy, counters, clock, readPool, mayDial })
   const forwarders = createForwarders(settings, {
     policy,
     icmp,
@@ -235,6 +245,7 @@ async function openRooms(settings: Settings, deps: LaneDependencies): Promise<Ro
     clock,
     dialer,
     readPool,
+    mayDial,
   })
   const site = createWebSite(map.webSiteOptions(settings), { clock, counters, log, dialer })
   const dispatcher = new Dispatcher(map.dispatcherOptions(settings), {
@@ -272,10 +283,11 @@ async function openRooms(settings: Settings, deps: LaneDependencies): Promise<Ro
     onNotTls: ({ socket }) =>
       answerPlainHttp(socket, { headTimeoutMs: HEAD_TIMEOUT_MS }, { clock, counters }),
     splice: (client, upstream) => void splice(client, upstream, idleMonitor),
+    mayAccept,
   })
   // From here on this is the business of `destroyRooms`.
   opened.move()
-  return { counters, registry, dispatcher, gate, inbound, tls, http1, http2, site, policy, icmp }
+  return { counters, registry, dispatcher, gate, inbound, tls, http1, http2, site, policy, icmp, descriptors }
 }
 
 /** What an operator should know about HTTP/3 on this machine and with these files. */
@@ -316,15 +328,16 @@ function createHttp3(
 
 function createTcpEgress(
   settings: Settings,
-  deps: Pick<Rooms, 'counters' | 'policy'> & { clock: Clock; readPool: ReadPool },
+  deps: Pick<Rooms, 'counters' | 'policy'> & { clock: Clock; readPool: ReadPool; mayDial: () => boolean },
 ): TcpEgress {
-  const { counters, policy, clock, readPool } = deps
+  const { counters, policy, clock, readPool, mayDial } = deps
   return new TcpEgress({
     ...map.tcpEgress(settings),
     policy,
     resolver: new Resolver({ ...map.resolver(settings), clock }),
     clock,
     counters,
+    mayDial,
     readInto: (socket) => readPool.readInto(socket),
   })
 }
@@ -336,10 +349,11 @@ function createForwarders(
     clock: Clock
     dialer: TcpEgress
     readPool: ReadPool
+    mayDial: () => boolean
   },
 ): Forwarders {
-  const { counters, policy, icmp, idleMonitor, clock, dialer, readPool } = deps
-  const udp = new UdpEgress({ policy, ipv6Available: settings.vpn.ipv6_available, counters })
+  const { counters, policy, icmp, idleMonitor, clock, dialer, readPool, mayDial } = deps
+  const udp = new UdpEgress({ policy, ipv6Available: settings.vpn.ipv6_available, counters, mayDial })
   const queueCapacity = map.icmp(settings)?.queueCapacity
   return {
     tcp: new TcpForwarder({ ...map.tcpForwarding(settings), dialer, idleMonitor, readPool }),
@@ -375,4 +389,5 @@ function destroyRooms(rooms: Rooms, reason: Error): void {
   rooms.http2.destroy()
   rooms.site.destroy()
   rooms.icmp?.close()
+  rooms.descriptors.close()
 }

@@ -20,10 +20,13 @@ export class EndpointProcess implements AsyncDisposable {
   }
 
   /** Resolves when connections are accepted. */
-  static async start(options: EndpointOptions = {}): Promise<EndpointProcess> {
+  static async start(options: EndpointOptions & { descriptors?: number } = {}): Promise<EndpointProcess> {
     const directory = await mkdtemp(join(tmpdir(), 'culvert-process-'))
     const { vpn, hosts } = await writeEndpointFiles(directory, options)
-    const program = new Program('trusttunnel_endpoint', [vpn, hosts], { cwd: directory })
+    const program = new Program('trusttunnel_endpoint', [vpn, hosts], {
+      cwd: directory,
+      descriptors: options.descriptors,
+    })
     try {
       const [, port] = await program.output(LISTENING)
       return new EndpointProcess(program, Number(port), directory)

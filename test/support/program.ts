@@ -9,6 +9,13 @@ export interface Finished {
   readonly stderr: string
 }
 
+export interface ProgramOptions {
+  readonly cwd?: string | undefined
+  readonly env?: NodeJS.ProcessEnv
+  /** RLIMIT_NOFILE. */
+  readonly descriptors?: number | undefined
+}
+
 export class Program implements AsyncDisposable {
   readonly #child: ChildProcess
   readonly #finished: Promise<Finished>
@@ -19,10 +26,11 @@ export class Program implements AsyncDisposable {
   constructor(
     name: 'culvert' | 'trusttunnel_endpoint',
     args: readonly string[],
-    options: { cwd?: string; env?: NodeJS.ProcessEnv } = {},
+    options: ProgramOptions = {},
   ) {
     const path = fileURLToPath(new URL(`../../scripts/${name}`, import.meta.url))
-    this.#child = spawn(path, args, {
+    const limit = options.descriptors === undefined ? '' : `ulimit -n ${options.descriptors}; `
+    this.#child = spawn('sh', ['-c', `${limit}exec "$0" "$@"`, path, ...args], {
       cwd: options.cwd,
       env: { ...process.env, ...options.env },
       stdio: ['ignore', 'pipe', 'pipe'],

@@ -1,0 +1,84 @@
+/**
+ * Who may have the last descriptors of the process. Tunnels could take them all: then nobody can connect any more, the
+ * page has no file, and a reload cannot read its own. So targets are no longer dialled a good while before the end,
+ * and nobody is accepted any more when only those are left that the endpoint needs to go on.
+ */
+import { readdirSync, readFileSync } from 'node:fs'
+import type { Clock, Timer } from '../clock.ts'
+import type { Counters } from '../counters.ts'
+
+/** Left for clients to connect and for pages: this share of the limit. */
+const SHARE_FOR_CLIENTS = 1 / 8
+/** Left for files that a reload reads, the log and questions to name servers. */
+const FOR_CONTROL = 24
+/** How often those are counted that nothing else counts: files, sockets of origins, of name servers. */
+const COUNT_PERIOD_MS = 5000
+/** Below this share of the limit nothing is near enough to an end to be worth counting. */
+const WORTH_COUNTING = 1 / 2
+/** Every one of these is a descriptor. */
+const COUNTED = ['gate_connections', 'outbound_tcp_sockets', 'outbound_udp_sockets']
+
+export interface DescriptorDependencies {
+  readonly clock: Clock
+  readonly counters: Counters
+  /** RLIMIT_NOFILE; undefined where it cannot be known, and then nothing is held back. */
+  readonly limit: number | undefined
+  /** How many are open now, in the whole process. */
+  readonly count: () => number
+}
+
+export class DescriptorReserve {
+  readonly #deps: DescriptorDependencies
+  /** As many may be open when a target is dialled, and when a client is accepted. */
+  readonly #dialBelow: number
+  readonly #acceptUpTo: number
+  readonly #tick: Timer | undefined
+  /** Open ones that {@link COUNTED} does not have. */
+  #others: number
+
+  constructor(deps: DescriptorDependencies) {
+    this.#deps = deps
+    const { limit = Infinity } = deps
+    this.#acceptUpTo = limit - FOR_CONTROL
+    this.#dialBelow = this.#acceptUpTo - Math.ceil((deps.limit ?? 0) * SHARE_FOR_CLIENTS)
+    this.#others = deps.limit === undefined ? 0 : deps.count()
+    if (deps.limit !== undefined) this.#tick = deps.clock.every(COUNT_PERIOD_MS, () => this.#recount())
+  }
+
+  /** Whether one more may go to a target. */
+  readonly mayDial = (): boolean => this.#used() < this.#dialBelow
+
+  /** Whether a client that was just accepted, and has its descriptor, may keep it. */
+  readonly mayAccept = (): boolean => this.#used() <= this.#acceptUpTo
+
+  close(): void {
+    this.#tick?.cancel()
+  }
+
+  #used(): number {
+    return this.#others + this.#counted()
+  }
+
+  #counted(): number {
+    return COUNTED.reduce((sum, name) => sum + this.#deps.counters.read(name), 0)
+  }
+
+  #recount(): void {
+    if (this.#used() < this.#acceptUpTo * WORTH_COUNTING) return
+    this.#others = this.#deps.count() - this.#counted()
+  }
+}
+
+/** Of this process (proc(5)); Node has raised the soft limit to the hard one. */
+export function readDescriptorLimit(): number | undefined {
+  try {
+    const [, limit] = /^Max open files\s+(\d+)/m.exec(readFileSync('/proc/self/limits', 'utf8')) ?? []
+    return limit === undefined ? undefined : Number(limit)
+  } catch {
+    return undefined
+  }
+}
+
+export function countDescriptors(): number {
+  return readdirSync('/proc/self/fd').length
+}

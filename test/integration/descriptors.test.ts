@@ -1,0 +1,51 @@
+/**
+ * One user who opens tunnels until the process has no descriptor left. Nobody else could connect any more, strangers
+ * got no page, and a reload could not read its files.
+ */
+import { once } from 'node:events'
+import { connect as connectTls } from 'node:tls'
+import { expect, it } from 'vitest'
+import { OPEN_EDGE, USER } from '../support/endpoint.ts'
+import { EndpointProcess } from '../support/endpoint-process.ts'
+import { H2Client } from '../support/h2-client.ts'
+import { readAll } from '../support/reading.ts'
+import { openEcho } from '../support/targets.ts'
+
+const LIMIT = 400
+const WANTED = 600
+/** A share of the limit is held back, and some descriptors are the endpoint's own. */
+const AT_LEAST = 250
+const SECOND_USER = { username: 'second', password: 'other' }
+
+it('a user who takes all tunnels that there can be locks out neither clients, nor strangers, nor a reload', async () => {
+  await using echo = await openEcho()
+  await using endpoint = await EndpointProcess.start({
+    descriptors: LIMIT,
+    tables: OPEN_EDGE,
+    credentials: [USER, SECOND_USER]
+      .map(({ username, password }) => `[[client]]\nusername = "${username}"\npassword = '${password}'\n`)
+      .join(''),
+  })
+  await using greedy = await H2Client.open({ port: endpoint.port, ...USER })
+  const answers = await Promise.all(
+    Array.from({ length: WANTED }, () => greedy.connect(echo.authority).then(({ status }) => status)),
+  )
+  const granted = answers.filter((status) => status === 200).length
+  expect(granted).toBeGreaterThan(AT_LEAST)
+  expect(answers.filter((status) => status === 429).length).toBe(WANTED - granted)
+
+  const stranger = connectTls({ port: endpoint.port, servername: 'vpn.endpoint', rejectUnauthorized: false })
+  await once(stranger, 'secureConnect')
+  stranger.write('GET / HTTP/1.1\r\nhost: vpn.endpoint\r\nconnection: close\r\n\r\n')
+  expect((await readAll(stranger)).toString()).toMatch(/^HTTP\/1\.1 200 /)
+  await using other = await H2Client.open({ port: endpoint.port, ...SECOND_USER })
+  expect((await other.connect('_check')).status).toBe(200)
+  endpoint.program.signal('SIGHUP')
+  await endpoint.program.output(/"configuration reloaded"/)
+
+  await greedy[Symbol.asyncDispose]()
+  await expect.poll(() => echo.sockets.size).toBe(0)
+  const { status, stream } = await other.connect(echo.authority)
+  expect(status).toBe(200)
+  stream.destroy()
+})

@@ -1,0 +1,52 @@
+import { beforeEach, expect, it } from 'vitest'
+import { Counters } from '../../../src/counters.ts'
+import { DescriptorReserve } from '../../../src/lane/descriptors.ts'
+import { FakeClock } from '../../support/fake-clock.ts'
+
+const COUNT_PERIOD_MS = 5000
+let clock: FakeClock
+let counters: Counters
+/** Of the whole process, as the system counts them. */
+let open: number
+let tunnels: number
+
+beforeEach(() => {
+  clock = new FakeClock()
+  counters = new Counters()
+  counters.gauge('outbound_tcp_sockets', () => tunnels)
+  ;[open, tunnels] = [40, 0]
+})
+
+const create = (limit: number | undefined) =>
+  new DescriptorReserve({ clock, counters, limit, count: () => open })
+
+it('stops dialling while clients still have room, and accepting while the endpoint still has', () => {
+  const reserve = create(400)
+  // 400, less 24 for the endpoint, less 50 for clients, less the 40 that it began with.
+  tunnels = 285
+  expect([reserve.mayDial(), reserve.mayAccept()]).toEqual([true, true])
+  tunnels = 286
+  expect([reserve.mayDial(), reserve.mayAccept()]).toEqual([false, true])
+  tunnels = 337
+  expect([reserve.mayDial(), reserve.mayAccept()]).toEqual([false, false])
+  tunnels = 0
+  expect([reserve.mayDial(), reserve.mayAccept()]).toEqual([true, true])
+})
+
+it('learns of descriptors that nothing counts before they matter', () => {
+  const reserve = create(400)
+  ;[open, tunnels] = [330, 200]
+  clock.advance(COUNT_PERIOD_MS)
+  expect(reserve.mayDial()).toBe(false)
+  open = 240
+  clock.advance(COUNT_PERIOD_MS)
+  expect(reserve.mayDial()).toBe(true)
+  reserve.close()
+  expect(clock.pending).toBe(0)
+})
+
+it('holds nothing back where no limit is known', () => {
+  const reserve = create(undefined)
+  tunnels = 1_000_000
+  expect([reserve.mayDial(), reserve.mayAccept(), clock.pending]).toEqual([true, true, 0])
+})
