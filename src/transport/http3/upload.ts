@@ -1,4 +1,4 @@
-/** What HTTP/3 needs to hold uploads that are read faster than their targets take them. `lane/lane.ts` gives the spill area of `relay`. */
+/** What HTTP/3 needs to hold uploads that are read faster than their targets take them. `lane/rooms.ts` gives the spill area of `relay`. */
 
 export interface UploadListener {
   /** `read` has something again. */

@@ -1,6 +1,6 @@
 /**
  * The head of an HTTP/1.1 answer in nginx's hand: spelling and order of the fields, words of the status line, and
- * when the connection ends with it. `lane/lane.ts` gives these to the transport, which knows of no web server.
+ * when the connection ends with it. `lane/rooms.ts` gives these to the transport, which knows of no web server.
  */
 import type { ResponseHeaders } from '../../contract/exchange.ts'
 import { HeadReader } from './http-head.ts'

@@ -1,0 +1,240 @@
+/**
+ * Constructs every room of a lane and joins them through the interfaces that they declare. Nothing else constructs
+ * rooms.
+ */
+import { randomFillSync } from 'node:crypto'
+import type { Socket } from 'node:net'
+import type { Clock } from '../clock.ts'
+import type { Settings } from '../config/settings.ts'
+import { Counters } from '../counters.ts'
+import { AddressPolicy } from '../egress/address-policy.ts'
+import { TcpEgress } from '../egress/tcp.ts'
+import { EgressPolicy } from '../egress/egress-policy.ts'
+import { openIcmp } from '../egress/icmp.ts'
+import type { IcmpEgress } from '../egress/icmp.ts'
+import { OutboundRules } from '../egress/outbound-rules.ts'
+import { Resolver } from '../egress/resolver.ts'
+import { OwnAddresses, readInterfaceAddresses } from '../egress/own-addresses.ts'
+import { UdpEgress } from '../egress/udp.ts'
+import { CheckForwarder } from '../forward/check.ts'
+import { IcmpForwarder } from '../forward/icmp.ts'
+import { TcpForwarder } from '../forward/tcp.ts'
+import { UdpForwarder } from '../forward/udp.ts'
+import { Gate } from '../gate/gate.ts'
+import { HostMap } from '../gate/host-map.ts'
+import { InboundRules } from '../gate/inbound-rules.ts'
+import { countDescriptors, DescriptorReserve, readDescriptorLimit } from './descriptors.ts'
+import * as map from './options.ts'
+import type { Log } from '../log.ts'
+import { IdleMonitor } from '../relay/idle-monitor.ts'
+import { tcpEnd } from '../relay/tcp-end.ts'
+import { ReadPool } from '../relay/read-pool.ts'
+import { SpillArea } from '../relay/spill-area.ts'
+import { relayStreams } from '../relay/stream-relay.ts'
+import { nginxStyle } from '../web/nginx/answer-head.ts'
+import { answerPlainHttp } from '../web/nginx/plain-http.ts'
+import { createWebSite } from '../web/site.ts'
+import type { WebSite } from '../web/site.ts'
+import { Http1Transport } from '../transport/http1/transport.ts'
+import type { Http1Style } from '../transport/http1/head.ts'
+import { Http2Transport } from '../transport/http2/transport.ts'
+import { Http3Transport } from '../transport/http3/transport.ts'
+import type { Http3Options } from '../transport/http3/transport.ts'
+import { TlsTerminator } from '../transport/tls.ts'
+import { AuthThrottle } from '../dispatch/auth-throttle.ts'
+import { SessionRegistry } from '../dispatch/session-registry.ts'
+import { Dispatcher } from '../dispatch/dispatcher.ts'
+import type { Forwarders } from '../dispatch/dispatcher.ts'
+import { Directory } from '../users/directory.ts'
+
+export interface LaneDependencies {
+  readonly clock: Clock
+  readonly log: Log
+  /** 48 bytes, the same for all lanes. */
+  readonly ticketKeys: Buffer
+}
+
+/** Idle limit of connections that are passed on to another server. */
+const PASS_IDLE_MS = 3_600_000
+/** nginx's limits of a request's head: 4 buffers of 8 KiB, 60 s. */
+const HEAD_TIMEOUT_MS = 60_000
+const HTTP1_OPTIONS = { headTimeoutMs: HEAD_TIMEOUT_MS, maxHeadBytes: 32_768 }
+
+/** What one lane consists of. */
+export interface Rooms {
+  readonly counters: Counters
+  readonly registry: SessionRegistry
+  readonly dispatcher: Dispatcher
+  readonly gate: Gate
+  /** The rules in force; HTTP/3 asks them too. */
+  inbound: InboundRules
+  readonly tls: TlsTerminator
+  readonly http1: Http1Transport
+  readonly http2: Http2Transport
+  readonly site: WebSite
+  readonly policy: EgressPolicy
+  readonly icmp: IcmpEgress | undefined
+  readonly descriptors: DescriptorReserve
+}
+
+/** Leaves nothing open when it fails. */
+export async function openRooms(settings: Settings, deps: LaneDependencies): Promise<Rooms> {
+  const { clock, log } = deps
+  using opened = new DisposableStack()
+  const counters = new Counters()
+  const policy = new EgressPolicy(
+    new AddressPolicy(map.addressPolicy(settings), new OwnAddresses({ clock, read: readInterfaceAddresses })),
+    new OutboundRules(map.outboundRules(settings)),
+  )
+  const icmp = await openIcmpEgress(settings, { policy, counters }, deps)
+  opened.defer(() => icmp?.close())
+  const descriptors = new DescriptorReserve({
+    clock,
+    counters,
+    limit: readDescriptorLimit(),
+    count: countDescriptors,
+  })
+  opened.defer(() => descriptors.close())
+  const { mayDial, mayAccept } = descriptors
+  const idleMonitor = new IdleMonitor(clock)
+  const registry = new SessionRegistry({ idleTimeoutMs: map.sessionIdleMs(settings) }, { clock, counters })
+  opened.defer(() => registry.destroy(new Error('start has failed')))
+  const readPool = new ReadPool()
+  const dialer = createTcpEgress(settings, { policy, counters, clock, readPool, mayDial })
+  const forwarders = createForwarders(settings, {
+    policy,
+    icmp,
+    idleMonitor,
+    counters,
+    clock,
+    dialer,
+    readPool,
+    mayDial,
+  })
+  const site = createWebSite(map.webSiteOptions(settings), { clock, counters, log, dialer })
+  const dispatcher = new Dispatcher(map.dispatcherOptions(settings), {
+    clock,
+    counters,
+    log,
+    registry,
+    throttle: new AuthThrottle(map.authThrottle(settings), clock),
+    directory: new Directory(map.clientCredentials(settings)),
+    site: site.service,
+    forwarders,
+  })
+  const { acceptSession } = dispatcher
+  const mayUpgrade: Http1Style['mayUpgrade'] = (channel, path) => site.service.mayUpgrade(channel, path)
+  const http1 = new Http1Transport(HTTP1_OPTIONS, {
+    clock,
+    counters,
+    acceptSession,
+    style: { ...nginxStyle, mayUpgrade },
+  })
+  const http2 = new Http2Transport(map.http2Options(settings), { clock, counters, acceptSession })
+  const tls = new TlsTerminator(map.tlsOptions(settings, deps.ticketKeys), {
+    clock,
+    counters,
+    onHttp1: (connection) => http1.accept(connection),
+    onHttp2: (connection) => http2.accept(connection),
+  })
+  tls.replaceCertificates(map.certificates(settings))
+  const inbound = new InboundRules(map.inboundRules(settings))
+  const gate = new Gate(map.gateOptions(settings), inbound, new HostMap(map.hostMap(settings)), {
+    clock,
+    counters,
+    log,
+    onConnection: (connection) => tls.accept(connection),
+    onNotTls: ({ socket }) =>
+      answerPlainHttp(socket, { headTimeoutMs: HEAD_TIMEOUT_MS }, { clock, counters }),
+    splice: (client, upstream) => void splice(client, upstream, idleMonitor),
+    mayAccept,
+  })
+  // From here on this is the business of `destroyRooms`.
+  opened.move()
+  return { counters, registry, dispatcher, gate, inbound, tls, http1, http2, site, policy, icmp, descriptors }
+}
+
+export function createHttp3(
+  options: Http3Options,
+  settings: Settings,
+  rooms: Rooms,
+  { clock, log }: LaneDependencies,
+): Http3Transport {
+  const { counters, dispatcher } = rooms
+  return new Http3Transport(options, {
+    clock,
+    counters,
+    log,
+    acceptSession: dispatcher.acceptSession,
+    uploads: new SpillArea(map.spillOptions(settings), { counters, log }),
+    channelOf: (hostname) => rooms.gate.channelOf(hostname),
+    uploadKey: (session) => dispatcher.userOf(session) ?? session.id,
+    admit: (address) => rooms.gate.admitQuic(address),
+  })
+}
+
+function createTcpEgress(
+  settings: Settings,
+  deps: Pick<Rooms, 'counters' | 'policy'> & { clock: Clock; readPool: ReadPool; mayDial: () => boolean },
+): TcpEgress {
+  const { counters, policy, clock, readPool, mayDial } = deps
+  return new TcpEgress({
+    ...map.tcpEgress(settings),
+    policy,
+    resolver: new Resolver({ ...map.resolver(settings), clock }),
+    clock,
+    counters,
+    mayDial,
+    readInto: (socket) => readPool.readInto(socket),
+  })
+}
+
+function createForwarders(
+  settings: Settings,
+  deps: Pick<Rooms, 'counters' | 'policy' | 'icmp'> & {
+    idleMonitor: IdleMonitor
+    clock: Clock
+    dialer: TcpEgress
+    readPool: ReadPool
+    mayDial: () => boolean
+  },
+): Forwarders {
+  const { counters, policy, icmp, idleMonitor, clock, dialer, readPool, mayDial } = deps
+  const udp = new UdpEgress({ policy, ipv6Available: settings.vpn.ipv6_available, counters, mayDial })
+  const queueCapacity = map.icmp(settings)?.queueCapacity
+  return {
+    tcp: new TcpForwarder({ ...map.tcpForwarding(settings), dialer, idleMonitor, readPool }),
+    udp: new UdpForwarder({ ...map.udpForwarding(settings), dialer: udp, clock, counters }),
+    icmp: new IcmpForwarder({ sender: icmp, counters, ...(queueCapacity && { queueCapacity }) }),
+    check: new CheckForwarder(),
+  }
+}
+
+async function openIcmpEgress(
+  settings: Settings,
+  { policy, counters }: Pick<Rooms, 'policy' | 'counters'>,
+  { clock, log }: LaneDependencies,
+): Promise<IcmpEgress | undefined> {
+  const options = map.icmp(settings)
+  if (options === undefined) return undefined
+  const ipv6Available = settings.vpn.ipv6_available
+  return openIcmp({ ...options, ipv6Available, policy, fillRandom, clock, counters, log })
+}
+
+const fillRandom = (bytes: Buffer): void => void randomFillSync(bytes)
+
+/** Joins a connection that is not ours to the server that it is for. */
+async function splice(client: Socket, upstream: Socket, idleMonitor: IdleMonitor): Promise<void> {
+  const options = { idleMonitor, idleTimeoutMs: PASS_IDLE_MS, signal: new AbortController().signal }
+  await relayStreams(tcpEnd(client), tcpEnd(upstream), options)
+}
+
+export function destroyRooms(rooms: Rooms, reason: Error): void {
+  rooms.gate.destroy()
+  rooms.registry.destroy(reason)
+  rooms.http1.destroy()
+  rooms.http2.destroy()
+  rooms.site.destroy()
+  rooms.icmp?.close()
+  rooms.descriptors.close()
+}
