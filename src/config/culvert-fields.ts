@@ -163,6 +163,17 @@ const auth = table(
   { doc: 'Authentication.' },
 )
 
+const users = table(
+  {
+    max_tunnels: int({
+      default: 4_096,
+      min: 1,
+      doc: 'Tunnels and forwarded requests that one user may have open over all sessions; more are answered 429.',
+    }),
+  },
+  { doc: 'What a user may have.' },
+)
+
 export const culvertFields = table(
   {
     shutdown_grace_secs: seconds({
@@ -178,6 +189,7 @@ export const culvertFields = table(
     decoy,
     http3,
     auth,
+    users,
   },
   { doc: 'What belongs to this endpoint alone.' },
 )

@@ -288,8 +288,7 @@ export const vpnFields = {
   }),
   allow_multiple_credentials_per_connection: bool({
     default: false,
-    doc: 'Whether the requests of one session may be of several users.',
-    status: 'later',
+    doc: 'Whether the requests of one session may be of several users; otherwise the first is the only one, and the credentials of others are refused like wrong ones.',
   }),
   default_max_http2_conns_per_client: int({
     default: null,

@@ -37,6 +37,8 @@ interface AnyExchange {
 export interface ConnectExchange extends AnyExchange {
   readonly kind: 'connect'
   readonly method: 'CONNECT'
+  /** Lets go of all fields but these: a request that waits for its refusal holds no memory of its head. */
+  keepFields(...names: readonly string[]): void
   /** Sends 200 and hands over the client's end of the tunnel. With `endStream` the 200 carries END_STREAM. */
   accept(headers?: ResponseHeaders, options?: { endStream?: boolean }): StreamEnd
 }

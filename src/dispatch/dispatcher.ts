@@ -13,10 +13,11 @@ import type { ForwardEnd, Forwarder, OpenTunnel, TunnelEnd } from '../contract/f
 import type { AuthThrottle } from './auth-throttle.ts'
 import { authRefusal, refusalOf, systemCodeOf } from './refusal.ts'
 import type { Refusal } from './refusal.ts'
-import { SessionLimits } from './session-limits.ts'
-import type { LimitedUser } from './session-limits.ts'
+import { DelayedAnswers } from './delayed-answers.ts'
 import { SessionRecord } from './session-record.ts'
-import type { UserDirectory } from './session-record.ts'
+import type { Guest, UserDirectory } from './session-record.ts'
+import { UserLimits } from './user-limits.ts'
+import type { LimitedUser, UserLimitsOptions } from './user-limits.ts'
 import type { SessionRegistry } from './session-registry.ts'
 import type { ConnectExchange, Exchange, PlainExchange } from '../contract/exchange.ts'
 import type { Session } from '../contract/session.ts'
@@ -41,7 +42,9 @@ export interface Forwarders {
   readonly check: Forwarder<undefined>
 }
 
-export interface DispatcherOptions {
+export interface DispatcherOptions extends UserLimitsOptions {
+  /** Whether the requests of one session may be of several users. */
+  readonly severalUsersPerSession: boolean
   readonly authFailureStatus: number
   /** Named in the challenge of a 407. */
   readonly realm: string
@@ -62,7 +65,8 @@ export interface DispatcherDependencies {
 export class Dispatcher {
   readonly #options: DispatcherOptions
   readonly #deps: DispatcherDependencies
-  readonly #limits = new SessionLimits()
+  readonly #limits: UserLimits
+  readonly #delayed: DelayedAnswers
   readonly #strangerRefusal: Refusal
   readonly #records = new WeakMap<Session, SessionRecord>()
   #directory: UserDirectory
@@ -70,20 +74,25 @@ export class Dispatcher {
   constructor(options: DispatcherOptions, deps: DispatcherDependencies) {
     this.#options = options
     this.#deps = deps
+    this.#limits = new UserLimits(options, deps.counters)
+    this.#delayed = new DelayedAnswers(deps.clock, deps.counters)
     this.#strangerRefusal = authRefusal(options.authFailureStatus, options.realm)
     this.#directory = deps.directory
   }
 
-  /** Ends the sessions of users that the new snapshot does not let in any more, with all that runs on them. */
+  /** Cuts off the users that the new snapshot does not let in any more: their sessions, or what is theirs of a shared one. */
   replaceDirectory(directory: UserDirectory): void {
     this.#directory = directory
-    const { registry, counters } = this.#deps
+    const { registry, counters, clock } = this.#deps
     for (const session of registry.sessions()) {
-      if (this.#records.get(session)?.isLetInBy(directory) !== false) continue
-      counters.count('sessions_revoked')
-      session.destroy(
-        new EndpointError('credentials_revoked', 'a user of the session was removed or changed'),
-      )
+      const found = this.#records.get(session)?.reconsider(directory, clock.wall())
+      if (found === undefined || found.revoked.length === 0) continue
+      if (found.left > 0) {
+        for (const guest of found.revoked) guest.cutOff()
+      } else {
+        counters.count('sessions_revoked')
+        session.destroy(new EndpointError('credentials_revoked', 'the user was removed or changed'))
+      }
     }
   }
 
@@ -95,7 +104,7 @@ export class Dispatcher {
   /** To be given to every transport. */
   readonly acceptSession = (session: Session): SessionListener => {
     const { registry, counters } = this.#deps
-    const record = new SessionRecord(this.#deps.clock.now())
+    const record = new SessionRecord(this.#deps.clock.now(), this.#options.severalUsersPerSession)
     registry.add(session)
     this.#records.set(session, record)
     counters.count('sessions_total', session.protocol)
@@ -110,9 +119,9 @@ export class Dispatcher {
     record.requests++
     if (exchange.channel !== 'main') return this.#visitSite(exchange)
     if (exchange.kind === 'plain') return this.#onPlain(exchange, record)
-    const user = record.authenticate(exchange.headers['proxy-authorization'], this.#directory)
-    if (user === undefined) return this.#afterFailure(exchange, () => this.#answerStranger(exchange))
-    this.#guard(exchange, this.#openTunnel(exchange, record, user))
+    const guest = this.#authenticate(exchange.headers['proxy-authorization'], record)
+    if (guest === undefined) return this.#afterFailure(exchange, () => this.#answerStranger(exchange))
+    this.#guard(exchange, guest, this.#openTunnel(exchange, record, guest))
   }
 
   /** Forwarded for a client that sends its credentials along; everyone else gets the site, without a challenge. */
@@ -120,9 +129,13 @@ export class Dispatcher {
     if (exchange.scheme !== 'http') return this.#visitSite(exchange)
     const credentials = exchange.headers['proxy-authorization']
     if (credentials === undefined || !this.#deps.site.mayForward(exchange)) return this.#visitSite(exchange)
-    const user = record.authenticate(credentials, this.#directory)
-    if (user === undefined) return this.#afterFailure(exchange, () => this.#visitSite(exchange))
-    this.#guard(exchange, this.#forward(exchange, record, user))
+    const guest = this.#authenticate(credentials, record)
+    if (guest === undefined) return this.#afterFailure(exchange, () => this.#visitSite(exchange))
+    this.#guard(exchange, guest, this.#forward(exchange, record, guest))
+  }
+
+  #authenticate(credentials: string | undefined, record: SessionRecord): Guest | undefined {
+    return record.authenticate(credentials, this.#directory, this.#deps.clock.wall())
   }
 
   #visitSite(exchange: Exchange): void {
@@ -130,8 +143,11 @@ export class Dispatcher {
     this.#deps.site.handle(exchange)
   }
 
-  #guard(exchange: Exchange, work: Promise<void>): void {
-    work.catch((error: unknown) => {
+  /** Never rejects; the exchange is the user's until `work` is done. */
+  #guard(exchange: Exchange, guest: Guest, work: Promise<void>): void {
+    const onDone = guest.begin(exchange)
+    work.then(onDone, (error: unknown) => {
+      onDone()
       this.#deps.log.error({ err: error }, 'a request failed in a way that should not happen')
       exchange.reset('internal_error')
     })
@@ -139,11 +155,11 @@ export class Dispatcher {
 
   /** Wrong credentials were sent: guessing costs time wherever it is tried. */
   #afterFailure(exchange: Exchange, answer: () => void): void {
-    const { throttle, clock, counters } = this.#deps
-    const delayMs = throttle.onFailure(exchange.session.remoteAddress)
+    const delayMs = this.#deps.throttle.onFailure(exchange.session.remoteAddress)
     if (delayMs === 0) return answer()
-    counters.count('auth_delayed')
-    clock.after(delayMs, () => exchange.signal.aborted || answer())
+    // The page of a status other than 407 looks at who asks.
+    if (exchange.kind === 'connect') exchange.keepFields('user-agent')
+    this.#delayed.delay(exchange, delayMs, answer)
   }
 
   #answerStranger(exchange: Exchange): void {
@@ -155,8 +171,23 @@ export class Dispatcher {
     }
   }
 
-  async #openTunnel(exchange: ConnectExchange, record: SessionRecord, user: LimitedUser): Promise<void> {
-    const opened = await this.#open(exchange, record, user)
+  async #openTunnel(exchange: ConnectExchange, record: SessionRecord, guest: Guest): Promise<void> {
+    const places: (() => void)[] = []
+    try {
+      await this.#runTunnel(exchange, record, guest, places)
+    } finally {
+      for (const release of places) release()
+    }
+  }
+
+  /** @param places gets what gives the tunnel's place back. */
+  async #runTunnel(
+    exchange: ConnectExchange,
+    record: SessionRecord,
+    guest: Guest,
+    places: (() => void)[],
+  ): Promise<void> {
+    const opened = await this.#open(exchange, guest, places)
     if (opened === undefined) return
     if (exchange.signal.aborted) return opened.destroy()
     const stream = exchange.accept({}, { endStream: opened.endsAtOnce === true })
@@ -168,12 +199,15 @@ export class Dispatcher {
   }
 
   /** A plain request to another server, admitted as a tunnel to it would be. */
-  async #forward(exchange: PlainExchange, record: SessionRecord, user: LimitedUser): Promise<void> {
+  async #forward(exchange: PlainExchange, record: SessionRecord, guest: Guest): Promise<void> {
     const { counters, site } = this.#deps
+    const { user } = guest
+    let release: (() => void) | undefined
     try {
-      record.admit(user, exchange.session, this.#limits)
+      guest.admit(exchange.session, this.#limits)
       counters.count('requests', 'forward')
       const target = parseHttpAuthority(exchange.authority)
+      release = this.#limits.takeTunnel(user)
       record.onTunnelStart()
       const end = await site.forward(exchange, target)
       this.#account(exchange, record, end)
@@ -181,6 +215,8 @@ export class Dispatcher {
       counters.count('forwards_ended', end.reason)
     } catch (error) {
       this.#refuse(exchange, refusalOf(error, exchange.authority), user, error)
+    } finally {
+      release?.()
     }
   }
 
@@ -192,11 +228,14 @@ export class Dispatcher {
     record.onTunnelEnd(end)
   }
 
-  async #open(exchange: Exchange, record: SessionRecord, user: LimitedUser): Promise<OpenTunnel | undefined> {
+  async #open(exchange: Exchange, guest: Guest, places: (() => void)[]): Promise<OpenTunnel | undefined> {
+    const { user } = guest
     try {
-      record.admit(user, exchange.session, this.#limits)
+      guest.admit(exchange.session, this.#limits)
       const authority = parseAuthority(exchange.authority)
       this.#deps.counters.count('requests', authority.kind)
+      // A client that may have no more tunnels is still alive: a refused health check would end its session.
+      if (authority.kind !== 'check') places.push(this.#limits.takeTunnel(user))
       return await this.#dispatch(authority, exchange, user)
     } catch (error) {
       this.#refuse(exchange, refusalOf(error, exchange.authority), user, error)

@@ -1,11 +1,86 @@
 /** What is remembered of a session from its first exchange to its log line. */
+import type { Exchange } from '../contract/exchange.ts'
 import type { Session } from '../contract/session.ts'
 import type { TunnelEnd } from '../contract/forwarder.ts'
-import type { LimitedUser, SessionLimits } from './session-limits.ts'
+import type { LimitedUser, UserLimits } from './user-limits.ts'
+
+/** What credentials stand for. */
+export interface Grant {
+  readonly user: LimitedUser
+  /** Milliseconds since the Unix epoch; Infinity when they hold until the next snapshot. */
+  readonly validUntil: number
+}
 
 /** The snapshot of users in force (`users/directory.ts`). */
 export interface UserDirectory {
-  authenticate(header: string | undefined): LimitedUser | undefined
+  /** `nowMs` is wall time. */
+  authenticate(header: string | undefined, nowMs: number): Grant | undefined
+}
+
+/**
+ * Spellings of his credentials that are remembered of one user: clients send one, and two while a password changes. The
+ * same credentials can be spelt in thousands of ways, each as long as a header may be.
+ */
+const MAX_SPELLINGS = 4
+
+/** One user on one session. */
+export class Guest {
+  readonly user: LimitedUser
+  /** By `proxy-authorization`, oldest first. */
+  readonly #grants = new Map<string | undefined, Grant>()
+  readonly #exchanges = new Set<Exchange>()
+  #release: (() => void) | undefined
+
+  constructor(user: LimitedUser) {
+    this.user = user
+  }
+
+  /** Whether this spelling was accepted and still holds. */
+  knows(header: string | undefined, nowMs: number): boolean {
+    return (this.#grants.get(header)?.validUntil ?? -Infinity) > nowMs
+  }
+
+  remember(header: string | undefined, grant: Grant): void {
+    this.#grants.delete(header)
+    this.#grants.set(header, grant)
+    if (this.#grants.size <= MAX_SPELLINGS) return
+    for (const oldest of this.#grants.keys()) {
+      this.#grants.delete(oldest)
+      break
+    }
+  }
+
+  /** Asks again; false when none of the spellings lets this user in any more. */
+  isLetInBy(directory: UserDirectory, nowMs: number): boolean {
+    for (const header of this.#grants.keys()) {
+      const grant = directory.authenticate(header, nowMs)
+      if (grant?.user.name === this.user.name) this.#grants.set(header, grant)
+      else this.#grants.delete(header)
+    }
+    return this.#grants.size > 0
+  }
+
+  /** Takes a place of the user for the session, once. @throws EndpointError `limit_exceeded`. */
+  admit(session: Session, limits: UserLimits): void {
+    this.#release ??= limits.takeSession(this.user, session.protocol)
+  }
+
+  /** The exchange is his until what is returned is called. */
+  begin(exchange: Exchange): () => void {
+    this.#exchanges.add(exchange)
+    return () => this.#exchanges.delete(exchange)
+  }
+
+  /** Gives the place back. */
+  leave(): void {
+    this.#release?.()
+    this.#release = undefined
+  }
+
+  /** Ends what is his, and nothing else of the session. */
+  cutOff(): void {
+    for (const exchange of this.#exchanges) exchange.reset('cancel')
+  }
 }
 
 /** Everything but its connection. */
@@ -15,41 +90,53 @@ export class SessionRecord {
   tunnels = 0
   uplinkBytes = 0
   downlinkBytes = 0
-  /** A place per user that has authenticated on this session; nearly always one. */
-  readonly #places = new Map<string, () => void>()
-  /** Users by the `proxy-authorization` that the directory in force has accepted. */
-  readonly #accepted = new Map<string | undefined, LimitedUser>()
-  #directory: UserDirectory | undefined
+  readonly #severalUsers: boolean
+  /** By name; nearly always one. */
+  readonly #guests = new Map<string, Guest>()
+  #firstName: string | undefined
   #running = 0
   #onSettled: (() => void) | undefined
 
-  constructor(startedAt: number) {
+  /** @param severalUsers whether a session may carry requests of more than one user. */
+  constructor(startedAt: number, severalUsers: boolean) {
     this.startedAt = startedAt
+    this.#severalUsers = severalUsers
   }
 
   /** The first user that authenticated. */
   get userName(): string | undefined {
-    return this.#places.keys().next().value
+    return this.#firstName
   }
 
-  /** What was accepted on this session is accepted again without work, as long as the directory is the same. */
-  authenticate(header: string | undefined, directory: UserDirectory): LimitedUser | undefined {
-    if (this.#directory !== directory) this.#accepted.clear()
-    this.#directory = directory
-    const known = this.#accepted.get(header)
-    if (known !== undefined) return known
-    const user = directory.authenticate(header)
-    if (user !== undefined) this.#accepted.set(header, user)
-    return user
+  /** What was accepted on this session is accepted again without work. */
+  authenticate(header: string | undefined, directory: UserDirectory, nowMs: number): Guest | undefined {
+    for (const guest of this.#guests.values()) if (guest.knows(header, nowMs)) return guest
+    const grant = directory.authenticate(header, nowMs)
+    if (grant === undefined) return undefined
+    const guest = this.#guests.get(grant.user.name) ?? this.#welcome(grant.user)
+    guest?.remember(header, grant)
+    return guest
   }
 
-  /** Whether all credentials that were accepted on this session still stand for the same users. */
-  isLetInBy(directory: UserDirectory): boolean {
-    return [...this.#accepted].every(([header, user]) => directory.authenticate(header)?.name === user.name)
+  #welcome(user: LimitedUser): Guest | undefined {
+    if (this.#guests.size > 0 && !this.#severalUsers) return undefined
+    const guest = new Guest(user)
+    this.#guests.set(user.name, guest)
+    this.#firstName ??= user.name
+    return guest
   }
 
-  admit(user: LimitedUser, session: Session, limits: SessionLimits): void {
-    if (!this.#places.has(user.name)) this.#places.set(user.name, limits.acquire(user, session.protocol))
+  /**
+   * To be called with each new snapshot: forgets the users that it does not let in any more, and tells whether there
+   * are some left. What they run goes on until {@link Guest.cutOff}.
+   */
+  reconsider(directory: UserDirectory, nowMs: number): { revoked: readonly Guest[]; left: number } {
+    const revoked = [...this.#guests.values()].filter((guest) => !guest.isLetInBy(directory, nowMs))
+    for (const guest of revoked) {
+      guest.leave()
+      this.#guests.delete(guest.user.name)
+    }
+    return { revoked, left: this.#guests.size }
   }
 
   onTunnelStart(): void {
@@ -66,8 +153,8 @@ export class SessionRecord {
 
   /** Gives the places back; `onSettled` runs once the last tunnel has told its bytes. */
   close(onSettled: () => void): void {
-    for (const release of this.#places.values()) release()
-    this.#places.clear()
+    for (const guest of this.#guests.values()) guest.leave()
+    this.#guests.clear()
     this.#onSettled = onSettled
     if (this.#running === 0) onSettled()
   }

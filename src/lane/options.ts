@@ -49,7 +49,7 @@ export function clientCredentials({ vpn, clients }: Settings): ClientCredentials
   return clients.map(({ username, password, aliases, max_http2_conns, max_http3_conns }) => ({
     username,
     password,
-    aliases,
+    aliases: aliases.map((alias) => ({ ...alias, validUntil: null })),
     maxTcpSessions: max_http2_conns ?? vpn.default_max_http2_conns_per_client,
     maxQuicSessions: max_http3_conns ?? vpn.default_max_http3_conns_per_client,
   }))
@@ -186,6 +186,8 @@ export function dispatcherOptions({ vpn }: Settings) {
     authFailureStatus: vpn.auth_failure_status_code,
     realm: vpn.culvert.auth.realm,
     privacy: vpn.culvert.log.privacy,
+    severalUsersPerSession: vpn.allow_multiple_credentials_per_connection,
+    maxTunnelsPerUser: vpn.culvert.users.max_tunnels,
   }
 }
 

@@ -5,15 +5,29 @@
 import { hash, randomBytes, timingSafeEqual } from 'node:crypto'
 import { parseBasicAuth } from '../wire/basic-auth.ts'
 
+export interface Alias {
+  readonly username: string
+  readonly password: string
+  /** Milliseconds since the Unix epoch; null for as long as the snapshot is in force. */
+  readonly validUntil: number | null
+}
+
 export interface ClientCredentials {
   readonly username: string
   readonly password: string
-  /** Other spellings that authenticate as this user. */
-  readonly aliases: readonly { readonly username: string; readonly password: string }[]
+  /** Other spellings that authenticate as this user, and the password that was his before. */
+  readonly aliases: readonly Alias[]
   /** Sessions over HTTP/1.1 and HTTP/2 together; null for no limit. */
   readonly maxTcpSessions: number | null
   /** Sessions over HTTP/3; null for no limit. */
   readonly maxQuicSessions: number | null
+}
+
+/** What credentials stand for. */
+export interface Grant {
+  readonly user: User
+  /** Milliseconds since the Unix epoch; Infinity when they hold until the next snapshot. */
+  readonly validUntil: number
 }
 
 export interface User {
@@ -22,9 +36,14 @@ export interface User {
   readonly maxQuicSessions: number | null
 }
 
+interface Key {
+  readonly digest: Buffer
+  readonly validUntil: number
+}
+
 interface Entry {
   readonly user: User | undefined
-  readonly digests: readonly Buffer[]
+  readonly keys: Key[]
 }
 
 /** The user that every request is when the endpoint has no credentials at all (loopback only). */
@@ -37,11 +56,12 @@ export class Directory {
   readonly #nobody: Entry
 
   constructor(clients: readonly ClientCredentials[]) {
-    this.#nobody = { user: undefined, digests: [this.#digest(randomBytes(32))] }
+    this.#nobody = { user: undefined, keys: [] }
     for (const { username, password, aliases, maxTcpSessions, maxQuicSessions } of clients) {
       const user = { name: username, maxTcpSessions, maxQuicSessions }
-      for (const spelling of [{ username, password }, ...aliases]) this.#add(user, spelling)
+      for (const spelling of [{ username, password, validUntil: null }, ...aliases]) this.#add(user, spelling)
     }
+    this.#level()
   }
 
   get isEmpty(): boolean {
@@ -49,24 +69,34 @@ export class Directory {
   }
 
   /**
-   * The user of a `proxy-authorization` value. Undefined for a missing, malformed or unknown one alike:
-   * each takes one parse, one digest and one comparison in constant time.
+   * What a `proxy-authorization` value stands for at `nowMs` (wall time). Undefined for an unknown user and for a wrong
+   * password alike: each takes one digest and the same number of comparisons in constant time.
    */
-  authenticate(header: string | undefined): User | undefined {
-    if (this.isEmpty) return ANONYMOUS
+  authenticate(header: string | undefined, nowMs: number): Grant | undefined {
+    if (this.isEmpty) return EVERYBODY
     const given = parseBasicAuth(header) ?? NO_CREDENTIALS
     const entry = this.#entries.get(given.username) ?? this.#nobody
     const digest = this.#digest(given.password)
-    let matches = false
-    for (const expected of entry.digests) matches = timingSafeEqual(expected, digest) || matches
-    return matches ? entry.user : undefined
+    let validUntil = -Infinity
+    for (const key of entry.keys) {
+      validUntil = Math.max(validUntil, timingSafeEqual(key.digest, digest) ? key.validUntil : -Infinity)
+    }
+    return entry.user !== undefined && validUntil > nowMs ? { user: entry.user, validUntil } : undefined
   }
 
-  #add(user: User, { username, password }: { username: string; password: string }): void {
-    const digest = this.#digest(Buffer.from(password))
-    const entry = this.#entries.get(username)
-    if (entry !== undefined && entry.user?.name !== user.name) return
-    this.#entries.set(username, { user, digests: [...(entry?.digests ?? []), digest] })
+  #add(user: User, { username, password, validUntil }: Alias): void {
+    const entry = this.#entries.get(username) ?? { user, keys: [] }
+    if (entry.user?.name !== user.name) return
+    entry.keys.push({ digest: this.#digest(Buffer.from(password)), validUntil: validUntil ?? Infinity })
+    this.#entries.set(username, entry)
+  }
+
+  /** As many keys for everyone, also for nobody: how many a user has takes no time that could be measured. */
+  #level(): void {
+    const most = Math.max(1, ...[...this.#entries.values()].map(({ keys }) => keys.length))
+    for (const { keys } of [...this.#entries.values(), this.#nobody]) {
+      while (keys.length < most) keys.push({ digest: this.#digest(randomBytes(32)), validUntil: -Infinity })
+    }
   }
 
   /** Fixed length and salted: comparing tells nothing about the length or a prefix of a password. */
@@ -75,4 +105,5 @@ export class Directory {
   }
 }
 
+const EVERYBODY: Grant = { user: ANONYMOUS, validUntil: Infinity }
 const NO_CREDENTIALS = { username: '', password: Buffer.alloc(32) }

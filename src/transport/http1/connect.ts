@@ -7,6 +7,7 @@ import type { Channel } from '../../contract/session.ts'
 import type { StreamEnd, StreamReset } from '../../contract/stream-end.ts'
 import type { Http1Session } from './session.ts'
 import { encodeHead, joinHeaders } from './head.ts'
+import { pickFields } from '../kept-fields.ts'
 import type { TransportConnection } from '../tls.ts'
 
 export class Http1Connect implements ConnectExchange, StreamEnd {
@@ -16,8 +17,8 @@ export class Http1Connect implements ConnectExchange, StreamEnd {
   readonly method = 'CONNECT'
   readonly authority: string
   readonly #connection: TransportConnection
-  readonly #message: IncomingMessage
-  #headers: RequestHeaders | undefined
+  readonly #httpVersionMinor: number
+  #headers: RequestHeaders
   #abort: AbortController | undefined
   #answered = false
   #finished = false
@@ -32,7 +33,8 @@ export class Http1Connect implements ConnectExchange, StreamEnd {
     this.channel = session.channel
     session.tunnelling = true
     this.#connection = connection
-    this.#message = message
+    this.#httpVersionMinor = message.httpVersionMinor
+    this.#headers = joinHeaders(message.headers)
     this.authority = parseTarget(message.url ?? '', message.headers.host)
     if (head.length > 0) connection.socket.unshift(head)
     // Node has stopped reading; without this a client that gives up before the answer is not noticed.
@@ -40,7 +42,6 @@ export class Http1Connect implements ConnectExchange, StreamEnd {
   }
 
   get headers(): RequestHeaders {
-    this.#headers ??= joinHeaders(this.#message.headers)
     return this.#headers
   }
 
@@ -53,6 +54,10 @@ export class Http1Connect implements ConnectExchange, StreamEnd {
       else socket.once('close', () => this.#finished || controller.abort())
     }
     return this.#abort.signal
+  }
+
+  keepFields(...names: readonly string[]): void {
+    this.#headers = pickFields(this.#headers, names)
   }
 
   get io(): Duplex {
@@ -91,7 +96,7 @@ export class Http1Connect implements ConnectExchange, StreamEnd {
     this.#answered = true
     const { reason, fields } = this.session.style.formatHead(status, headers, 'close')
     const words = status === 200 ? 'Connection established' : reason || (STATUS_CODES[status] ?? '')
-    const head = encodeHead(this.#message.httpVersionMinor, status, words, fields)
+    const head = encodeHead(this.#httpVersionMinor, status, words, fields)
     this.#connection.socket.write(head, 'latin1')
   }
 

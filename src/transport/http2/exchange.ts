@@ -12,6 +12,7 @@ import type {
 } from '../../contract/exchange.ts'
 import type { Channel, Session } from '../../contract/session.ts'
 import type { StreamEnd, StreamReset } from '../../contract/stream-end.ts'
+import { pickFields } from '../kept-fields.ts'
 import type { LingerQueue, Lingering } from '../linger.ts'
 import { parseScheme } from '../../wire/authority.ts'
 
@@ -32,9 +33,9 @@ abstract class Http2Exchange implements Lingering {
   readonly session: Session
   readonly channel: Channel
   protected readonly stream: ServerHttp2Stream
-  protected readonly raw: IncomingHttpHeaders
+  protected raw: IncomingHttpHeaders
   readonly #linger: LingerQueue
-  #headers: RequestHeaders | undefined
+  protected fields: RequestHeaders | undefined
   #abort: AbortController | undefined
   #finished = false
 
@@ -59,8 +60,8 @@ abstract class Http2Exchange implements Lingering {
   }
 
   get headers(): RequestHeaders {
-    this.#headers ??= flattenHeaders(this.raw)
-    return this.#headers
+    this.fields ??= flattenHeaders(this.raw)
+    return this.fields
   }
 
   get signal(): AbortSignal {
@@ -113,8 +114,10 @@ abstract class Http2Exchange implements Lingering {
   }
 
   #isFinished(): boolean {
-    const { readableEnded, writableFinished, rstCode } = this.stream
-    return this.#finished || (readableEnded && writableFinished && rstCode === constants.NGHTTP2_NO_ERROR)
+    const { headersSent, readableEnded, writableFinished, rstCode } = this.stream
+    // Node ends our side of a stream that its client leaves: without an answer it is not finished all the same.
+    const whole = headersSent && readableEnded && writableFinished
+    return this.#finished || (whole && rstCode === constants.NGHTTP2_NO_ERROR)
   }
 
   /** Our answer is complete, the request is not: asks the client to stop, at once as nginx does (RFC 9113 section 8.1). */
@@ -136,6 +139,11 @@ export class Http2Connect extends Http2Exchange implements ConnectExchange, Stre
 
   get io(): Duplex {
     return this.stream
+  }
+
+  keepFields(...names: readonly string[]): void {
+    this.fields = pickFields(this.headers, names)
+    this.raw = { ':authority': this.authority }
   }
 
   get wasReset(): boolean {

@@ -9,6 +9,7 @@ import type {
 } from '../../contract/exchange.ts'
 import type { Channel, Session } from '../../contract/session.ts'
 import type { StreamEnd, StreamReset } from '../../contract/stream-end.ts'
+import { pickFields } from '../kept-fields.ts'
 import { composeResponse } from './fields.ts'
 import type { RequestHead } from './fields.ts'
 import type { Http3Field } from './native.ts'
@@ -21,7 +22,7 @@ export type Respond = (stream: number, fields: readonly Http3Field[], fin: boole
 abstract class Http3Exchange {
   readonly session: Session
   readonly channel: Channel
-  protected readonly head: RequestHead
+  protected head: RequestHead
   protected readonly stream: Http3Stream
   readonly #respond: Respond
   #abort: AbortController | undefined
@@ -86,6 +87,10 @@ abstract class Http3Exchange {
 export class Http3Connect extends Http3Exchange implements ConnectExchange, StreamEnd {
   readonly kind = 'connect'
   readonly method = 'CONNECT'
+
+  keepFields(...names: readonly string[]): void {
+    this.head = { ...this.head, headers: pickFields(this.head.headers, names) }
+  }
 
   get io(): Duplex {
     return this.stream

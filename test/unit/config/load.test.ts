@@ -175,10 +175,10 @@ describe('warnings of vpn.toml', () => {
 
   it('one for all keys without effect', async () => {
     using directory = new ConfigDirectory({
-      'vpn.toml': `allow_multiple_credentials_per_connection = true\n${VPN}[metrics]\nper_client_metrics = true\n[listen_protocols.quic]\ncc_algorithm = "bbr"`,
+      'vpn.toml': `${VPN}[metrics]\nper_client_metrics = true\n[listen_protocols.quic]\ncc_algorithm = "bbr"`,
     })
     expect(await directory.warnings()).toEqual([
-      'keys without effect (not built yet: allow_multiple_credentials_per_connection, metrics; accepted for compatibility: listen_protocols.quic.cc_algorithm)',
+      'keys without effect (not built yet: metrics; accepted for compatibility: listen_protocols.quic.cc_algorithm)',
     ])
   })
 

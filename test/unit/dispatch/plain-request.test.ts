@@ -61,14 +61,22 @@ function stage(): Stage {
   const seen: string[] = []
   const forwarder = { open: unexpected }
   const tunnel = new Dispatcher(
-    { authFailureStatus: 407, realm: 'x', privacy: 'full' },
+    {
+      authFailureStatus: 407,
+      realm: 'x',
+      privacy: 'full',
+      severalUsersPerSession: false,
+      maxTunnelsPerUser: 10,
+    },
     {
       clock,
       counters,
       log: pino({ level: 'silent' }),
       registry: new SessionRegistry({ idleTimeoutMs: 60_000 }, { clock, counters }),
       throttle: new AuthThrottle({ maxFailures: 2, refillMs: REFILL_MS }, clock),
-      directory: { authenticate: (header) => (header === 'right' ? USER : undefined) },
+      directory: {
+        authenticate: (header) => (header === 'right' ? { user: USER, validUntil: Infinity } : undefined),
+      },
       forwarders: { tcp: forwarder, udp: forwarder, icmp: forwarder, check: forwarder },
       site: {
         handle: () => void seen.push('site'),

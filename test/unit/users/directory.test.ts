@@ -2,8 +2,15 @@ import { describe, expect, it } from 'vitest'
 import { ANONYMOUS, Directory } from '../../../src/users/directory.ts'
 import { encodeBasicAuth } from '../../../src/wire/basic-auth.ts'
 
-function client(username: string, password: string, aliases: { username: string; password: string }[] = []) {
-  return { username, password, aliases, maxTcpSessions: null, maxQuicSessions: null }
+const NOW = 1_700_000_000_000
+
+function client(
+  username: string,
+  password: string,
+  aliases: { username: string; password: string; validUntil?: number }[] = [],
+) {
+  const spelt = aliases.map((alias) => ({ validUntil: null, ...alias }))
+  return { username, password, aliases: spelt, maxTcpSessions: null, maxQuicSessions: null }
 }
 
 describe('Directory', () => {
@@ -19,7 +26,7 @@ describe('Directory', () => {
     ['bob', 'p:wx', 'bob'],
     ['Дом', 'ключ', 'Дом'],
   ])('lets %s in with %s', (username, password, name) => {
-    expect(directory.authenticate(encodeBasicAuth(username, password))?.name).toBe(name)
+    expect(directory.authenticate(encodeBasicAuth(username, password), NOW)?.user.name).toBe(name)
   })
 
   it.each([
@@ -33,17 +40,26 @@ describe('Directory', () => {
     ['empty password', encodeBasicAuth('alice', '')],
     ['what stands in for nobody', encodeBasicAuth('', Buffer.alloc(32))],
   ])('refuses %s', (_, header) => {
-    expect(directory.authenticate(header)).toBeUndefined()
+    expect(directory.authenticate(header, NOW)).toBeUndefined()
   })
 
   it('lets everybody in when it has no clients at all', () => {
-    expect(new Directory([]).authenticate(undefined)).toBe(ANONYMOUS)
+    expect(new Directory([]).authenticate(undefined, NOW)?.user).toBe(ANONYMOUS)
   })
 
   it('keeps an alias from taking over another user', () => {
     const both = new Directory([client('a', '1'), client('"a"', '2', [{ username: 'a', password: '2' }])])
-    expect(both.authenticate(encodeBasicAuth('a', '2'))).toBeUndefined()
-    expect(both.authenticate(encodeBasicAuth('a', '1'))?.name).toBe('a')
-    expect(both.authenticate(encodeBasicAuth('"a"', '2'))?.name).toBe('"a"')
+    expect(both.authenticate(encodeBasicAuth('a', '2'), NOW)).toBeUndefined()
+    expect(both.authenticate(encodeBasicAuth('a', '1'), NOW)?.user.name).toBe('a')
+    expect(both.authenticate(encodeBasicAuth('"a"', '2'), NOW)?.user.name).toBe('"a"')
+  })
+
+  it('lets the former password in for as long as it says, and the other one all the time', () => {
+    const former = { username: 'alice', password: 'old', validUntil: NOW }
+    const rotating = new Directory([client('alice', 'new', [former])])
+    const old = encodeBasicAuth('alice', 'old')
+    expect(rotating.authenticate(old, NOW - 1)).toMatchObject({ user: { name: 'alice' }, validUntil: NOW })
+    expect(rotating.authenticate(old, NOW)).toBeUndefined()
+    expect(rotating.authenticate(encodeBasicAuth('alice', 'new'), NOW)?.validUntil).toBe(Infinity)
   })
 })

@@ -1,0 +1,9 @@
+/** What is left of a head whose request waits for its refusal (`ConnectExchange.keepFields`). */
+import type { RequestHeaders } from '../contract/exchange.ts'
+
+export function pickFields(headers: RequestHeaders, names: readonly string[]): RequestHeaders {
+  const kept = names.map((name) => [name, headers[name]] as const)
+  return Object.fromEntries(
+    kept.filter((field): field is readonly [string, string] => field[1] !== undefined),
+  )
+}
