@@ -131,10 +131,10 @@ const decoy = table(
 
 const http3 = table(
   {
-    upload_memory_per_stream: bytes({
-      default: MiB,
-      min: 65_536,
-      doc: 'What one HTTP/3 upload may keep in memory for a slow target.',
+    upload_memory: bytes({
+      default: 32 * MiB,
+      min: MiB,
+      doc: 'What the HTTP/3 uploads may keep in memory for slow targets, all together; each gets a fair share.',
     }),
     upload_spill_per_user: bytes({
       default: 1_024 * MiB,

@@ -176,7 +176,7 @@ export function spillOptions({ vpn }: Settings): SpillOptions {
   const { http3 } = vpn.culvert
   return {
     directory: http3.spill_directory ?? SPILL_DIRECTORY,
-    memoryBytes: http3.upload_memory_per_stream,
+    memoryBytes: http3.upload_memory,
     budgetBytes: http3.upload_spill_per_user,
   }
 }

@@ -168,7 +168,7 @@ export function createHttp3(
     acceptSession: dispatcher.acceptSession,
     uploads: new SpillArea(map.spillOptions(settings), { counters, log }),
     channelOf: (hostname) => rooms.gate.channelOf(hostname),
-    uploadKey: (session) => dispatcher.userOf(session) ?? session.id,
+    uploadKey: (session) => dispatcher.userOf(session),
     admit: (address) => rooms.gate.admitQuic(address),
   })
 }

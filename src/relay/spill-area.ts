@@ -1,4 +1,7 @@
-/** What the spill buffers of a lane share: the disk budget of each user, blocks of memory, and how far the disk is behind. */
+/**
+ * What the spill buffers of a lane share: an allowance of memory, the disk budget of each user, blocks of memory, and
+ * how far the disk is behind.
+ */
 import type { Counters } from '../counters.ts'
 import type { Log } from '../log.ts'
 import { SpillBuffer } from './spill.ts'
@@ -8,23 +11,31 @@ import { BLOCK_BYTES } from './spill-file.ts'
 export interface SpillOptions {
   /** Where files without names are made. Should be on a disk, not in memory. */
   readonly directory: string
-  /** Per stream. */
+  /** In memory, of all streams together. */
   readonly memoryBytes: number
   /** On disk, per key. */
   readonly budgetBytes: number
 }
 
 /** Why a stream was given up; the label of `spill_overflows`. */
-export type SpillOverflow = 'budget' | 'disk_slow' | 'disk_failed'
+export type SpillOverflow = 'stranger' | 'budget' | 'disk_slow' | 'disk_failed'
+
+/** Whose memory it is: that of users, or of clients who have not authenticated. */
+export type SpillParty = 'user' | 'stranger'
 
 const CONGESTED_BYTES = 4 * 1024 * 1024
 const RELIEVED_BYTES = 2 * 1024 * 1024
+/** What a user's stream may keep in memory however many there are. */
+const MIN_STREAM_BYTES = 64 * 1024
+/** The part of the memory that strangers may use: they are nobody's guests on the disk. */
+const STRANGERS_PART = 1 / 4
 /** Blocks kept for the next writer: 8 MiB. */
 const SPARE_BLOCKS = 32
 
 export class SpillArea {
   readonly directory: string
-  readonly memoryBytes: number
+  readonly #memoryBytes: Readonly<Record<SpillParty, number>>
+  readonly #inMemory: Record<SpillParty, number> = { user: 0, stranger: 0 }
   readonly #budgetBytes: number
   readonly #counters: Counters
   readonly #log: Log
@@ -36,7 +47,7 @@ export class SpillArea {
 
   constructor(options: SpillOptions, { counters, log }: { counters: Counters; log: Log }) {
     this.directory = options.directory
-    this.memoryBytes = options.memoryBytes
+    this.#memoryBytes = { user: options.memoryBytes, stranger: options.memoryBytes * STRANGERS_PART }
     this.#budgetBytes = options.budgetBytes
     this.#counters = counters
     this.#log = log
@@ -57,8 +68,26 @@ export class SpillArea {
     this.#relief.push(run)
   }
 
-  /** `key` names the budget; it is asked for when the first block goes to disk. */
-  open(key: () => string, listener: SpillListener): SpillBuffer {
+  /** Bytes in memory, of all streams. */
+  get memoryBytes(): number {
+    return this.#inMemory.user + this.#inMemory.stranger
+  }
+
+  /**
+   * What one stream may keep in memory: as much as is left for all, so that one has half of it, and of several each
+   * the same. A user's stream always has a little.
+   */
+  allowance(party: SpillParty): number {
+    const left = this.#memoryBytes[party] - this.#inMemory[party]
+    return Math.max(party === 'user' ? MIN_STREAM_BYTES : 0, left)
+  }
+
+  changeMemory(party: SpillParty, bytes: number): void {
+    this.#inMemory[party] += bytes
+  }
+
+  /** `key` names the budget; it is undefined for as long as nobody has authenticated, and nothing goes to disk then. */
+  open(key: () => string | undefined, listener: SpillListener): SpillBuffer {
     return new SpillBuffer(this, key, listener)
   }
 

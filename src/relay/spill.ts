@@ -1,17 +1,18 @@
 /**
  * A buffer between a producer that cannot be stopped and a slow consumer (HTTP/3 uploads: the library reads
- * ahead). Bytes stay in order and go through three stages: memory up to `memoryBytes` per stream, then an
- * unlinked file up to a budget that the streams of one user share, then the stream is given up.
+ * ahead). Bytes stay in order and go through three stages: memory up to an allowance that all streams share, then an
+ * unlinked file up to a budget that the streams of one user share, then the stream is given up. A stream of a client
+ * that has not authenticated never gets to the disk.
  *
- *     write -> [ memory | memory | disk | disk | disk | memory ] -> read
- *               newest                           read ahead
+ *     write -> [ memory | disk | disk | disk | memory | memory ] -> read
+ *               newest                  read ahead
  *
- * Bytes that wait for the disk are memory beyond `memoryBytes`. When there are too many of them in all, the area
+ * Bytes that wait for the disk are memory beyond the allowance. When there are too many of them in all, the area
  * is `congested`, and its user should stop producing for a moment; a stream that alone has far too many is given up.
  */
 import { BLOCK_BYTES, SpillFile } from './spill-file.ts'
 import type { StoredBlock } from './spill-file.ts'
-import type { SpillArea, SpillOverflow } from './spill-area.ts'
+import type { SpillArea, SpillOverflow, SpillParty } from './spill-area.ts'
 
 export interface SpillListener {
   /** `read` has something again. */
@@ -37,17 +38,24 @@ interface Segment {
   /** `kept`: back from disk, not to be stored again. */
   state: 'memory' | 'writing' | 'stored' | 'reading' | 'kept'
   stored: StoredBlock | undefined
+  /** Present when `block` is a chunk that was lent; called when it has not been handed on. */
+  giveBack: GiveBack | undefined
 }
+
+export type GiveBack = (chunk: Buffer) => void
 
 export class SpillBuffer {
   readonly #area: SpillArea
-  readonly #key: () => string
+  readonly #key: () => string | undefined
   readonly #listener: SpillListener
   /** Oldest first. */
   #segments: Segment[] = []
   #file: SpillFile | undefined
   #budgetKey: string | undefined
   #inMemory = 0
+  /** What the area knows of {@link #inMemory}. */
+  #counted = 0
+  #party: SpillParty = 'stranger'
   #stored = 0
   #waiting = 0
   #writes = 0
@@ -55,7 +63,7 @@ export class SpillBuffer {
   #destroyed = false
 
   /** See `SpillArea.open`. */
-  constructor(area: SpillArea, key: () => string, listener: SpillListener) {
+  constructor(area: SpillArea, key: () => string | undefined, listener: SpillListener) {
     this.#area = area
     this.#key = key
     this.#listener = listener
@@ -66,8 +74,22 @@ export class SpillBuffer {
     return this.#segments.length === 0
   }
 
-  /** Copies `chunk`. */
-  write(chunk: Buffer): void {
+  /**
+   * Copies `chunk`. One that comes with `giveBack` may be kept itself: then it is handed on as it is by `read`, or
+   * given back, as it is at once when it was copied.
+   */
+  write(chunk: Buffer, giveBack?: GiveBack): void {
+    if (!this.#destroyed && giveBack !== undefined && this.#hasRoomFor(chunk)) {
+      const end = chunk.length
+      this.#segments.push({ block: chunk, start: 0, end, state: 'memory', stored: undefined, giveBack })
+      this.#inMemory += end
+      return this.#settle()
+    }
+    this.#copy(chunk)
+    giveBack?.(chunk)
+  }
+
+  #copy(chunk: Buffer): void {
     if (this.#destroyed) return
     for (let from = 0; from < chunk.length;) {
       const tail = this.#tail(chunk.length - from)
@@ -87,8 +109,9 @@ export class SpillBuffer {
       this.#readAhead()
       return undefined
     }
-    const end = Math.min(head.end, head.start + READ_BYTES)
-    const chunk = head.block.subarray(head.start, end)
+    const end = head.giveBack === undefined ? Math.min(head.end, head.start + READ_BYTES) : head.end
+    // A chunk that was lent is known by its identity.
+    const chunk = head.giveBack === undefined ? head.block.subarray(head.start, end) : head.block
     head.start = end
     this.#inMemory -= chunk.length
     if (end === head.end) {
@@ -103,7 +126,10 @@ export class SpillBuffer {
   destroy(): void {
     if (this.#destroyed) return
     this.#destroyed = true
+    for (const { block, giveBack } of this.#segments) if (block !== undefined) giveBack?.(block)
     this.#segments = []
+    this.#area.changeMemory(this.#party, -this.#counted)
+    this.#counted = 0
     this.#release(this.#stored)
     this.#area.changeWaiting(-this.#waiting)
     this.#waiting = 0
@@ -113,17 +139,27 @@ export class SpillBuffer {
   /** The newest segment if it has room, else a new one that suits what is held already. */
   #tail(wanted: number): Segment {
     const tail = this.#segments.at(-1)
-    if (tail?.state === 'memory' && tail.block !== undefined && tail.end < tail.block.length) return tail
+    const isOpen = tail?.state === 'memory' && tail.giveBack === undefined
+    if (isOpen && tail.block !== undefined && tail.end < tail.block.length) return tail
     const size = Math.min(BLOCK_BYTES, Math.max(FIRST_BLOCK_BYTES, wanted, this.#inMemory))
     const block = size === BLOCK_BYTES ? this.#area.takeBlock() : Buffer.allocUnsafeSlow(size)
-    const segment: Segment = { block, start: 0, end: 0, state: 'memory', stored: undefined }
+    const segment: Segment = {
+      block,
+      start: 0,
+      end: 0,
+      state: 'memory',
+      stored: undefined,
+      giveBack: undefined,
+    }
     this.#segments.push(segment)
     return segment
   }
 
   /** Sends to disk what is too much for memory: what came after the bytes that are there already. */
   #settle(): void {
-    const waiting = Math.max(0, this.#inMemory - this.#area.memoryBytes)
+    this.#account()
+    const waiting = Math.max(0, this.#inMemory - this.#area.allowance(this.#party))
+    if (waiting > 0 && this.#party === 'stranger') return this.#overflow('stranger')
     if (waiting !== this.#waiting) {
       this.#area.changeWaiting(waiting - this.#waiting)
       this.#waiting = waiting
@@ -135,24 +171,37 @@ export class SpillBuffer {
     }
   }
 
-  /** Full segments in memory, oldest first, about `bytes` together; never the one that is read next. */
+  #hasRoomFor(chunk: Buffer): boolean {
+    return this.#inMemory + chunk.length <= this.#area.allowance(this.#party)
+  }
+
+  /** Tells the area what is in memory, and whose it is. */
+  #account(): void {
+    this.#budgetKey ??= this.#key()
+    const party = this.#budgetKey === undefined ? 'stranger' : 'user'
+    this.#area.changeMemory(this.#party, -this.#counted)
+    this.#area.changeMemory(party, this.#inMemory)
+    this.#party = party
+    this.#counted = this.#inMemory
+  }
+
+  /** The newest full segments in memory, about `bytes` together, oldest first; never the one that is read next. */
   #candidates(bytes: number): Segment[] {
-    let first = this.#segments.length - 1
-    while (first > 1 && this.#segments[first - 1]?.state === 'memory') first--
     const found: Segment[] = []
     let excess = bytes
-    for (const segment of this.#segments.slice(Math.max(1, first), -1)) {
-      if (excess <= 0) break
+    for (let at = this.#segments.length - 2; at > 0 && excess > 0; at--) {
+      const segment = this.#segments[at]
+      if (segment?.block === undefined) continue
       if (segment.state === 'memory') found.push(segment)
       excess -= segment.end - segment.start
     }
-    return found
+    return found.toReversed()
   }
 
   #store(segment: Segment): boolean {
-    const { block, start, end } = segment
-    if (block === undefined) return false
-    this.#budgetKey ??= this.#key()
+    const { start, end } = segment
+    if (segment.block === undefined || this.#budgetKey === undefined) return false
+    const block = segment.giveBack === undefined ? segment.block : this.#own(segment)
     if (!this.#area.take(this.#budgetKey, end - start)) {
       this.#overflow('budget')
       return false
@@ -166,6 +215,17 @@ export class SpillBuffer {
       (error: unknown) => this.#onDiskError(error),
     )
     return true
+  }
+
+  /** Copies a lent chunk: it could be read and given back while the disk still looks at it. */
+  #own(segment: Segment): Buffer {
+    const chunk = segment.block as Buffer
+    const block = this.#area.takeBlock()
+    chunk.copy(block)
+    segment.giveBack?.(chunk)
+    segment.giveBack = undefined
+    segment.block = block
+    return block
   }
 
   #onStored(segment: Segment, block: Buffer, start: number, stored: StoredBlock): void {

@@ -2,6 +2,7 @@
 import { once } from 'node:events'
 import { readFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
+import type { ClientHttp3Stream } from '@currentspace/http3'
 import { pino } from 'pino'
 import { describe, expect, test } from 'vitest'
 import { systemClock } from '../../src/clock.ts'
@@ -44,6 +45,7 @@ async function start(
       uploads: new SpillArea(area, { counters, log: silent }),
       acceptSession,
       admit: openPlace,
+      uploadKey: ({ id }) => id,
       ...deps,
     },
   )
@@ -364,6 +366,58 @@ describe('HTTP/3 requests', () => {
   }, 120_000)
 })
 
+/** Whoever has not authenticated gets nothing on the disk: two sessions of a stranger once filled 300 MB in 4 s. */
+describe('What a stranger sends over HTTP/3', () => {
+  const SENT_BYTES = 16 * 1024 * 1024
+
+  async function startForStrangers(): Promise<Started & { readonly asked: Promise<Exchange> }> {
+    const asked = Promise.withResolvers<Exchange>()
+    const started = await start(answerWith(asked.resolve), { uploadKey: () => undefined })
+    return { ...started, asked: asked.promise }
+  }
+
+  /** Sends more than a stranger may leave in memory. */
+  async function flood(server: Started, stream: ClientHttp3Stream): Promise<void> {
+    stream.write(Buffer.alloc(SENT_BYTES))
+    await expect.poll(() => server.counters.snapshot()['spill_overflows{stranger}']).toBe(1)
+    expect(server.counters.snapshot()['spill_bytes']).toBeUndefined()
+  }
+
+  test('is thrown away while he waits for a refusal, which he gets', async () => {
+    await using server = await startForStrangers()
+    await using client = await H3Client.open(server.port)
+    const stream = client.connect('a:1')
+    const answer = answerOf(stream)
+    const exchange = await server.asked
+    await flood(server, stream)
+    exchange.refuse(407)
+    expect((await answer).status).toBe(407)
+  })
+
+  test('ends the request when it is wanted after all', async () => {
+    await using server = await startForStrangers()
+    await using client = await H3Client.open(server.port)
+    const stream = client.connect('a:1')
+    const code = resetOf(stream)
+    const exchange = await server.asked
+    await flood(server, stream)
+    if (exchange.kind === 'connect') exchange.accept().io.resume()
+    expect(await code).toBe(0x107)
+  })
+
+  test('ends the request when it is read too slowly', async () => {
+    await using server = await startForStrangers()
+    await using client = await H3Client.open(server.port)
+    const head = { ':method': 'POST', ':scheme': 'https', ':authority': 'a', ':path': '/' }
+    const stream = client.request(head)
+    const code = resetOf(stream)
+    const exchange = await server.asked
+    if (exchange.kind === 'plain') exchange.body().read(0)
+    await flood(server, stream)
+    expect(await code).toBe(0x107)
+  })
+})
+
 describe('HTTP/3 listener', () => {
   test('leaves TCP on its port free', async () => {
     await using server = await start(answerWith(() => {}))
@@ -470,6 +524,7 @@ describe('HTTP/3 listener', () => {
         ),
         acceptSession: answerWith(() => {}),
         admit: openPlace,
+        uploadKey: ({ id }) => id,
       },
     )
     await expect(transport.start()).rejects.toThrow()

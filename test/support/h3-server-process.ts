@@ -46,10 +46,11 @@ const transport = new Http3Transport(
     counters,
     log,
     uploads: new SpillArea(
-      { directory: tmpdir(), memoryBytes: MEGABYTE, budgetBytes: 1024 * MEGABYTE },
+      { directory: tmpdir(), memoryBytes: 32 * MEGABYTE, budgetBytes: 1024 * MEGABYTE },
       { counters, log },
     ),
     admit: openPlace,
+    uploadKey: ({ id }) => id,
     acceptSession: () => ({ onExchange: perform, onClose: () => {} }),
   },
 )

@@ -12,6 +12,7 @@ import type { StreamEnd, StreamReset } from '../../contract/stream-end.ts'
 import { pickFields } from '../kept-fields.ts'
 import { composeResponse } from './fields.ts'
 import type { RequestHead } from './fields.ts'
+import { releaseChunk } from './lent-chunk.ts'
 import type { Http3Field } from './native.ts'
 import type { Http3Stream } from './stream.ts'
 
@@ -98,6 +99,11 @@ export class Http3Connect extends Http3Exchange implements ConnectExchange, Stre
 
   get wasReset(): boolean {
     return this.stream.abandoned
+  }
+
+  /** Takes back what was read from `io` and has been written on. */
+  recycle(chunk: Buffer): void {
+    releaseChunk(chunk)
   }
 
   accept(headers: ResponseHeaders = {}, { endStream = false } = {}): StreamEnd {

@@ -1,6 +1,7 @@
 /** One native HTTP/3 server, bound to a port with one certificate, and its sessions. */
 import { setTimeout as delay } from 'node:timers/promises'
 import type { ConnectionPlace, Http3Dependencies, Http3Options } from './transport.ts'
+import { releaseChunk } from './lent-chunk.ts'
 import { openHttp3Server } from './native.ts'
 import type { Http3Events, Http3Field, Http3Opening, Http3Server } from './native.ts'
 import { SendWindows } from './send.ts'
@@ -91,7 +92,7 @@ export class Listener implements Http3Events {
   }
 
   run(server: Http3Server): void {
-    const { clock, counters, uploads, uploadKey = ({ id }) => id, channelOf = () => 'main' } = this.#deps
+    const { clock, counters, uploads, uploadKey, channelOf = () => 'main' } = this.#deps
     this.#server = server
     this.#windows = new SendWindows(server, clock)
     this.#context = {
@@ -206,7 +207,8 @@ export class Listener implements Http3Events {
 
   onData(handle: number, id: number, chunk: Buffer): void {
     const stream = this.#sessions.get(handle)?.stream(id)
-    if (stream?.onData(chunk)) this.#touched.push(stream)
+    if (stream === undefined) releaseChunk(chunk)
+    else if (stream.onData(chunk)) this.#touched.push(stream)
   }
 
   onFinished(handle: number, stream: number): void {

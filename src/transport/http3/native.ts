@@ -8,6 +8,8 @@
  */
 import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
+import { ForeignResets, THREAD_SHIFT } from './foreign-resets.ts'
+import { lendChunk } from './lent-chunk.ts'
 
 export const HTTP3_PACKAGE = '@currentspace/http3'
 
@@ -26,9 +28,6 @@ const STREAM_BLOCKED = 16
 const PING_ACK = 17
 const WRITE_READY = 18
 
-/** A session handle carries the number of its native thread above this bit. */
-const THREAD_SHIFT = 20
-const LOCAL_HANDLE_MASK = (1 << THREAD_SHIFT) - 1
 /** How long a native thread may take to end before it is joined regardless. */
 const SHUTDOWN_PATIENCE_MS = 5000
 const ADMITTED = 0
@@ -100,7 +99,7 @@ export interface Http3Events {
   onSession(session: number, address: string, port: number): void
   onHandshake(session: number): void
   onHeaders(session: number, stream: number, fields: readonly Http3Field[], fin: boolean): void
-  /** `chunk` may be a few bytes of a large allocation that lives as long as the buffer, or until {@link releaseChunk}. */
+  /** `chunk` may be a few bytes of a large allocation that lives as long as the buffer, or until `releaseChunk`. */
   onData(session: number, stream: number, chunk: Buffer): void
   onFinished(session: number, stream: number): void
   onReset(session: number, stream: number, code: number): void
@@ -188,13 +187,6 @@ export function openHttp3Server(
 /** The package's own rule for falling back (its dist/runtime.js and dist/error-map.js). */
 function isDriverFailure(error: unknown): boolean {
   return error instanceof Error && /^\[h3:fast-path|^ERR_HTTP3_FAST_PATH_UNAVAILABLE/u.test(error.message)
-}
-
-/** Gives an event's memory back to the addon at once instead of at the next garbage collection. */
-export function releaseChunk(chunk: Buffer): void {
-  const { buffer, byteOffset, length } = chunk
-  // Where the runtime forbids external memory the addon copies, perhaps into memory that is shared.
-  if (byteOffset === 0 && buffer.byteLength === length && buffer instanceof ArrayBuffer) buffer.transfer(0)
 }
 
 /** One UDP socket per native thread, and all QUIC connections on them. */
@@ -325,13 +317,11 @@ export class Http3Server {
     const events = this.#events
     switch (event.eventType) {
       case DATA:
-        if (event.data !== undefined) events.onData(session, stream, event.data)
-        return
+        return this.#onData(session, stream, event.data)
       case HEADERS:
         // The first content may come along with the head.
         events.onHeaders(session, stream, event.headers ?? [], event.fin === true && event.data === undefined)
-        if (event.data !== undefined) events.onData(session, stream, event.data)
-        return
+        return this.#onData(session, stream, event.data)
       case FINISHED:
         return events.onFinished(session, stream)
       case RESET:
@@ -358,6 +348,12 @@ export class Http3Server {
         return this.#ended.resolve()
       default:
     }
+  }
+
+  #onData(session: number, stream: number, data: Buffer | undefined): void {
+    if (data === undefined) return
+    lendChunk(data)
+    this.#events.onData(session, stream, data)
   }
 
   #onError({ connHandle: session, streamId: stream, meta }: NativeEvent): void {
@@ -392,30 +388,3 @@ export class Http3Server {
 }
 
 const MARK = Buffer.alloc(1)
-
-/**
- * Closing a stream that still had bytes to write makes the addon report a RESET, without the thread's number in
- * the session: it would name another client's stream. Such an event is expected between the close and its mark.
- */
-class ForeignResets {
-  readonly #expected = new Map<string, number>()
-
-  expect(session: number, stream: number, code: number): void {
-    this.#expected.set(keyOf(session, stream), code)
-  }
-
-  forget(session: number, stream: number): void {
-    if (this.#expected.size > 0) this.#expected.delete(keyOf(session, stream))
-  }
-
-  /** True when the event answers a close of ours on another thread. */
-  match(session: number, stream: number, code: number | undefined): boolean {
-    const key = keyOf(session, stream)
-    if (this.#expected.size === 0 || this.#expected.get(key) !== code) return false
-    return this.#expected.delete(key)
-  }
-}
-
-function keyOf(session: number, stream: number): string {
-  return `${session & LOCAL_HANDLE_MASK}:${stream}`
-}

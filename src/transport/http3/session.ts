@@ -36,7 +36,7 @@ export interface SessionContext {
   readonly windows: SendWindows
   readonly linger: LingerQueue
   readonly uploads: UploadStore
-  readonly uploadKey: (session: Session) => string
+  readonly uploadKey: (session: Session) => string | undefined
   readonly channelOf: (hostname: string) => Channel
   readonly clock: Clock
   readonly counters: Counters

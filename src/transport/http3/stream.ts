@@ -5,8 +5,8 @@
  */
 import { Duplex } from 'node:stream'
 import type { StreamReset } from '../../contract/stream-end.ts'
-import { releaseChunk } from './native.ts'
-import type { UploadBuffer } from './upload.ts'
+import { releaseChunk } from './lent-chunk.ts'
+import type { UploadBuffer, UploadListener, UploadOverflow } from './upload.ts'
 import { MAX_PIECE_BYTES } from './send-window.ts'
 import type { SendOwner, SendWindow } from './send-window.ts'
 
@@ -26,12 +26,14 @@ const RESET_CODES: Record<StreamReset, number> = {
 }
 
 const HIGH_WATER_MARK_BYTES = 64 * 1024
+/** An event as large as this is handed on as it is; smaller ones are copied together. */
+const LARGE_BYTES = 32 * 1024
 const EMPTY = Buffer.alloc(0)
 
 /** What a stream asks of its session. */
 export interface StreamHost {
   openWindow(stream: number, owner: SendOwner): SendWindow
-  openUpload(listener: { onReadable(): void; onOverflow(reason: string): void }): UploadBuffer
+  openUpload(listener: UploadListener): UploadBuffer
   /** The stream is over: `code` resets it, `linger` lets the client end its side first. Called once. */
   onStreamEnd(stream: number, end: StreamOutcome): void
   /** The addon refuses others because of this stream. */
@@ -52,6 +54,10 @@ export class Http3Stream extends Duplex implements SendOwner {
   #arrived: Buffer[] = []
   #upload: UploadBuffer | undefined
   #wanted = false
+  /** Somebody reads. */
+  #read = false
+  /** Some of what was discarded might have been wanted. */
+  #lost = false
   #inputEnded = false
   #endPushed = false
   #output: Buffer[] = []
@@ -151,8 +157,11 @@ export class Http3Stream extends Duplex implements SendOwner {
   #keep(chunks: readonly Buffer[]): void {
     this.#upload ??= this.#host.openUpload(this)
     for (const chunk of chunks) {
-      this.#upload.write(chunk)
-      releaseChunk(chunk)
+      if (chunk.length >= LARGE_BYTES) this.#upload.write(chunk, releaseChunk)
+      else {
+        this.#upload.write(chunk)
+        releaseChunk(chunk)
+      }
     }
   }
 
@@ -162,11 +171,16 @@ export class Http3Stream extends Duplex implements SendOwner {
   }
 
   /** {@link UploadBuffer} */
-  onOverflow(): void {
-    this.reset(H3_EXCESSIVE_LOAD)
+  onOverflow(reason: UploadOverflow): void {
+    if (reason !== 'stranger' || this.#read) return this.reset(H3_EXCESSIVE_LOAD)
+    // Most likely a refusal is on its way, which the client should get.
+    this.#discarding = true
+    this.#lost = true
   }
 
   override _read(): void {
+    if (this.#lost) return this.reset(H3_EXCESSIVE_LOAD)
+    this.#read = true
     this.#wanted = true
     this.#feed()
   }
@@ -243,6 +257,7 @@ export class Http3Stream extends Duplex implements SendOwner {
   }
 
   override _destroy(error: Error | null, done: (error?: Error | null) => void): void {
+    for (const chunk of this.#arrived) releaseChunk(chunk)
     this.#arrived = []
     this.#output = []
     this.#upload?.destroy()
@@ -281,19 +296,27 @@ export class Http3Stream extends Duplex implements SendOwner {
 
 function ignoreError(): void {}
 
-/** Copies into chunks of at most the high-water mark, or of one event; the addon's memory is given back. */
+/**
+ * Copies small events into chunks of at most the high-water mark and gives the addon's memory back. Large ones stay
+ * what they are; whoever has written them on gives them back.
+ */
 function merge(chunks: readonly Buffer[]): Buffer[] {
   const merged: Buffer[] = []
   let group: Buffer[] = []
   let bytes = 0
   const close = (): void => {
+    if (bytes === 0) return
     merged.push(Buffer.concat(group, bytes))
     for (const chunk of group) releaseChunk(chunk)
     group = []
     bytes = 0
   }
   for (const chunk of chunks) {
-    if (bytes > 0 && bytes + chunk.length > HIGH_WATER_MARK_BYTES) close()
+    if (chunk.length >= LARGE_BYTES || bytes + chunk.length > HIGH_WATER_MARK_BYTES) close()
+    if (chunk.length >= LARGE_BYTES) {
+      merged.push(chunk)
+      continue
+    }
     group.push(chunk)
     bytes += chunk.length
   }

@@ -64,8 +64,8 @@ export interface Http3Dependencies {
   readonly log: Log
   readonly acceptSession: AcceptSession
   readonly uploads: UploadStore
-  /** Whose share of the upload store a session uses. Default: each session its own. */
-  readonly uploadKey?: (session: Session) => string
+  /** Whose share of the upload store a session uses; undefined while nobody has authenticated. */
+  readonly uploadKey: (session: Session) => string | undefined
   /** What the host of a plain request is for: the library shows no server name. Default: all are main hosts. */
   readonly channelOf?: (hostname: string) => Channel
   /** The place of a connection whose handshake has begun; undefined when it must go. Nothing but its address is known. */

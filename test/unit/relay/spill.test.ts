@@ -45,8 +45,8 @@ class Subject {
   #onReadable: (() => void) | undefined
   #readable = false
 
-  constructor(area: SpillArea, key = 'user') {
-    this.buffer = area.open(() => key, {
+  constructor(area: SpillArea, key: string | (() => string | undefined) = 'user') {
+    this.buffer = area.open(typeof key === 'string' ? () => key : key, {
       onReadable: () => {
         this.#readable = true
         this.#onReadable?.()
@@ -203,5 +203,136 @@ describe('SpillBuffer', () => {
     subject.buffer.write(pattern(8))
     expect(subject.buffer.empty).toBe(true)
     expect(area).toMatchObject({ congested: false, storedBytes: 0 })
+  })
+})
+
+describe('the memory of all streams', () => {
+  test('gives one stream half of it before the disk is used, and of two a third each', async () => {
+    const area = createArea(12 * MEGABYTE, 64 * MEGABYTE)
+    const first = new Subject(area)
+    first.buffer.write(pattern(6 * MEGABYTE))
+    expect(area.memoryBytes).toBe(6 * MEGABYTE)
+    const second = new Subject(area)
+    for (let turn = 0; turn < 8; turn++) {
+      for (const { buffer } of [first, second]) {
+        buffer.write(pattern(MEGABYTE))
+        await expect.poll(() => area.congested).toBe(false)
+      }
+    }
+    await expect.poll(() => area.memoryBytes).toBeLessThan(9 * MEGABYTE)
+    expect(area.storedBytes).toBeGreaterThan(12 * MEGABYTE)
+    expect((await second.readAll()).length).toBe(8 * MEGABYTE)
+    for (const { buffer } of [first, second]) buffer.destroy()
+    expect(area.memoryBytes).toBe(0)
+  })
+
+  test('leaves a little for a stream that comes when all is taken', async () => {
+    const area = createArea(0, 64 * MEGABYTE)
+    const subject = new Subject(area)
+    subject.buffer.write(pattern(64 * KILOBYTE))
+    expect(counters.snapshot()).toEqual({})
+    expect((await subject.readAll()).length).toBe(64 * KILOBYTE)
+    subject.buffer.destroy()
+  })
+
+  test('keeps the oldest bytes there: they are read next', async () => {
+    const area = createArea(4 * MEGABYTE, 64 * MEGABYTE)
+    const subject = new Subject(area)
+    subject.buffer.write(pattern(4 * MEGABYTE))
+    await expect.poll(() => area.storedBytes).toBeGreaterThan(MEGABYTE)
+    for (let read = 0; read < MEGABYTE; read += subject.buffer.read()?.length ?? Infinity);
+    subject.buffer.destroy()
+  })
+})
+
+describe('a stranger', () => {
+  test('gets nothing on the disk, and a quarter of the memory with all others', () => {
+    const area = createArea(16 * MEGABYTE, 64 * MEGABYTE)
+    const strangers = Array.from({ length: 8 }, () => new Subject(area, () => undefined))
+    for (const { buffer } of strangers) buffer.write(pattern(MEGABYTE))
+    expect(area.memoryBytes).toBeLessThanOrEqual(4 * MEGABYTE)
+    expect(strangers.filter(({ overflow }) => overflow === 'stranger').length).toBeGreaterThan(3)
+    expect(area.storedBytes).toBe(0)
+    for (const { buffer } of strangers) buffer.destroy()
+    expect(area.memoryBytes).toBe(0)
+  })
+
+  test('is a user from the moment of his authentication', async () => {
+    let name: string | undefined
+    const area = createArea(16 * MEGABYTE, 64 * MEGABYTE)
+    const subject = new Subject(area, () => name)
+    subject.buffer.write(pattern(MEGABYTE))
+    name = 'user'
+    subject.buffer.write(pattern(20 * MEGABYTE, MEGABYTE))
+    expect((await subject.readAll()).equals(pattern(21 * MEGABYTE))).toBe(true)
+    expect(subject.overflow).toBeUndefined()
+    subject.buffer.destroy()
+  })
+})
+
+describe('a chunk that was lent', () => {
+  test('is handed on as it is and not given back', () => {
+    const subject = new Subject(createArea(MEGABYTE, 0))
+    const given: Buffer[] = []
+    const chunks = [pattern(64 * KILOBYTE), pattern(40 * KILOBYTE)]
+    for (const chunk of chunks) subject.buffer.write(chunk, (back) => given.push(back))
+    subject.buffer.write(pattern(5))
+    expect(subject.buffer.read()).toBe(chunks[0])
+    expect(subject.buffer.read()).toBe(chunks[1])
+    expect(subject.buffer.read()).toEqual(pattern(5))
+    subject.buffer.destroy()
+    expect(given).toEqual([])
+  })
+
+  test('is given back when the stream ends before it was read', () => {
+    const subject = new Subject(createArea(MEGABYTE, 0))
+    const given: Buffer[] = []
+    const chunk = pattern(64 * KILOBYTE)
+    subject.buffer.write(chunk, (back) => given.push(back))
+    subject.buffer.destroy()
+    subject.buffer.destroy()
+    expect(given).toEqual([chunk])
+  })
+
+  /** What is given back is gone: the disk must never look at it. */
+  test('property: is given back once at most, and is never what the disk writes', async () => {
+    const step = fc.record({
+      chunks: fc.integer({ min: 0, max: 20 }),
+      lent: fc.boolean(),
+      reads: fc.integer({ min: 0, max: 16 }),
+    })
+    await fc.assert(
+      fc.asyncProperty(fc.array(step, { maxLength: 12 }), async (steps) => {
+        const subject = new Subject(createArea(600 * KILOBYTE, 64 * MEGABYTE))
+        const lentNow = new Set<Buffer>()
+        const giveBack = (chunk: Buffer): void => {
+          expect(lentNow.delete(chunk)).toBe(true)
+          chunk.fill(0xee)
+        }
+        let sent = 0
+        let received = 0
+        const take = async (): Promise<void> => {
+          const chunk = await subject.next()
+          expect(chunk.equals(pattern(chunk.length, received))).toBe(true)
+          received += chunk.length
+          // Its reader has written it on.
+          if (lentNow.has(chunk)) giveBack(chunk)
+        }
+        for (const { chunks, lent, reads } of steps) {
+          for (let count = 0; count < chunks; count++) {
+            const chunk = pattern(48 * KILOBYTE, sent)
+            sent += chunk.length
+            if (lent) lentNow.add(chunk)
+            subject.buffer.write(chunk, lent ? giveBack : undefined)
+          }
+          for (let read = 0; read < reads && !subject.buffer.empty; read++) await take()
+        }
+        while (!subject.buffer.empty) await take()
+        expect(received).toBe(sent)
+        expect(lentNow.size).toBe(0)
+        subject.buffer.destroy()
+      }),
+      { numRuns: 40 },
+    )
   })
 })
