@@ -16,7 +16,7 @@ export interface VpnChecks {
   readonly vpn: VpnSettings
   readonly file: string
   readonly credentials: 'some' | 'none' | 'unreadable'
-  readonly rules: RulesSettings | null
+  readonly rules: RulesSettings | undefined
   readonly findings: Findings
 }
 

@@ -2,14 +2,15 @@
 import { readToml } from './config-file.ts'
 import { readFields, type Findings } from './read.ts'
 import { rulesFields } from './rules-fields.ts'
-import type { InboundRule, OutboundRule, RulesSettings, RuleSet } from './settings.ts'
+import { defaultsOf } from './schema.ts'
+import type { Action, InboundRule, OutboundRule, RulesSettings, RuleSet } from './settings.ts'
 
 /**
- * Null when there is no file. Undefined when it is wrong: unlike in the reference endpoint that never means
+ * Without a file everything is as the fields say: allowed. Undefined when it is wrong: unlike in the reference endpoint that never means
  * "allow all", and a rule without a valid action is a problem instead of being skipped.
  */
-export function loadRules(file: string | null, findings: Findings): RulesSettings | null | undefined {
-  if (file === null) return null
+export function loadRules(file: string | null, findings: Findings): RulesSettings | undefined {
+  if (file === null) return { inbound: ruleSet(null, INBOUND), outbound: ruleSet(null, OUTBOUND) }
   const raw = readToml(file, file, 'Invalid rules file', findings)
   if (raw === undefined) return undefined
   const fields = readFields(rulesFields, raw, file, findings)
@@ -24,17 +25,22 @@ export function loadRules(file: string | null, findings: Findings): RulesSetting
   const inboundRules = inbound?.rule ?? rule
   for (const each of [...inboundRules, ...(outbound?.rule ?? [])]) warnUnconditional(each, file, findings)
   return {
-    inbound: { default_action: inbound?.default_action ?? 'allow', rules: inboundRules },
-    outbound: ruleSet(outbound),
+    inbound: { ...ruleSet(inbound, INBOUND), rules: inboundRules },
+    outbound: ruleSet(outbound, OUTBOUND),
   }
 }
 
-function ruleSet(
-  table: { default_action: 'allow' | 'deny'; rule: readonly OutboundRule[] } | null,
-): RuleSet<OutboundRule> {
-  return table === null
-    ? { default_action: 'allow', rules: [] }
-    : { default_action: table.default_action, rules: table.rule }
+const INBOUND = defaultsOf(rulesFields.inbound)
+const OUTBOUND = defaultsOf(rulesFields.outbound)
+
+interface RuleTable<Rule> {
+  readonly default_action: Action
+  readonly rule: readonly Rule[]
+}
+
+function ruleSet<Rule>(table: RuleTable<Rule> | null, absent: RuleTable<Rule>): RuleSet<Rule> {
+  const { default_action, rule: rules } = table ?? absent
+  return { default_action, rules }
 }
 
 /** A last `deny` for all is usual; a rule that lost its condition to a misspelt key is not, and looks the same. */

@@ -29,7 +29,7 @@ export async function loadSettings(vpnPath: string, hostsPath: string): Promise<
       vpn,
       file: vpnPath,
       credentials: credentialsState(vpn, clients, findings),
-      rules: rules ?? null,
+      rules,
       findings,
     })
     if (hosts !== undefined) checkHosts({ vpn, hosts, file: hostsPath, vpnFile: vpnPath, findings })

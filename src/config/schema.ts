@@ -236,3 +236,18 @@ export function tables<const S extends Fields>(fields: S, options: Described): T
 function described(options: Described) {
   return { doc: options.doc, status: options.status ?? 'honoured', aliases: options.aliases ?? [] }
 }
+
+/** A table as it is when no file mentions it. Throws when a key of it is required. */
+export function defaultsOf<const S extends Fields>({ fields }: TableField<S, boolean>): TableOf<S> {
+  const entries = Object.entries(fields).map(([key, field]) => [key, defaultOf(field)])
+  return Object.fromEntries(entries) as TableOf<S>
+}
+
+function defaultOf(field: Field): unknown {
+  if (field.kind === 'table') return field.optional ? null : defaultsOf(field)
+  if (field.kind === 'tables') return []
+  const given =
+    field.kind === 'value' ? field.fallback : field.default?.map((raw) => field.element.parse(raw))
+  if (given === undefined) throw new Error(`a required key has no default: ${field.doc}`)
+  return given
+}

@@ -59,7 +59,6 @@ export interface Settings {
   readonly vpn: VpnSettings
   readonly hosts: HostsSettings
   readonly clients: readonly ClientSettings[]
-  /** Null when no rules file is configured: everything is allowed. */
-  readonly rules: RulesSettings | null
+  readonly rules: RulesSettings
   readonly warnings: readonly ConfigIssue[]
 }

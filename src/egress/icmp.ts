@@ -42,14 +42,14 @@ export interface IcmpPolicy {
 
 export interface IcmpOptions {
   /** Use this interface only. */
-  readonly interfaceName?: string | undefined
+  readonly interfaceName: string | undefined
   readonly ipv6Available: boolean
-  /** How long an answer is waited for. Default 3000. */
-  readonly requestTimeoutMs?: number
-  /** Unanswered requests of all users together. Default 16384. */
-  readonly maxPending?: number
-  /** Unanswered requests of one user. Default 1024. */
-  readonly maxPendingPerUser?: number
+  /** How long an answer is waited for. */
+  readonly requestTimeoutMs: number
+  /** Unanswered requests of all users together. */
+  readonly maxPending: number
+  /** Unanswered requests of one user. */
+  readonly maxPendingPerUser: number
   readonly policy: IcmpPolicy
   /** Fills its argument with bytes that nobody can foresee (`crypto.randomFillSync`). */
   readonly fillRandom: (bytes: Buffer) => void
@@ -130,9 +130,9 @@ export class IcmpEgress {
 
   constructor(options: IcmpOptions) {
     this.#options = options
-    this.#requestTimeoutMs = options.requestTimeoutMs ?? 3000
-    this.#maxPending = options.maxPending ?? 16_384
-    this.#maxPendingPerUser = options.maxPendingPerUser ?? 1024
+    this.#requestTimeoutMs = options.requestTimeoutMs
+    this.#maxPending = options.maxPending
+    this.#maxPendingPerUser = options.maxPendingPerUser
     options.counters.gauge('icmp_pending', () => this.#pending.size)
   }
 

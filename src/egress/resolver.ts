@@ -34,7 +34,7 @@ export interface ResolverOptions {
   readonly ipv6: boolean
   /** Those of the system when empty. An address may have a zone. */
   readonly servers: readonly SocketAddress[]
-  readonly hostsPath?: string
+  readonly hostsPath: string
   readonly clock: Clock
 }
 
@@ -79,7 +79,7 @@ export class Resolver {
   constructor(options: ResolverOptions) {
     this.#dns = new dns.Resolver({ timeout: QUERY_TIMEOUT_MS, tries: QUERY_TRIES })
     if (options.servers.length > 0) this.#dns.setServers(options.servers.map(formatSocketAddress))
-    this.#hosts = new HostsFile(options.hostsPath ?? '/etc/hosts', options.clock)
+    this.#hosts = new HostsFile(options.hostsPath, options.clock)
     this.#clock = options.clock
     this.#ipv6 = options.ipv6
   }

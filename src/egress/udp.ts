@@ -22,8 +22,8 @@ export interface UdpPolicy {
 export interface UdpEgressOptions {
   readonly policy: UdpPolicy
   readonly ipv6Available: boolean
-  /** Bytes that may wait in one socket when the kernel does not take them. Default 256 KiB. */
-  readonly maxSendQueueBytes?: number
+  /** Bytes that may wait in one socket when the kernel does not take them. */
+  readonly maxSendQueueBytes: number
   readonly counters: Counters
   /** Whether there is a descriptor for one more socket. Default: until the system says no. */
   readonly mayDial?: () => boolean
@@ -59,7 +59,7 @@ export class UdpEgress {
 
   constructor(options: UdpEgressOptions) {
     this.#options = options
-    this.#maxSendQueueBytes = options.maxSendQueueBytes ?? 256 * 1024
+    this.#maxSendQueueBytes = options.maxSendQueueBytes
     options.counters.gauge('outbound_udp_sockets', () => this.#open)
   }
 

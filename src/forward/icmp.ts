@@ -33,8 +33,8 @@ export interface IcmpForwarderOptions {
   /** Undefined when ICMP is not enabled. */
   readonly sender: EchoSender | undefined
   readonly counters: Counters
-  /** Replies that wait for one slow client. Default 256. */
-  readonly queueCapacity?: number
+  /** Replies that wait for one slow client. */
+  readonly queueCapacity: number
 }
 
 export class IcmpForwarder implements Forwarder<undefined> {
@@ -83,7 +83,7 @@ class IcmpStream implements StreamHandlers {
   constructor(stream: StreamEnd, context: TunnelContext, sender: EchoSender, options: IcmpForwarderOptions) {
     this.#stream = stream
     this.#context = context
-    const capacity = options.queueCapacity ?? 256
+    const capacity = options.queueCapacity
     this.#queue = new DatagramQueue(stream.io, {
       maxBytes: capacity * ICMP_REPLY_BYTES,
       maxDatagrams: capacity,

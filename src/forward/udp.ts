@@ -18,16 +18,16 @@ export interface UdpForwarderOptions {
   readonly privacy: Privacy
   /** A flow without a datagram in either direction ends after this time, give or take a tick. */
   readonly idleTimeoutMs: number
-  /** Flows of one stream; a new one beyond that ends the longest idle. Default 1024. */
-  readonly maxFlowsPerStream?: number
-  /** Flows of one user over all streams. Default 4096. */
-  readonly maxFlowsPerUser?: number
-  /** Flows in all, each a descriptor. Default 16384. */
-  readonly maxFlows?: number
-  /** Bytes that wait for one slow client. Default 1 MiB. */
-  readonly queueBytes?: number
-  /** Datagrams that wait for one slow client. Default 4096. */
-  readonly queueDatagrams?: number
+  /** Flows of one stream; a new one beyond that ends the longest idle. */
+  readonly maxFlowsPerStream: number
+  /** Flows of one user over all streams. */
+  readonly maxFlowsPerUser: number
+  /** Flows in all, each a descriptor. */
+  readonly maxFlows: number
+  /** Bytes that wait for one slow client. */
+  readonly queueBytes: number
+  /** Datagrams that wait for one slow client. */
+  readonly queueDatagrams: number
 }
 
 export class UdpForwarder implements Forwarder<undefined> {
@@ -42,8 +42,8 @@ export class UdpForwarder implements Forwarder<undefined> {
     this.#options = options
     this.#tally = new Tally(options.counters)
     this.#budget = new UdpBudget({
-      maxFlows: options.maxFlows ?? 16_384,
-      maxFlowsPerUser: options.maxFlowsPerUser ?? 4096,
+      maxFlows: options.maxFlows,
+      maxFlowsPerUser: options.maxFlowsPerUser,
     })
   }
 
@@ -59,9 +59,9 @@ export class UdpForwarder implements Forwarder<undefined> {
       idleTimeoutMs,
       budget: this.#budget,
       tally: this.#tally,
-      maxFlowsPerStream: this.#options.maxFlowsPerStream ?? 1024,
-      queueBytes: this.#options.queueBytes ?? 1024 * 1024,
-      queueDatagrams: this.#options.queueDatagrams ?? 4096,
+      maxFlowsPerStream: this.#options.maxFlowsPerStream,
+      queueBytes: this.#options.queueBytes,
+      queueDatagrams: this.#options.queueDatagrams,
       now: () => clock.now(),
     })
     this.#streams.add(udpStream)

@@ -1,20 +1,39 @@
 /** From keys of the configuration to options of the rooms. No room knows a key; only this file does. */
 import { existsSync } from 'node:fs'
 import { tmpdir } from 'node:os'
+import { defaultsOf } from '../config/schema.ts'
 import type { HostSettings, Settings } from '../config/settings.ts'
+import { vpnFields } from '../config/vpn-fields.ts'
 import type { GateOptions } from '../gate/gate.ts'
 import type { HostMapOptions } from '../gate/host-map.ts'
 import type { OutboundRulesOptions } from '../egress/outbound-rules.ts'
 import type { ListenAddress } from './messages.ts'
 import type { SpillOptions } from '../relay/spill-area.ts'
 import type { WebSiteOptions } from '../web/site.ts'
-import { HTTP3_DEFAULTS, MAX_EVENT_DEBT } from '../transport/http3/transport.ts'
+import { MAX_EVENT_DEBT } from '../transport/http3/transport.ts'
 import type { Http3Options } from '../transport/http3/transport.ts'
 import type { Channel } from '../contract/session.ts'
 import type { Certificate, TcpProtocol, TlsTerminatorOptions } from '../transport/tls.ts'
 import type { ClientCredentials } from '../users/directory.ts'
 
 const SECOND = 1000
+
+/** Spoken on ping and speed-test hosts also where no file enables it. */
+const HTTP2_UNSAID = defaultsOf(vpnFields.listen_protocols.fields.http2)
+
+const ICMP_UNSAID = defaultsOf(vpnFields.icmp)
+
+/** What no key sets (`docs/limits.md`). */
+const UDP_LIMITS = { maxFlowsPerUser: 4096, maxFlows: 16_384, queueDatagrams: 4096 } as const
+const MAX_UDP_SEND_QUEUE_BYTES = 262_144
+const ICMP_LIMITS = { maxPending: 16_384, maxPendingPerUser: 1024 } as const
+const HOSTS_PATH = '/etc/hosts'
+const HTTP3_FIXED = {
+  /** Twice the 30 s between two checks of an official client and the 7 s that one may take. */
+  maxIdleTimeoutMs: 2 * (30_000 + 7_000),
+  maxConnections: 10_000,
+  retry: true,
+} as const
 
 /** Lists of `hosts.toml` in the order of their certificates, with what each is for. */
 const HOST_CHANNELS = [
@@ -73,13 +92,13 @@ function protocolsOf({ vpn }: Settings): (channel: Channel) => readonly TcpProto
 }
 
 export function http2Options({ vpn }: Settings) {
-  const http2 = vpn.listen_protocols.http2
+  const http2 = vpn.listen_protocols.http2 ?? HTTP2_UNSAID
   return {
-    streamWindowBytes: http2?.initial_stream_window_size ?? 131_072,
-    sessionWindowBytes: http2?.initial_connection_window_size ?? 8_388_608,
-    maxConcurrentStreams: http2?.max_concurrent_streams ?? 1000,
-    maxFrameBytes: http2?.max_frame_size ?? 16_384,
-    maxHeaderListBytes: http2?.header_table_size ?? 65_536,
+    streamWindowBytes: http2.initial_stream_window_size,
+    sessionWindowBytes: http2.initial_connection_window_size,
+    maxConcurrentStreams: http2.max_concurrent_streams,
+    maxFrameBytes: http2.max_frame_size,
+    maxHeaderListBytes: http2.header_table_size,
   }
 }
 
@@ -97,6 +116,7 @@ export function tcpForwarding({ vpn }: Settings) {
 
 export function udpForwarding({ vpn }: Settings) {
   return {
+    ...UDP_LIMITS,
     idleTimeoutMs: vpn.udp_connections_timeout_secs * SECOND,
     maxFlowsPerStream: vpn.culvert.udp.max_flows_per_stream,
     queueBytes: vpn.culvert.udp.queue_bytes,
@@ -105,7 +125,7 @@ export function udpForwarding({ vpn }: Settings) {
 }
 
 export function resolver({ vpn }: Settings) {
-  return { ipv6: vpn.ipv6_available, servers: vpn.culvert.dns.servers }
+  return { ipv6: vpn.ipv6_available, servers: vpn.culvert.dns.servers, hostsPath: HOSTS_PATH }
 }
 
 /** Undefined without `[icmp]`. */
@@ -114,8 +134,16 @@ export function icmp({ vpn }: Settings) {
   return {
     interfaceName: vpn.icmp.interface_name ?? undefined,
     requestTimeoutMs: vpn.icmp.request_timeout_secs * SECOND,
-    queueCapacity: vpn.icmp.recv_message_queue_capacity,
+    ...ICMP_LIMITS,
   }
+}
+
+export function icmpForwarding({ vpn }: Settings) {
+  return { queueCapacity: (vpn.icmp ?? ICMP_UNSAID).recv_message_queue_capacity }
+}
+
+export function udpEgress({ vpn }: Settings) {
+  return { ipv6Available: vpn.ipv6_available, maxSendQueueBytes: MAX_UDP_SEND_QUEUE_BYTES }
 }
 
 export function gateOptions({ vpn }: Settings): GateOptions {
@@ -138,8 +166,8 @@ export function gateOptions({ vpn }: Settings): GateOptions {
 
 export function inboundRules({ rules }: Settings) {
   return {
-    defaultAction: rules?.inbound.default_action ?? 'allow',
-    rules: (rules?.inbound.rules ?? []).map((rule) => ({
+    defaultAction: rules.inbound.default_action,
+    rules: rules.inbound.rules.map((rule) => ({
       source: rule.cidr,
       randomPrefix: rule.client_random_prefix,
       pskKey: rule.client_random_psk_key,
@@ -154,7 +182,7 @@ export function http3Options(settings: Settings, address: ListenAddress): Http3O
   const [certificate] = certificates(settings)
   if (quic === null || certificate === undefined) return undefined
   return {
-    ...HTTP3_DEFAULTS,
+    ...HTTP3_FIXED,
     host: address.address,
     port: address.port,
     cert: Buffer.from(certificate.cert),
@@ -205,8 +233,8 @@ export function addressPolicy({ vpn }: Settings) {
 
 export function outboundRules({ rules }: Settings): OutboundRulesOptions {
   return {
-    defaultAction: rules?.outbound.default_action ?? 'allow',
-    rules: (rules?.outbound.rules ?? []).map((rule) => ({
+    defaultAction: rules.outbound.default_action,
+    rules: rules.outbound.rules.map((rule) => ({
       ports: rule.destination_port,
       destination: rule.destination_cidr,
       action: rule.action,

@@ -200,12 +200,11 @@ function createForwarders(
   },
 ): Forwarders {
   const { counters, policy, icmp, idleMonitor, clock, dialer, readPool, mayDial } = deps
-  const udp = new UdpEgress({ policy, ipv6Available: settings.vpn.ipv6_available, counters, mayDial })
-  const queueCapacity = map.icmp(settings)?.queueCapacity
+  const udp = new UdpEgress({ ...map.udpEgress(settings), policy, counters, mayDial })
   return {
     tcp: new TcpForwarder({ ...map.tcpForwarding(settings), dialer, idleMonitor, readPool }),
     udp: new UdpForwarder({ ...map.udpForwarding(settings), dialer: udp, clock, counters }),
-    icmp: new IcmpForwarder({ sender: icmp, counters, ...(queueCapacity && { queueCapacity }) }),
+    icmp: new IcmpForwarder({ ...map.icmpForwarding(settings), sender: icmp, counters }),
     check: new CheckForwarder(),
   }
 }

@@ -8,7 +8,7 @@ import { describe, expect, test } from 'vitest'
 import { systemClock } from '../../src/clock.ts'
 import { Counters } from '../../src/counters.ts'
 import { SpillArea } from '../../src/relay/spill-area.ts'
-import { HTTP3_DEFAULTS, Http3Transport } from '../../src/transport/http3/transport.ts'
+import { Http3Transport } from '../../src/transport/http3/transport.ts'
 import type { Http3Dependencies } from '../../src/transport/http3/transport.ts'
 import type { Exchange } from '../../src/contract/exchange.ts'
 import type { Session } from '../../src/contract/session.ts'
@@ -19,6 +19,7 @@ import { openPlace } from '../support/open-place.ts'
 import { collect, runTransportContract } from './transport.contract.ts'
 import type { ContractClient, ContractExchange } from './transport.contract.ts'
 import { connectOf, plainOf } from '../support/exchange-kind.ts'
+import { HTTP3_OPTIONS } from '../support/room-options.ts'
 
 const silent = pino({ level: 'silent' })
 
@@ -37,7 +38,7 @@ async function start(
   const counters = new Counters()
   const area = { directory: tmpdir(), memoryBytes: 1024 * 1024, budgetBytes: 64 * 1024 * 1024 }
   const transport = new Http3Transport(
-    { ...HTTP3_DEFAULTS, host, port: 0, cert: Buffer.from(cert), key: Buffer.from(key) },
+    { ...HTTP3_OPTIONS, host, port: 0, cert: Buffer.from(cert), key: Buffer.from(key) },
     {
       clock: systemClock,
       counters,
@@ -508,7 +509,7 @@ describe('HTTP/3 listener', () => {
     const counters = new Counters()
     const transport = new Http3Transport(
       {
-        ...HTTP3_DEFAULTS,
+        ...HTTP3_OPTIONS,
         host: '127.0.0.1',
         port: other.address().port,
         cert: Buffer.from(cert),

@@ -15,6 +15,7 @@ import { encodeIcmpRequest, IcmpReplyDecoder, type IcmpReply } from '../../src/w
 import { openDatagramTunnel } from '../support/datagram-tunnel.ts'
 import { countSockets } from '../support/open-descriptors.ts'
 import { createRoutedNetwork, networkObstacle, type RoutedNetwork } from '../support/routed-network.ts'
+import { ICMP_OPTIONS, ICMP_QUEUE } from '../support/room-options.ts'
 
 const log = pino({ level: 'silent' })
 const isRoot = process.getuid?.() === 0
@@ -23,6 +24,7 @@ const MAX_V4 = 65_507
 
 function options(counters: Counters): IcmpOptions {
   return {
+    ...ICMP_OPTIONS,
     ipv6Available: true,
     policy: { check: () => {} },
     fillRandom: (bytes) => void randomFillSync(bytes),
@@ -35,7 +37,7 @@ function options(counters: Counters): IcmpOptions {
 async function start(extra: Partial<IcmpOptions> = {}) {
   const counters = new Counters()
   const icmp = await openIcmp({ ...options(counters), ...extra })
-  const forwarder = new IcmpForwarder({ sender: icmp, counters })
+  const forwarder = new IcmpForwarder({ ...ICMP_QUEUE, sender: icmp, counters })
   const connect = async (user = 'alice') => {
     const tunnel = await openDatagramTunnel(forwarder, { user })
     const replies: IcmpReply[] = []
@@ -62,7 +64,7 @@ function countDistinct(replies: IcmpReply[]): number {
 }
 
 it('is refused when it is not enabled', async () => {
-  const forwarder = new IcmpForwarder({ sender: undefined, counters: new Counters() })
+  const forwarder = new IcmpForwarder({ ...ICMP_QUEUE, sender: undefined, counters: new Counters() })
   await expect(openDatagramTunnel(forwarder)).rejects.toMatchObject({ code: 'not_available' })
 })
 

@@ -24,6 +24,7 @@ import {
 import { openDatagramTunnel } from '../support/datagram-tunnel.ts'
 import { FakeClock } from '../support/fake-clock.ts'
 import { countSockets } from '../support/open-descriptors.ts'
+import { UDP_EGRESS_OPTIONS, UDP_OPTIONS } from '../support/room-options.ts'
 
 const SOURCE = { address: '10.0.0.2', port: 5000 }
 
@@ -78,8 +79,9 @@ interface SetUp extends Partial<UdpForwarderOptions> {
 function makeForwarder(options: SetUp = {}): { forwarder: UdpForwarder; counters: Counters } {
   const { policy = { check: () => {} }, ipv6Available = true, ...rest } = options
   const counters = new Counters()
-  const dialer = new UdpEgress({ policy, ipv6Available, counters })
+  const dialer = new UdpEgress({ ...UDP_EGRESS_OPTIONS, policy, ipv6Available, counters })
   const forwarder = new UdpForwarder({
+    ...UDP_OPTIONS,
     dialer,
     counters,
     clock: systemClock,

@@ -10,10 +10,11 @@ import { pino } from 'pino'
 import { systemClock } from '../../src/clock.ts'
 import { Counters } from '../../src/counters.ts'
 import { SpillArea } from '../../src/relay/spill-area.ts'
-import { HTTP3_DEFAULTS, Http3Transport, MAX_EVENT_DEBT } from '../../src/transport/http3/transport.ts'
+import { Http3Transport, MAX_EVENT_DEBT } from '../../src/transport/http3/transport.ts'
 import type { Exchange } from '../../src/contract/exchange.ts'
 import { testCertificate } from './certificate.ts'
 import { openPlace } from './open-place.ts'
+import { HTTP3_OPTIONS } from './room-options.ts'
 
 export interface ServerReport {
   readonly rssBytes: number
@@ -34,7 +35,7 @@ let received: ServerReport['received']
 
 const transport = new Http3Transport(
   {
-    ...HTTP3_DEFAULTS,
+    ...HTTP3_OPTIONS,
     host: '127.0.0.1',
     port: 0,
     cert: Buffer.from(cert),

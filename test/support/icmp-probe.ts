@@ -11,11 +11,13 @@ import { openIcmp } from '../../src/egress/icmp.ts'
 import { IcmpForwarder } from '../../src/forward/icmp.ts'
 import { encodeIcmpRequest, IcmpReplyDecoder, type IcmpRequest } from '../../src/wire/icmp-frame.ts'
 import { openDatagramTunnel, type DatagramTunnel } from './datagram-tunnel.ts'
+import { ICMP_OPTIONS, ICMP_QUEUE } from './room-options.ts'
 
 const counters = new Counters()
 const interfaceName = process.argv[2]
 const icmp = await openIcmp({
-  ...(interfaceName !== undefined && { interfaceName }),
+  ...ICMP_OPTIONS,
+  interfaceName,
   ipv6Available: true,
   requestTimeoutMs: 10_000,
   policy: { check: () => {} },
@@ -24,7 +26,7 @@ const icmp = await openIcmp({
   counters,
   log: pino({ level: 'silent' }),
 })
-const forwarder = new IcmpForwarder({ sender: icmp, counters })
+const forwarder = new IcmpForwarder({ ...ICMP_QUEUE, sender: icmp, counters })
 const tunnels = new Map<string, Promise<DatagramTunnel>>()
 
 /** The stream of a client, opened with its first request. */

@@ -11,12 +11,19 @@ import { UdpEgress } from '../../src/egress/udp.ts'
 import { UdpForwarder } from '../../src/forward/udp.ts'
 import { encodeAddressing, encodeUdpUplink } from '../../src/wire/udp-frame.ts'
 import { openDatagramTunnel } from './datagram-tunnel.ts'
+import { UDP_EGRESS_OPTIONS, UDP_OPTIONS } from './room-options.ts'
 
 const FLOWS = 200
 
 const counters = new Counters()
-const dialer = new UdpEgress({ policy: { check: () => {} }, ipv6Available: true, counters })
+const dialer = new UdpEgress({
+  ...UDP_EGRESS_OPTIONS,
+  policy: { check: () => {} },
+  ipv6Available: true,
+  counters,
+})
 const forwarder = new UdpForwarder({
+  ...UDP_OPTIONS,
   dialer,
   counters,
   clock: systemClock,

@@ -8,8 +8,8 @@ import { parseHex } from '../../wire/random-prefix.ts'
 import type { RandomPrefix } from '../../wire/random-prefix.ts'
 
 /** The first rule that every random which starts with `given` meets. */
-export function matchPrefix(rules: RulesSettings | null, given: RandomPrefix): InboundRule | undefined {
-  return rules?.inbound.rules.find(({ client_random_prefix: wanted }) => {
+export function matchPrefix(rules: RulesSettings, given: RandomPrefix): InboundRule | undefined {
+  return rules.inbound.rules.find(({ client_random_prefix: wanted }) => {
     if (wanted === null || given.bytes.length < wanted.bytes.length) return false
     return wanted.bytes.every((byte, at) => {
       const mask = wanted.mask[at] ?? 0
@@ -19,8 +19,8 @@ export function matchPrefix(rules: RulesSettings | null, given: RandomPrefix): I
   })
 }
 
-export function matchPskKey(rules: RulesSettings | null, key: Uint8Array): InboundRule | undefined {
-  return rules?.inbound.rules.find(
+export function matchPskKey(rules: RulesSettings, key: Uint8Array): InboundRule | undefined {
+  return rules.inbound.rules.find(
     ({ client_random_psk_key: known }) => known !== null && Buffer.compare(known, key) === 0,
   )
 }

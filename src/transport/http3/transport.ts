@@ -42,19 +42,6 @@ export interface Http3Options {
   readonly eventDebt: number
 }
 
-/** What official clients and endpoints use. */
-export const HTTP3_DEFAULTS = {
-  maxIdleTimeoutMs: 2 * (30_000 + 7_000),
-  handshakeTimeoutMs: 10_000,
-  initialMaxDataBytes: 104_857_600,
-  maxStreamsBidi: 4096,
-  disableActiveMigration: true,
-  maxConnections: 10_000,
-  retry: true,
-  ioUring: false,
-  eventDebt: 0,
-} as const
-
 /** What all servers of a process may owe together. */
 export const MAX_EVENT_DEBT = 3840
 

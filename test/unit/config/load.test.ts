@@ -38,7 +38,8 @@ describe('a valid configuration', () => {
     expect(settings.clients).toEqual([
       { username: 'alice', password: 's3cret', max_http2_conns: null, max_http3_conns: null, aliases: [] },
     ])
-    expect(settings.rules).toBeNull()
+    const everything = { default_action: 'allow', rules: [] }
+    expect(settings.rules).toEqual({ inbound: everything, outbound: everything })
     expect(settings.warnings).toEqual([])
   })
 

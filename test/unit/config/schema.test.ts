@@ -5,6 +5,7 @@ import { Findings, readFields } from '../../../src/config/read.ts'
 import {
   bool,
   choice,
+  defaultsOf,
   int,
   list,
   optionalTable,
@@ -49,6 +50,13 @@ describe('reading a table', () => {
       soon: 1,
       never: true,
     })
+  })
+
+  it('has the same defaults for a table that no file mentions', () => {
+    const { extra: _, ...rest } = fields
+    expect(defaultsOf(table(rest, { doc: 'All but one.' }))).toEqual({ ...read({}).value, extra: undefined })
+    const required = table({ name: text({ doc: 'Needed.' }) }, { doc: 'Not to be left out.' })
+    expect(() => defaultsOf(required)).toThrow('Needed.')
   })
 
   it('reports every wrong value with its path and what is allowed', () => {

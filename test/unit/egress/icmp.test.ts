@@ -9,6 +9,7 @@ import type { IcmpReply, IcmpRequest } from '../../../src/wire/icmp-frame.ts'
 import { ipBytes } from '../../../src/wire/ip-address.ts'
 import { FakeClock } from '../../support/fake-clock.ts'
 import { icmpMessage, ipv4Packet, ipv6Packet, pseudoHeader } from '../../support/icmp-packets.ts'
+import { ICMP_OPTIONS } from '../../support/room-options.ts'
 
 const TARGET = '9.9.9.9'
 const TARGET6 = '2620:fe::fe'
@@ -39,6 +40,7 @@ class Bench {
 
   constructor(options: Partial<IcmpOptions> = {}) {
     this.egress = new IcmpEgress({
+      ...ICMP_OPTIONS,
       ipv6Available: true,
       policy: { check: () => {} },
       fillRandom: (bytes) => void randomFillSync(bytes),
@@ -267,6 +269,7 @@ describe('what is not sent', () => {
 
   it('includes IPv6 when there is no socket for it', () => {
     const only4 = new IcmpEgress({
+      ...ICMP_OPTIONS,
       ipv6Available: false,
       policy: { check: () => {} },
       fillRandom: () => {},
@@ -288,6 +291,7 @@ describe('address families that the kernel lacks', () => {
     const egress = () =>
       openFamilies(
         {
+          ...ICMP_OPTIONS,
           ipv6Available,
           policy: { check: () => {} },
           fillRandom: (bytes) => void randomFillSync(bytes),

@@ -15,6 +15,7 @@ import {
 } from '../../../src/wire/udp-frame.ts'
 import { openDatagramTunnel, type DatagramTunnel } from '../../support/datagram-tunnel.ts'
 import { FakeClock } from '../../support/fake-clock.ts'
+import { UDP_OPTIONS } from '../../support/room-options.ts'
 
 interface FakeSocket {
   readonly destination: { address: string; port: number }
@@ -69,6 +70,7 @@ async function start(options: Partial<UdpForwarderOptions> = {}, log = pino({ le
   const clock = new FakeClock()
   const counters = new Counters()
   const forwarder = new UdpForwarder({
+    ...UDP_OPTIONS,
     dialer,
     clock,
     counters,

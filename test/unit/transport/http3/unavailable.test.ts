@@ -5,8 +5,9 @@ import { expect, test } from 'vitest'
 import { systemClock } from '../../../../src/clock.ts'
 import { Counters } from '../../../../src/counters.ts'
 import { SpillArea } from '../../../../src/relay/spill-area.ts'
-import { HTTP3_DEFAULTS, Http3Transport } from '../../../../src/transport/http3/transport.ts'
+import { Http3Transport } from '../../../../src/transport/http3/transport.ts'
 import { testCertificate } from '../../../support/certificate.ts'
+import { HTTP3_OPTIONS } from '../../../support/room-options.ts'
 
 test('a platform without the addon is a result, not an exception', async () => {
   const platform = process.platform
@@ -14,7 +15,7 @@ test('a platform without the addon is a result, not an exception', async () => {
   const counters = new Counters()
   const log = pino({ level: 'silent' })
   const transport = new Http3Transport(
-    { ...HTTP3_DEFAULTS, host: '127.0.0.1', port: 0, cert: Buffer.from(cert), key: Buffer.from(key) },
+    { ...HTTP3_OPTIONS, host: '127.0.0.1', port: 0, cert: Buffer.from(cert), key: Buffer.from(key) },
     {
       clock: systemClock,
       counters,
