@@ -1,11 +1,23 @@
 /** `credentials.toml`: the users. */
 import { int, tables, text } from './schema.ts'
+import { dateTime } from './values.ts'
 
 export const credentialsFields = {
   client: tables(
     {
       username: text({ example: 'premium', doc: 'The name; without a colon.' }),
       password: text({ example: 'change me', secret: true, doc: 'The password.' }),
+      password_previous: text({
+        default: null,
+        example: 'the old one',
+        secret: true,
+        doc: 'The password before: lets in as well until `previous_until`, so that it can be changed without cutting anybody off.',
+      }),
+      previous_until: dateTime({
+        default: null,
+        example: '2027-01-31T12:00:00Z',
+        doc: 'When `password_previous` ends. What is open then goes on; new requests with it are refused.',
+      }),
       max_http2_conns: int({
         default: null,
         example: 32,

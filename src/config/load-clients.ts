@@ -2,10 +2,10 @@
 import { readToml } from './config-file.ts'
 import { credentialsFields } from './credentials-fields.ts'
 import { readFields, type Findings } from './read.ts'
-import type { ClientSettings } from './settings.ts'
+import type { ClientAlias, ClientSettings } from './settings.ts'
 
 type Entry = Omit<ClientSettings, 'aliases'>
-type Credentials = ClientSettings['aliases'][number]
+type Credentials = Pick<ClientAlias, 'username' | 'password'>
 
 /** No file means no users. Undefined when the file is wrong. Neither passwords nor their lengths are ever reported. */
 export function loadClients(file: string | null, findings: Findings): readonly ClientSettings[] | undefined {
@@ -18,34 +18,63 @@ export function loadClients(file: string | null, findings: Findings): readonly C
     const path = findings.placeOf(entry)
     if (seen.has(entry.username)) findings.problem(file, path, `Username must be unique: ${entry.username}`)
     seen.add(entry.username)
-    if (entry.username.includes('\0') || entry.password.includes('\0'))
+    if (`${entry.username}${entry.password}${entry.password_previous ?? ''}`.includes('\0'))
       findings.problem(file, path, 'username and password must not contain a NUL character')
   }
   return entries.map((entry) => ({
     ...entry,
-    aliases: aliasesOf(entry, (message) => findings.warn(file, findings.placeOf(entry), message)),
+    aliases: aliasesOf(entry, {
+      warn: (message) => findings.warn(file, findings.placeOf(entry), message),
+      problem: (message) => findings.problem(file, findings.placeOf(entry), message),
+    }),
   }))
+}
+
+interface Report {
+  readonly warn: (message: string) => void
+  readonly problem: (message: string) => void
+}
+
+function aliasesOf(entry: Entry, report: Report): ClientAlias[] {
+  const aliases = spellingsOf(entry, report.warn).map((each) => ({ ...each, validUntil: null }))
+  return [...aliases, ...formerOf(entry, report)]
+}
+
+/** The password before, while it lets in. */
+function formerOf(entry: Entry, { warn, problem }: Report): ClientAlias[] {
+  const { username, password_previous: password, previous_until: validUntil } = entry
+  if (password === null && validUntil === null) return []
+  if (password === null || validUntil === null) {
+    problem('password_previous and previous_until belong together')
+    return []
+  }
+  if (validUntil <= Date.now()) {
+    warn(`password_previous has ended on ${new Date(validUntil).toISOString()} and lets nobody in`)
+    return []
+  }
+  const former = { username, password }
+  return [former, ...spellingsOf(former, () => {})].map((each) => ({ ...each, validUntil }))
 }
 
 /**
  * The reference takes the text of the file with every quotation mark removed and the ends trimmed, and never splits
  * at the colon. Clients that were set up with it keep working; the value as TOML means it works as well.
  */
-function aliasesOf(entry: Entry, warn: (message: string) => void): Credentials[] {
-  const aliases: Credentials[] = []
-  const stripped = { username: strip(entry.username), password: strip(entry.password) }
-  if (stripped.username !== entry.username || stripped.password !== entry.password) {
+function spellingsOf(credentials: Credentials, warn: (message: string) => void): Credentials[] {
+  const spellings: Credentials[] = []
+  const stripped = { username: strip(credentials.username), password: strip(credentials.password) }
+  if (stripped.username !== credentials.username || stripped.password !== credentials.password) {
     warn('quotation marks or outer blanks: accepted as written and, for compatibility, without them')
-    if (stripped.username !== '' && stripped.password !== '') aliases.push(stripped)
+    if (stripped.username !== '' && stripped.password !== '') spellings.push(stripped)
   }
-  for (const each of [entry, ...aliases]) {
+  for (const each of [credentials, ...spellings]) {
     const colon = each.username.indexOf(':')
     if (colon === -1) continue
     warn('the username contains a colon, where Basic authentication ends it')
     const username = each.username.slice(0, colon)
-    aliases.push({ username, password: `${each.username.slice(colon + 1)}:${each.password}` })
+    spellings.push({ username, password: `${each.username.slice(colon + 1)}:${each.password}` })
   }
-  return aliases
+  return spellings
 }
 
 function strip(text: string): string {

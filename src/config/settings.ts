@@ -24,8 +24,15 @@ export type HostsSettings = { readonly [K in HostList]: readonly HostSettings[] 
 type ClientEntry = ValueOf<(typeof credentialsFields)['client']>[number]
 
 export interface ClientSettings extends ClientEntry {
-  /** Other spellings that authenticate as this user: the reference endpoint strips quotes and outer blanks. */
-  readonly aliases: readonly { readonly username: string; readonly password: string }[]
+  readonly aliases: readonly ClientAlias[]
+}
+
+/** What authenticates as a user besides his name and password: spellings of the reference endpoint, a former password. */
+export interface ClientAlias {
+  readonly username: string
+  readonly password: string
+  /** Milliseconds since the Unix epoch; null for as long as the file is in force. */
+  readonly validUntil: number | null
 }
 
 type Inbound = NonNullable<ValueOf<(typeof rulesFields)['inbound']>>

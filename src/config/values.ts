@@ -1,4 +1,5 @@
 /** The forms of text that the files use beyond TOML's own types: addresses, CIDR, host names, paths, hex. */
+import { TomlDate } from 'smol-toml'
 import { parseIpAddress } from '../wire/ip-address.ts'
 import { normalizePeerAddress } from '../wire/ip-kind.ts'
 import { parseIpPrefix } from '../wire/ip-prefix.ts'
@@ -119,6 +120,26 @@ export function hex<const O extends TextValueOptions>(options: O) {
 
 export function randomPrefix<const O extends TextValueOptions>(options: O) {
   return parsed('hex[/hexmask]', 'hexadecimal "aabb" or with a mask "aabb/ff0f"', parseRandomPrefix, options)
+}
+
+/** RFC 3339 with an offset: without one it would mean another moment on another machine. */
+const DATE_TIME = /^\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(?:\.\d+)?(?:[Zz]|[+-]\d\d:\d\d)$/
+
+/** Milliseconds since the Unix epoch, from TOML's own date-time or from text. */
+function parseDateTime(raw: unknown): number | undefined {
+  if (raw instanceof TomlDate) return raw.isDateTime() && !raw.isLocal() ? raw.getTime() : undefined
+  if (typeof raw !== 'string' || !DATE_TIME.test(raw)) return undefined
+  const time = Date.parse(raw)
+  return Number.isNaN(time) ? undefined : time
+}
+
+export function dateTime<const O extends TextValueOptions>(options: O) {
+  return value(
+    'date and time',
+    'a date and time with its offset, 2027-01-31T12:00:00Z',
+    parseDateTime,
+    options,
+  )
 }
 
 export function filePath<const O extends TextValueOptions>(options: O) {

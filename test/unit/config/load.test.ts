@@ -36,7 +36,15 @@ describe('a valid configuration', () => {
       },
     ])
     expect(settings.clients).toEqual([
-      { username: 'alice', password: 's3cret', max_http2_conns: null, max_http3_conns: null, aliases: [] },
+      {
+        username: 'alice',
+        password: 's3cret',
+        password_previous: null,
+        previous_until: null,
+        max_http2_conns: null,
+        max_http3_conns: null,
+        aliases: [],
+      },
     ])
     const everything = { default_action: 'allow', rules: [] }
     expect(settings.rules).toEqual({ inbound: everything, outbound: everything })
@@ -318,7 +326,7 @@ describe('credentials.toml', () => {
     })
     const { clients, warnings } = await directory.load()
     expect(clients).toMatchObject([
-      { username: 'a"b', password: ' p"w ', aliases: [{ username: 'ab', password: 'pw' }] },
+      { username: 'a"b', password: ' p"w ', aliases: [{ username: 'ab', password: 'pw', validUntil: null }] },
     ])
     expect(warnings.map(({ path }) => path)).toEqual(['client[0]'])
   })
@@ -327,7 +335,55 @@ describe('credentials.toml', () => {
     using directory = new ConfigDirectory({
       'credentials.toml': '[[client]]\nusername = "a:b"\npassword = "c"\n',
     })
-    expect((await directory.load()).clients[0]?.aliases).toEqual([{ username: 'a', password: 'b:c' }])
+    expect((await directory.load()).clients[0]?.aliases).toEqual([
+      { username: 'a', password: 'b:c', validUntil: null },
+    ])
+  })
+
+  describe('with the password before', () => {
+    const user = (...lines: string[]) =>
+      ['[[client]]', 'username = "a"', 'password = "new"', ...lines].join('\n')
+
+    it.each(['2999-12-31T23:00:00Z', '"2999-12-31T23:00:00Z"', '3000-01-01T00:00:00+01:00'])(
+      'lets both in until %s',
+      async (until) => {
+        const text = user('password_previous = "old"', `previous_until = ${until}`)
+        using directory = new ConfigDirectory({ 'credentials.toml': text })
+        const validUntil = Date.UTC(2999, 11, 31, 23)
+        expect((await directory.load()).clients[0]?.aliases).toEqual([
+          { username: 'a', password: 'old', validUntil },
+        ])
+      },
+    )
+
+    it('forgets it when its time is over, and says so', async () => {
+      const text = user('password_previous = "old"', 'previous_until = 2001-01-01T00:00:00Z')
+      using directory = new ConfigDirectory({ 'credentials.toml': text })
+      const { clients, warnings } = await directory.load()
+      expect(clients[0]?.aliases).toEqual([])
+      expect(warnings.map(({ message }) => message)).toEqual([
+        'password_previous has ended on 2001-01-01T00:00:00.000Z and lets nobody in',
+      ])
+    })
+
+    it.each([['password_previous = "old"'], ['previous_until = 2999-01-01T00:00:00Z']])(
+      'refuses one without the other: %s',
+      async (line) => {
+        using directory = new ConfigDirectory({ 'credentials.toml': user(line) })
+        expect(await directory.problems()).toEqual([
+          'client[0]: password_previous and previous_until belong together',
+        ])
+      },
+    )
+
+    it.each(['2999-01-01', '2999-01-01T00:00:00', '"soon"', '1', '"2999-13-01T00:00:00Z"'])(
+      'refuses %s as a time',
+      async (until) => {
+        const text = user('password_previous = "old"', `previous_until = ${until}`)
+        using directory = new ConfigDirectory({ 'credentials.toml': text })
+        expect((await directory.problems()).join()).toContain('a date and time with its offset')
+      },
+    )
   })
 
   it('of which nobody is left counts as no credentials', async () => {
