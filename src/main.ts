@@ -1,19 +1,12 @@
 /** From the command line to a command and its exit code. Nothing else reads `process.argv` or sets the code. */
-import { setFlagsFromString } from 'node:v8'
 import { parseCommand, LEGACY_PROGRAM, type Command } from './cli/arguments.ts'
-import { runConfig } from './cli/config.ts'
-import { runExport } from './cli/export/export.ts'
 import { HELP, LEGACY_HELP, readVersion } from './cli/help.ts'
-import { runServe } from './cli/serve.ts'
 import type { ExitCode, Terminal } from './cli/terminal.ts'
-import { runTry } from './cli/try/try.ts'
 import { UsageError } from './cli/terminal.ts'
 import { ConfigError, formatIssue } from './config/config-error.ts'
+import { tuneHeap } from './heap.ts'
 
-// What sockets are read into is memory outside of V8's heap, and by default every so many of them cost a full
-// collection of it: a fifth of the CPU time of a transfer. Lanes start later and get the same heap.
-setFlagsFromString('--external-memory-accounted-in-global-limit')
-setFlagsFromString('--initial-heap-size=64')
+tuneHeap()
 
 const terminal: Terminal = {
   out: (text) => void process.stdout.write(text),
@@ -23,16 +16,17 @@ const terminal: Terminal = {
 process.stdout.on('error', () => {})
 process.stderr.on('error', () => {})
 
+/** Each command is loaded when it is wanted: what a running endpoint never uses would stay in memory. */
 async function run(command: Command): Promise<ExitCode> {
   switch (command.kind) {
     case 'serve':
-      return runServe(command)
+      return (await import('./cli/serve.ts')).runServe(command)
     case 'export':
-      return runExport(command, terminal)
+      return (await import('./cli/export/export.ts')).runExport(command, terminal)
     case 'try':
-      return runTry(command, terminal)
+      return (await import('./cli/try/try.ts')).runTry(command, terminal)
     case 'config':
-      return runConfig(command, terminal)
+      return (await import('./cli/config.ts')).runConfig(command, terminal)
     case 'help':
       terminal.out(command.program === LEGACY_PROGRAM ? LEGACY_HELP : HELP)
       return 0

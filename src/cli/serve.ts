@@ -4,6 +4,7 @@ import { ConfigError, formatIssue } from '../config/config-error.ts'
 import { loadSettings } from '../config/load.ts'
 import type { Settings } from '../config/settings.ts'
 import { formatSocketAddress } from '../wire/authority.ts'
+import { collectGarbageOfStart } from '../heap.ts'
 import type { Log } from '../log.ts'
 import { Supervisor } from '../control/supervisor.ts'
 import type { ServeCommand } from './arguments.ts'
@@ -86,6 +87,7 @@ export async function runUntilSignal(
     const address = await supervisor.start()
     log.info({ address: formatSocketAddress(address), version: readVersion() }, 'listening')
     onStart(address)
+    collectGarbageOfStart()
     await supervisor.closed.catch(fail)
     if (!failed) log.info('ended')
   } catch (error) {

@@ -2,6 +2,7 @@
 import { parentPort, workerData } from 'node:worker_threads'
 import { pino } from 'pino'
 import { systemClock } from '../clock.ts'
+import { collectGarbageOfStart } from '../heap.ts'
 import type { FromLane, LaneBirth, LaneFault, ToLane } from './messages.ts'
 import { Lane } from './lane.ts'
 
@@ -31,7 +32,9 @@ port.on('message', (message: ToLane) => {
 async function perform(message: ToLane): Promise<unknown> {
   if (message.type === 'start') {
     opening ??= Lane.open(birth.settings, deps)
-    return (await opening).address
+    const { address } = await opening
+    collectGarbageOfStart()
+    return address
   }
   if (message.type === 'close') return closeLane(message.graceMs)
   if (opening === undefined) throw new Error('the lane has not been started')

@@ -5,7 +5,7 @@ import { describe, expect, it } from 'vitest'
 
 const SRC = join(import.meta.dirname, '../../src')
 /** Files at the top of `src` that every room may use. */
-const COMMON = ['errors.ts', 'log.ts', 'clock.ts', 'counters.ts']
+const COMMON = ['errors.ts', 'log.ts', 'clock.ts', 'counters.ts', 'heap.ts']
 /** What else a room may import; `type` marks imports that must be types only. */
 const ALLOWED: Record<string, { rooms: string[]; types?: string[]; common?: string[] }> = {
   wire: { rooms: [], common: ['errors.ts'] },

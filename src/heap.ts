@@ -1,0 +1,26 @@
+/** What V8 is told about memory, and when it looks after it. */
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
+
+/** To be called before anything else; threads that start later get the same. */
+export function tuneHeap(): void {
+  // What sockets are read into is memory outside of V8's heap, and by default every so many of them cost a full
+  // collection of it: a fifth of the CPU time of a transfer.
+  setFlagsFromString('--external-memory-accounted-in-global-limit')
+  setFlagsFromString('--initial-heap-size=64')
+}
+
+/**
+ * Collects, on this thread, what starting has left behind: 2 to 5 MiB. With a heap that begins as large as ours V8 would
+ * not do so before there has been much to do.
+ */
+export function collectGarbageOfStart(): void {
+  setFlagsFromString('--expose-gc')
+  const gc = runInNewContext('gc') as (options: {
+    type: 'major'
+    flavor: 'last-resort'
+    execution: 'sync'
+  }) => void
+  setFlagsFromString('--no-expose-gc')
+  gc({ type: 'major', flavor: 'last-resort', execution: 'sync' })
+}
