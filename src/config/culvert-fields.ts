@@ -9,7 +9,7 @@ import {
   parsed,
   passTarget,
 } from './values.ts'
-import { bool, bytes, choice, int, list, seconds, table, tables, text } from './schema.ts'
+import { bytes, choice, int, list, seconds, table, tables, text } from './schema.ts'
 
 const MiB = 1_048_576
 
@@ -139,10 +139,6 @@ const http3 = table(
     upload_spill_per_user: bytes({
       default: 1_024 * MiB,
       doc: 'What the HTTP/3 uploads of one user may keep on disk after that; then the stream is reset.',
-    }),
-    io_uring: bool({
-      default: false,
-      doc: 'Use io_uring for UDP where the kernel allows it. Polling does the same work for less CPU time.',
     }),
     spill_directory: filePath({
       default: null,

@@ -1,4 +1,10 @@
-/** The known key that a misspelt one most likely stands for. */
+/** What can be said of a key that is not known: the known one that it most likely stands for, or why it has gone. */
+
+/** Keys that there were, with the reason why there are none in their place, or which. */
+export const RETIRED_KEYS: Readonly<Record<string, string>> = {
+  'culvert.http3.io_uring': 'HTTP/3 always polls; with io_uring most packets left in the wrong order',
+  'culvert.http3.upload_memory_per_stream': 'upload_memory now bounds all uploads together',
+}
 
 /** By the smallest share of letters to insert, delete or replace; undefined when nothing is known. */
 export function nearest(key: string, known: Iterable<string>): string | undefined {

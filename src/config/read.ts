@@ -2,7 +2,7 @@
  * Walks the description of a file over what the TOML parser gave. It never stops at a problem: every wrong value
  * is reported and replaced by its default, so that one start shows everything that is wrong.
  */
-import { nearest } from './nearest-key.ts'
+import { nearest, RETIRED_KEYS } from './nearest-key.ts'
 import type { ConfigIssue } from './settings.ts'
 import type { Field, Fields, ListField, Status, TableOf, ValueField } from './schema.ts'
 
@@ -149,9 +149,15 @@ class Walk {
     )
     for (const key of Object.keys(raw)) {
       if (known.has(key)) continue
+      const here = path === '' ? key : `${path}.${key}`
+      const retired = RETIRED_KEYS[here]
+      if (retired !== undefined) {
+        this.#findings.warn(this.#file, here, `is not a key any more, ignored: ${retired}`)
+        continue
+      }
       const near = nearest(key, known)
       const hint = near === undefined ? '' : `; the nearest known key is ${near}`
-      this.#findings.warn(this.#file, path === '' ? key : `${path}.${key}`, `unknown key, ignored${hint}`)
+      this.#findings.warn(this.#file, here, `unknown key, ignored${hint}`)
     }
   }
 

@@ -12,12 +12,7 @@ import { InboundRules } from '../gate/inbound-rules.ts'
 import * as map from './options.ts'
 import type { ListenAddress } from './messages.ts'
 
-import type {
-  Http3Options,
-  Http3Replacement,
-  Http3Start,
-  Http3Transport,
-} from '../transport/http3/transport.ts'
+import type { Http3Replacement, Http3Start, Http3Transport } from '../transport/http3/transport.ts'
 import { Directory } from '../users/directory.ts'
 import { createHttp3, destroyRooms, openRooms } from './rooms.ts'
 import type { LaneDependencies, Rooms } from './rooms.ts'
@@ -73,7 +68,7 @@ export class Lane {
     }
     this.#http3 = http3
     this.#http3Certificate = options.cert.toString() + options.key.toString()
-    for (const notice of http3Notices(start, options, settings)) log.warn(notice)
+    for (const notice of http3Notices(start, settings)) log.warn(notice)
   }
 
   /**
@@ -159,12 +154,8 @@ async function listen(server: net.Server, { address, port }: ListenAddress): Pro
 /** What an operator should know about HTTP/3 on this machine and with these files. */
 function* http3Notices(
   start: Extract<Http3Start, { kind: 'listening' }>,
-  { ioUring }: Http3Options,
   settings: Settings,
 ): Generator<string> {
-  if (ioUring && start.driver === 'poll') {
-    yield 'HTTP/3 runs without io_uring, which the kernel or a sandbox does not allow'
-  }
   if (!start.keyIsPrivate) {
     yield 'other users can read the directory for temporary files, where the HTTP/3 library keeps the private key'
   }

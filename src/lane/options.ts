@@ -191,7 +191,6 @@ export function http3Options(settings: Settings, address: ListenAddress): Http3O
     maxStreamsBidi: quic.initial_max_streams_bidi,
     handshakeTimeoutMs: settings.vpn.tls_handshake_timeout_secs * SECOND,
     disableActiveMigration: quic.disable_active_migration,
-    ioUring: settings.vpn.culvert.http3.io_uring,
     // One lane owes it all: the library then stops reading ahead soonest.
     eventDebt: MAX_EVENT_DEBT,
   }

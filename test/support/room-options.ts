@@ -26,6 +26,5 @@ export const HTTP3_OPTIONS = {
   disableActiveMigration: true,
   maxConnections: 10_000,
   retry: true,
-  ioUring: false,
   eventDebt: 0,
 } as const

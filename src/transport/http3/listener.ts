@@ -22,8 +22,7 @@ const CLOSE_POLL_MS = 10
 let sessionCount = 0
 
 export type ListenerOpening =
-  | { readonly kind: 'open'; readonly listener: Listener; readonly driver: 'io_uring' | 'poll' }
-  | Extract<Http3Opening, { kind: 'unavailable' }>
+  { readonly kind: 'open'; readonly listener: Listener } | Extract<Http3Opening, { kind: 'unavailable' }>
 
 /** Binds UDP for one certificate. Throws as `openHttp3Server` does. */
 export function openListener(
@@ -44,12 +43,12 @@ export function openListener(
       disableRetry: !options.retry,
       reusePort: true,
     },
-    { host: options.host, port: options.port, ioUring: options.ioUring, debt: options.eventDebt },
+    { host: options.host, port: options.port, debt: options.eventDebt },
     listener,
   )
   if (opening.kind === 'unavailable') return opening
   listener.run(opening.server)
-  return { kind: 'open', listener, driver: opening.driver }
+  return { kind: 'open', listener }
 }
 
 /** A handshake under way; nobody has heard of it yet. */

@@ -41,7 +41,7 @@ export interface Http3Field {
 export interface NativeServerOptions {
   readonly key: Buffer
   readonly cert: Buffer
-  readonly runtimeMode: 'fast' | 'portable'
+  readonly runtimeMode: 'portable'
   readonly maxIdleTimeoutMs: number
   readonly initialMaxData: number
   readonly initialMaxStreamsBidi: number
@@ -89,7 +89,6 @@ interface NativeBinding {
   version(): string
   runtimeTelemetry(): {
     readonly outboundPendingWriteBytes: number
-    readonly ioUringDriverSetupFailures: number
   }
 }
 
@@ -123,7 +122,7 @@ export interface Http3Events {
 }
 
 export type Http3Opening =
-  | { readonly kind: 'open'; readonly server: Http3Server; readonly driver: 'io_uring' | 'poll' }
+  | { readonly kind: 'open'; readonly server: Http3Server }
   /** The addon does not exist for this platform, or does not load. */
   | { readonly kind: 'unavailable'; readonly error: Error }
 
@@ -157,36 +156,22 @@ function isBinding(value: unknown): value is NativeBinding {
 }
 
 /**
- * Binds UDP and starts the native threads: with io_uring if it is wanted and allowed, else with poll.
+ * Binds UDP and starts the native threads.
  * Throws when the certificate is refused or the address cannot be bound.
  * `debt` events stay unacknowledged for good, so that reading stops that much earlier: at 4096 of all servers of
  * the process, each with up to 64 KiB.
  */
 export function openHttp3Server(
   options: Omit<NativeServerOptions, 'runtimeMode'>,
-  { ioUring, debt, ...address }: { host: string; port: number; ioUring: boolean; debt: number },
+  { debt, ...address }: { host: string; port: number; debt: number },
   events: Http3Events,
 ): Http3Opening {
   const binding = loadBinding()
   if (binding instanceof Error) return { kind: 'unavailable', error: binding }
-  const open = (runtimeMode: NativeServerOptions['runtimeMode']): Http3Server =>
-    new Http3Server(binding, { ...options, runtimeMode }, address, events, debt)
-  if (!ioUring) return { kind: 'open', server: open('portable'), driver: 'poll' }
-  const { ioUringDriverSetupFailures: failuresBefore } = binding.runtimeTelemetry()
-  try {
-    const server = open('fast')
-    // Threads that may not use io_uring fall back by themselves and tell only here.
-    const fellBack = binding.runtimeTelemetry().ioUringDriverSetupFailures > failuresBefore
-    return { kind: 'open', server, driver: fellBack ? 'poll' : 'io_uring' }
-  } catch (error) {
-    if (!isDriverFailure(error)) throw error
-    return { kind: 'open', server: open('portable'), driver: 'poll' }
-  }
-}
-
-/** The package's own rule for falling back (its dist/runtime.js and dist/error-map.js). */
-function isDriverFailure(error: unknown): boolean {
-  return error instanceof Error && /^\[h3:fast-path|^ERR_HTTP3_FAST_PATH_UNAVAILABLE/u.test(error.message)
+  // With io_uring the library sends packets in another order than they were written: two thirds arrive behind a later
+  // one, and receivers take them for lost.
+  const portable = { ...options, runtimeMode: 'portable' } as const
+  return { kind: 'open', server: new Http3Server(binding, portable, address, events, debt) }
 }
 
 /** One UDP socket per native thread, and all QUIC connections on them. */

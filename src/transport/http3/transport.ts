@@ -33,8 +33,6 @@ export interface Http3Options {
   readonly maxConnections: number
   /** Answer every first packet with Retry (RFC 9000 section 8.1.2). */
   readonly retry: boolean
-  /** Try io_uring first. The library does the same work for a quarter less CPU with poll. */
-  readonly ioUring: boolean
   /**
    * Events of the library that are never acknowledged, so that it stops reading ahead earlier. It stops at 4096
    * events of all servers of the process, each with up to 64 KiB: the sum of all debts must stay below that.
@@ -70,7 +68,6 @@ export type Http3Start =
   | {
       readonly kind: 'listening'
       readonly port: number
-      readonly driver: 'io_uring' | 'poll'
       /**
        * False when other users of the machine may look into TMPDIR: the library writes the private key there,
        * readable for all and under a name that can be guessed, while it constructs a server.
@@ -117,10 +114,10 @@ export class Http3Transport {
     const opened = await this.#open(this.#options)
     if (opened.kind === 'unavailable') return opened
     this.#state = 'listening'
-    const { listener, driver } = opened
+    const { listener } = opened
     this.#listener = listener
     this.#options = { ...this.#options, port: listener.port }
-    return { kind: 'listening', port: listener.port, driver, keyIsPrivate: isPrivateDirectory(tmpdir()) }
+    return { kind: 'listening', port: listener.port, keyIsPrivate: isPrivateDirectory(tmpdir()) }
   }
 
   /**

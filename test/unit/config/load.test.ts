@@ -175,6 +175,16 @@ describe('problems of vpn.toml', () => {
 })
 
 describe('warnings of vpn.toml', () => {
+  it('say why a key is gone', async () => {
+    using directory = new ConfigDirectory({
+      'vpn.toml': `${VPN}\n[culvert.http3]\nio_uring = true\nupload_memory_per_stream = 65536`,
+    })
+    expect(await directory.warnings()).toEqual([
+      'culvert.http3.io_uring: is not a key any more, ignored: HTTP/3 always polls; with io_uring most packets left in the wrong order',
+      'culvert.http3.upload_memory_per_stream: is not a key any more, ignored: upload_memory now bounds all uploads together',
+    ])
+  })
+
   it('for loopback without credentials', async () => {
     using directory = new ConfigDirectory({ 'vpn.toml': NO_USERS })
     expect(await directory.warnings()).toEqual([
