@@ -25,7 +25,7 @@ export class SessionRegistry {
     const periodMs = Math.min(MAX_SWEEP_MS, Math.ceil(options.idleTimeoutMs / SWEEPS_PER_TIMEOUT))
     this.#tick = deps.clock.every(periodMs, () => this.#sweep())
     for (const protocol of ['HTTP1', 'HTTP2', 'HTTP3'] as const) {
-      deps.counters.gauge(`client_sessions{${protocol}}`, () => this.#count(protocol))
+      deps.counters.gauge('client_sessions', protocol, () => this.#count(protocol))
     }
     deps.counters.gauge('open_streams', () => this.#countStreams())
   }

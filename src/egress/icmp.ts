@@ -8,7 +8,7 @@
  * a duplicate would then be taken for the answer to that.
  */
 import type { Clock, Timer } from '../clock.ts'
-import type { Counters } from '../counters.ts'
+import type { Counters, TotalLabel } from '../counters.ts'
 import { EndpointError, isRefusal } from '../errors.ts'
 import type { Log } from '../log.ts'
 import type { IcmpReply, IcmpRequest } from '../wire/icmp-frame.ts'
@@ -33,6 +33,8 @@ const MAX_DRAWS = 16
 const MAX_GROUP = 64
 /** Replies that the kernel keeps while the lane is busy: about 300 small ones. */
 const RECEIVE_BUFFER_BYTES = 256 * 1024
+
+type DropReason = TotalLabel<'icmp_drops'>
 
 /** What the address policy and the outbound rules say; port 0 stands for "no port". */
 export interface IcmpPolicy {
@@ -194,7 +196,7 @@ export class IcmpEgress {
     this.#launch(echo, target.address, target.family)
   }
 
-  #refusal(owner: EchoOwner, request: IcmpRequest, family: 4 | 6, key: string): string | undefined {
+  #refusal(owner: EchoOwner, request: IcmpRequest, family: 4 | 6, key: string): DropReason | undefined {
     if (!this.#sockets.has(family)) return 'no_socket'
     if (request.ttl === 0) return 'ttl'
     if (request.dataSize > MAX_ECHO_PAYLOAD_BYTES[family]) return 'too_long'
@@ -203,7 +205,7 @@ export class IcmpEgress {
     return this.#pending.groupSize(key) >= MAX_GROUP ? 'ambiguous' : undefined
   }
 
-  #judge(address: string): string | undefined {
+  #judge(address: string): DropReason | undefined {
     try {
       this.#options.policy.check(address, 0)
       return undefined
@@ -212,7 +214,7 @@ export class IcmpEgress {
     }
   }
 
-  #drop(reason: string): void {
+  #drop(reason: DropReason): void {
     this.#options.counters.count('icmp_drops', reason)
   }
 

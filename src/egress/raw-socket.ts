@@ -71,12 +71,15 @@ export interface RawSocketOptions {
   readonly onError: (error: Error) => void
 }
 
+/** `EAGAIN`, `ENETUNREACH`. */
+export type SystemCode = `E${string}`
+
 export interface RawSocket {
   /**
    * Sends an ICMP message with the given TTL or hop limit (1 to 255) to 4 or 16 bytes of address.
    * Never blocks. Gives the name of the system's error (`EAGAIN`, `ENETUNREACH`), undefined on success.
    */
-  send(message: Buffer, destination: Uint8Array, hops: number): string | undefined
+  send(message: Buffer, destination: Uint8Array, hops: number): SystemCode | undefined
   /** Idempotent. */
   close(): void
 }
@@ -179,7 +182,7 @@ class WatchedRawSocket implements RawSocket {
     return fd
   }
 
-  send(message: Buffer, destination: Uint8Array, hops: number): string | undefined {
+  send(message: Buffer, destination: Uint8Array, hops: number): SystemCode | undefined {
     if (this.#closed) return 'EBADF'
     if (this.#hops[0] !== hops) {
       this.#hops[0] = hops
@@ -201,6 +204,6 @@ class WatchedRawSocket implements RawSocket {
   }
 }
 
-function errnoName(): string {
-  return getSystemErrorName(-koffi.errno())
+function errnoName(): SystemCode {
+  return getSystemErrorName(-koffi.errno()) as SystemCode
 }

@@ -3,7 +3,7 @@
  * When a limit is met the stream's own longest idle flow makes room: a client with many flows (peer to peer)
  * hurts itself only, and can still resolve names.
  */
-import type { EndpointError } from '../errors.ts'
+import type { EndpointError, ErrorCode } from '../errors.ts'
 import type { UdpBudget } from './udp-budget.ts'
 import type { FlowEnd, UdpFlow } from './udp-flow.ts'
 
@@ -15,7 +15,7 @@ const REFUSED_MS = 10_000
 const REFUSED_BRIEFLY_MS = 250
 
 interface Refusal {
-  readonly code: string
+  readonly code: ErrorCode
   readonly untilMs: number
 }
 
@@ -46,7 +46,7 @@ export class UdpFlowTable {
   }
 
   /** Why this flow was refused a short while ago. */
-  refusal(key: string, nowMs: number): string | undefined {
+  refusal(key: string, nowMs: number): ErrorCode | undefined {
     const refusal = this.#refused.get(key)
     if (refusal === undefined) return undefined
     if (refusal.untilMs > nowMs) return refusal.code

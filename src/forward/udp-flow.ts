@@ -2,6 +2,7 @@
  * One UDP flow: what a client sends from one source to one destination within its stream, and the answers
  * (specification 6.5). Owns the flow's socket.
  */
+import type { TotalLabel } from '../counters.ts'
 import type { QueuedDatagram } from '../relay/datagram-queue.ts'
 import { udpReplySize, writeUdpReply } from '../wire/udp-frame.ts'
 
@@ -15,7 +16,7 @@ const ANSWERED_DNS_MS = 5000
 /** A connected socket; `egress/udp.ts` makes it. */
 export interface UdpSocket {
   /** Sends or drops, and says why it dropped. */
-  send(payload: Buffer): string | undefined
+  send(payload: Buffer): TotalLabel<'udp_drops'> | undefined
   /** Idempotent. */
   close(): void
 }
@@ -95,7 +96,7 @@ export class UdpFlow {
   }
 
   /** Sends or drops; gives the reason of a drop. */
-  send(payload: Buffer, nowMs: number): string | undefined {
+  send(payload: Buffer, nowMs: number): TotalLabel<'udp_drops'> | undefined {
     this.lastUsedMs = nowMs
     this.#answered = false
     return this.#socket.send(payload)

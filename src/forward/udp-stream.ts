@@ -2,6 +2,7 @@
  * One `_udp2` stream while it runs (specification 6): frames from the client become datagrams of
  * flows, answers become frames. Whatever goes wrong with a datagram or a flow costs that one only.
  */
+import type { TotalLabel } from '../counters.ts'
 import { EndpointError, isRefusal } from '../errors.ts'
 import { targetFields, type Privacy } from '../log.ts'
 import { DatagramQueue, type QueuedDatagram } from '../relay/datagram-queue.ts'
@@ -13,11 +14,13 @@ import type { UdpBudget } from './udp-budget.ts'
 import { UdpFlowTable } from './udp-flow-table.ts'
 import { UdpFlow, type FlowEnd, type FlowListener, type UdpDialer } from './udp-flow.ts'
 
+export type UdpDropReason = TotalLabel<'udp_drops'>
+
 /** Counts of the forwarder; a call per datagram must cost next to nothing. */
 export interface UdpTally {
   onUplink(bytes: number): void
   onDownlink(bytes: number): void
-  onDrop(reason: string): void
+  onDrop(reason: UdpDropReason): void
   onFlowStart(): void
   onFlowEnd(end: FlowEnd): void
 }

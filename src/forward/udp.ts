@@ -9,7 +9,7 @@ import type { Forwarder, OpenTunnel, TunnelContext, TunnelEnd } from '../contrac
 import type { StreamEnd } from '../contract/stream-end.ts'
 import { UdpBudget } from './udp-budget.ts'
 import type { FlowEnd, UdpDialer } from './udp-flow.ts'
-import { UdpStream, type UdpTally } from './udp-stream.ts'
+import { UdpStream, type UdpDropReason, type UdpTally } from './udp-stream.ts'
 
 export interface UdpForwarderOptions {
   readonly dialer: UdpDialer
@@ -110,7 +110,7 @@ class Tally implements UdpTally {
     this.#downlinkBytes += bytes
   }
 
-  onDrop(reason: string): void {
+  onDrop(reason: UdpDropReason): void {
     this.#counters.count('udp_drops', reason)
   }
 

@@ -6,7 +6,7 @@
  */
 import type { Socket } from 'node:net'
 import type { Clock, Timer } from '../clock.ts'
-import type { Counters } from '../counters.ts'
+import type { Counters, TotalLabel } from '../counters.ts'
 import type { Log } from '../log.ts'
 import type { GatedConnection } from '../contract/gated-connection.ts'
 import type { Channel } from '../contract/session.ts'
@@ -222,7 +222,7 @@ export class Gate {
       serverName: hello?.serverName,
     })
     if (verdict.action === 'deny') {
-      this.#deps.counters.count('gate_denied', String(verdict.by))
+      this.#deps.counters.count('gate_denied', typeof verdict.by === 'number' ? `${verdict.by}` : verdict.by)
       return this.#treat(arrival, hello, this.#options.denied, 'denied')
     }
     const route = this.#hosts.find(hello?.serverName)
@@ -234,7 +234,7 @@ export class Gate {
     arrival: Arrival,
     hello: ClientHello | undefined,
     treatment: StrangerTreatment,
-    reason: DropReason,
+    reason: TotalLabel<'gate_strangers'>,
   ): void {
     if (treatment === 'drop') return this.#end(arrival, reason)
     this.#deps.counters.count('gate_strangers', reason)

@@ -16,7 +16,7 @@ const COUNT_PERIOD_MS = 5000
 /** Below this share of the limit nothing is near enough to an end to be worth counting. */
 const WORTH_COUNTING = 1 / 2
 /** Every one of these is a descriptor. */
-const COUNTED = ['gate_connections', 'outbound_tcp_sockets', 'outbound_udp_sockets']
+const COUNTED = ['gate_connections', 'outbound_tcp_sockets', 'outbound_udp_sockets'] as const
 
 export interface DescriptorDependencies {
   readonly clock: Clock

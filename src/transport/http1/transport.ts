@@ -95,7 +95,12 @@ export class Http1Transport {
   #onClientError(error: NodeJS.ErrnoException, socket: Duplex): void {
     const session = this.#sessions.get(socket)
     if (!session || !socket.writable || session.tunnelling) return void socket.destroy()
-    this.#deps.counters.count('http1_malformed_requests', error.code ?? 'unknown')
+    this.#deps.counters.count('http1_malformed_requests', parserCode(error))
     session.onMalformed(error)
   }
+}
+
+/** What the parser says; everything else is one label, since a socket may fail in many ways. */
+function parserCode({ code }: NodeJS.ErrnoException): `HPE_${string}` | 'other' {
+  return code?.startsWith('HPE_') === true ? (code as `HPE_${string}`) : 'other'
 }

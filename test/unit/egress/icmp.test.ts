@@ -9,6 +9,7 @@ import type { IcmpReply, IcmpRequest } from '../../../src/wire/icmp-frame.ts'
 import { ipBytes } from '../../../src/wire/ip-address.ts'
 import { FakeClock } from '../../support/fake-clock.ts'
 import { icmpMessage, ipv4Packet, ipv6Packet, pseudoHeader } from '../../support/icmp-packets.ts'
+import type { SystemCode } from '../../../src/egress/raw-socket.ts'
 import { ICMP_OPTIONS } from '../../support/room-options.ts'
 
 const TARGET = '9.9.9.9'
@@ -36,7 +37,7 @@ class Bench {
   readonly counters = new Counters()
   readonly sent: { message: Buffer; destination: string; hops: number }[] = []
   readonly egress: IcmpEgress
-  failure: string | undefined
+  failure: SystemCode | undefined
 
   constructor(options: Partial<IcmpOptions> = {}) {
     this.egress = new IcmpEgress({
