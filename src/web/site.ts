@@ -94,7 +94,7 @@ export function createWebSite(options: WebSiteOptions, deps: WebSiteDependencies
     pages,
     decoy: openDecoy(),
     speedtest,
-    forwardProxy: new ForwardProxy({ idleTimeoutMs: options.forwardIdleMs }, { clock, dialer }),
+    forwardProxy: new ForwardProxy({ idleTimeoutMs: options.forwardIdleMs }, { clock, log, dialer }),
     ...(reverseProxy && { reverseProxy }),
   })
   return {

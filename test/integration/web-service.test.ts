@@ -1,6 +1,7 @@
 /** Ping, speed test and the choice between them by host and path, over HTTP/1.1 and HTTP/2. */
 import { once } from 'node:events'
 import http2 from 'node:http2'
+import { pino } from 'pino'
 import { afterEach, describe, expect, it } from 'vitest'
 import { systemClock } from '../../src/clock.ts'
 import type { Clock } from '../../src/clock.ts'
@@ -43,7 +44,11 @@ afterEach(async () => {
 /** None of these requests is forwarded. */
 const forwardProxy = new ForwardProxy(
   { idleTimeoutMs: 1000 },
-  { clock: systemClock, dialer: { dial: () => Promise.reject(new Error('nothing to dial')) } },
+  {
+    clock: systemClock,
+    log: pino({ level: 'silent' }),
+    dialer: { dial: () => Promise.reject(new Error('none')) },
+  },
 )
 
 /** Stands for a part of the service that another test covers, and says that it was chosen. */

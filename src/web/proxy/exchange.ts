@@ -10,6 +10,7 @@ import type { PlainExchange, ResponseHeaders } from '../../contract/exchange.ts'
 import { discardContent } from '../discard.ts'
 import type { OutgoingHead } from './origin-pool.ts'
 import { forwardedRequestHeaders } from './headers.ts'
+import { OriginConnection } from './origin-connection.ts'
 import { Pump } from './pump.ts'
 import type { PumpOutcome } from './pump.ts'
 import { requestContent } from './request-content.ts'
@@ -71,15 +72,19 @@ export class ProxyExchange implements Watched {
   #content: RequestContent = { kind: 'none' }
   #outgoing: ClientRequest | undefined
   #socket: Socket | undefined
+  #connection: OriginConnection | undefined
+  #originError: Error | undefined
   #uplink: Pump | undefined
   #downlink: Pump | undefined
   #upgraded: UpgradedConnection | undefined
   #answered = false
   #uplinkDone = false
+  /** Not all of the request's content went to the origin. */
+  #uplinkCut = false
   #downlinkDone = false
   #finished = false
 
-  /** `onFinish` is called once. An exchange that is not complete has destroyed its connection. */
+  /** `onFinish` is called once, with true when the client has the whole response. */
   constructor(
     request: PlainExchange,
     owner: ExchangeOwner,
@@ -160,6 +165,7 @@ export class ProxyExchange implements Watched {
       { reuse },
     )
     this.#outgoing = outgoing
+    this.#originError = undefined
     outgoing.on('socket', (socket) => this.#onSocket(outgoing, socket))
     outgoing.on('response', (response) => this.#onResponse(response))
     outgoing.on('upgrade', (response, socket, head) => this.#onUpgrade(response, socket, head))
@@ -201,19 +207,26 @@ export class ProxyExchange implements Watched {
   #onUplinkDone(outcome: PumpOutcome): void {
     this.#uplinkDone = true
     if (outcome === 'ended') return this.#finishWhenDone()
-    if (outcome === 'sink_lost') {
-      // The origin reads no more; what it answered still goes to the client, and errors are told elsewhere.
-      discardContent(this.#request, this.#owner.clock)
-      return this.#finishWhenDone()
-    }
+    // What the origin answered still goes to the client, and errors are told elsewhere.
+    if (outcome === 'sink_lost') return this.#cutUplink()
     // The client broke off: what the origin has is not a request.
     if (!this.#answered) return this.#fail('bad_request', 400)
     this.#request.reset('cancel')
     this.#finish()
   }
 
+  /** The origin reads no more, or need not. What the client still sends is read and dropped, so that it reads too. */
+  readonly #cutUplink = (): void => {
+    this.#uplinkDone = this.#uplinkCut = true
+    this.#uplink?.stop()
+    this.#request.body().resume()
+    this.#finishWhenDone()
+  }
+
   #onSocket(outgoing: ClientRequest, socket: Socket): void {
     this.#socket = socket
+    this.#connection = OriginConnection.of(socket)
+    this.#connection.onFailure = () => this.#uplinkDone || this.#cutUplink()
     if (!socket.connecting) return
     const { clock, limits } = this.#owner
     const timer = clock.after(limits.connectTimeoutMs, () => this.#fail('timeout', 504))
@@ -232,10 +245,13 @@ export class ProxyExchange implements Watched {
       const sink = this.#request.respond(status, headers, { endStream: bodyless })
       if (bodyless) {
         response.resume()
-        this.#downlinkDone = true
-        return this.#finishWhenDone()
+        return this.#onDownlinkDone('ended')
       }
-      this.#downlink = new Pump(response, sink, { onDone: (outcome) => this.#onDownlinkDone(outcome) })
+      this.#downlink = new Pump(response, sink, {
+        isWhole: () => isFramed(response) || !(this.#originError || this.#connection?.wasReset),
+        onDone: (outcome) => this.#onDownlinkDone(outcome),
+      })
+      if (status >= 400 && closes(response) && !this.#uplinkDone) this.#cutUplink()
     } catch {
       // A status or field that the client's HTTP version cannot carry.
       this.#answered = false
@@ -244,9 +260,12 @@ export class ProxyExchange implements Watched {
   }
 
   #onDownlinkDone(outcome: PumpOutcome): void {
-    this.#downlinkDone = true
-    if (outcome === 'ended') return this.#finishWhenDone()
-    if (outcome === 'source_lost') return this.#fail('response_cut', 502)
+    if (outcome === 'ended') {
+      this.#downlinkDone = true
+      // A complete response stands: the origin needs no more of the request.
+      return this.#uplinkDone ? this.#finishWhenDone() : this.#cutUplink()
+    }
+    if (outcome === 'source_lost') return this.#fail('response_cut', 502, this.#reasonOfCut())
     this.#finish()
   }
 
@@ -286,11 +305,16 @@ export class ProxyExchange implements Watched {
 
   #onOriginError(outgoing: ClientRequest, error: Error): void {
     if (this.#finished || outgoing !== this.#outgoing) return
+    this.#originError = error
     // After the answer has begun, the response itself reports how it ended.
     if (this.#answered) return
     if (outgoing.reusedSocket && this.#content.kind === 'none') return this.#send(false)
     const refused = 'syscall' in error && error.syscall === 'connect'
     this.#fail(refused ? 'connect' : 'origin', 502, error)
+  }
+
+  #reasonOfCut(): Error {
+    return this.#originError ?? this.#connection?.error ?? new Error('closed before the end of its response')
   }
 
   readonly #onAbort = (): void => {
@@ -315,15 +339,27 @@ export class ProxyExchange implements Watched {
     this.#owner.watch.remove(this)
     this.#uplink?.stop()
     this.#downlink?.stop()
+    if (this.#connection) this.#connection.onFailure = undefined
     const complete = this.#uplinkDone && this.#downlinkDone
     // A complete exchange leaves its connection to the pool; everything else must not be used again.
-    if (!complete) {
+    if (!complete || this.#uplinkCut) {
       this.#upgraded?.destroy()
       this.#outgoing?.destroy()
       this.#socket?.destroy()
     }
+    if (complete && this.#upgraded === undefined) discardContent(this.#request, this.#owner.clock)
     this.#onFinish(complete)
   }
+}
+
+/** Its end can be told from a broken connection. */
+function isFramed({ headers }: IncomingMessage): boolean {
+  return 'content-length' in headers || 'transfer-encoding' in headers
+}
+
+/** The origin will read no more of the request (RFC 9112 section 9.5). */
+function closes({ headers }: IncomingMessage): boolean {
+  return /(?:^|,)\s*close\s*(?:,|$)/i.test(headers.connection ?? '')
 }
 
 function ignoreError(): void {}

@@ -7,6 +7,7 @@ import type { ClientRequest, IncomingMessage } from 'node:http'
 import type { Socket } from 'node:net'
 import type { Clock } from '../../clock.ts'
 import { EndpointError } from '../../errors.ts'
+import type { Log } from '../../log.ts'
 import type { ForwardEnd, TunnelEndReason } from '../../contract/forwarder.ts'
 import type { PlainExchange, ResponseHeaders } from '../../contract/exchange.ts'
 import type { Target } from '../../wire/target.ts'
@@ -29,6 +30,7 @@ export interface ForwardProxyOptions {
 
 export interface ForwardProxyDependencies {
   clock: Clock
+  log: Log
   dialer: ForwardDialer
 }
 
@@ -54,8 +56,7 @@ export class ForwardProxy {
     try {
       if (!isForwardablePath(request)) throw new EndpointError('target_refused', 'bad path')
       const socket = await this.#deps.dialer.dial(target, { signal: request.signal })
-      const { clock } = this.#deps
-      return await new ForwardExchange(request, socket, this.#limits, clock, this.#watch).run()
+      return await new ForwardExchange(request, socket, this.#limits, this.#deps, this.#watch).run()
     } catch (failure) {
       return { reason: 'aborted', uplinkBytes: 0, downlinkBytes: 0, failure }
     }
@@ -75,6 +76,7 @@ class ForwardExchange implements ExchangeOwner, OriginSource {
   readonly authority: string
   readonly #request: PlainExchange
   readonly #socket: Socket
+  readonly #log: Log
   #failure: EndpointError | undefined
   #reason: TunnelEndReason = 'ended'
 
@@ -82,11 +84,12 @@ class ForwardExchange implements ExchangeOwner, OriginSource {
     request: PlainExchange,
     socket: Socket,
     limits: ExchangeLimits,
-    clock: Clock,
+    { clock, log }: ForwardProxyDependencies,
     watch: StallWatch,
   ) {
     this.#request = request
     this.#socket = socket
+    this.#log = log
     this.limits = limits
     this.clock = clock
     this.watch = watch
@@ -128,9 +131,19 @@ class ForwardExchange implements ExchangeOwner, OriginSource {
   }
 
   /** {@link ExchangeOwner}: the answer is the tunnel's, from the error table. */
-  onFailure(_request: PlainExchange, reason: ExchangeFailure, status: number | undefined): void {
+  onFailure(
+    { session }: PlainExchange,
+    reason: ExchangeFailure,
+    status: number | undefined,
+    error: NodeJS.ErrnoException | undefined,
+  ): void {
     this.#reason = reason === 'timeout' ? 'idle' : 'target_reset'
-    if (status === undefined) return
+    if (status === undefined) {
+      const { code, message } = error ?? {}
+      const fields = { session: session.id, protocol: session.protocol, cause: code, reason: message }
+      this.#log.info(fields, 'a forwarded response was cut')
+      return
+    }
     const code = reason === 'timeout' ? 'target_timeout' : 'target_refused'
     this.#failure = new EndpointError(code, `the request was not answered: ${reason}`)
   }

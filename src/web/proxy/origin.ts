@@ -35,7 +35,7 @@ export class OriginProxy implements ExchangeOwner {
   readonly watch: StallWatch
   readonly #deps: OriginProxyDependencies
   readonly #exchanges = new Set<ProxyExchange>()
-  #nextWarningMs = -Infinity
+  readonly #nextWarningMs = new Map<ExchangeFailure, number>()
 
   constructor(options: OriginProxyOptions, deps: OriginProxyDependencies) {
     this.limits = options
@@ -78,18 +78,20 @@ export class OriginProxy implements ExchangeOwner {
     error: NodeJS.ErrnoException | undefined,
   ): void {
     this.#deps.counters.count('proxy_failures', reason)
-    if (error !== undefined) this.#warn(error)
+    if (error !== undefined) this.#warn(reason, error)
     if (status !== undefined) this.#deps.pages.send(request, status)
   }
 
-  #warn({ code, message }: NodeJS.ErrnoException): void {
+  #warn(failure: ExchangeFailure, { code, message }: NodeJS.ErrnoException): void {
     const now = this.clock.now()
-    if (now < this.#nextWarningMs) return
-    this.#nextWarningMs = now + WARNING_PERIOD_MS
+    if (now < (this.#nextWarningMs.get(failure) ?? -Infinity)) return
+    this.#nextWarningMs.set(failure, now + WARNING_PERIOD_MS)
     const { authority } = this.source
     this.#deps.log.warn(
       { code, reason: message, origin: authority },
-      'a web server behind the endpoint fails',
+      failure === 'response_cut'
+        ? 'a response of a web server behind the endpoint was cut'
+        : 'a web server behind the endpoint fails',
     )
   }
 

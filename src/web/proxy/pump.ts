@@ -10,6 +10,8 @@ export type PumpOutcome = 'ended' | 'short' | 'source_lost' | 'sink_lost'
 export interface PumpOptions {
   /** The declared length. More than that is cut off: it must not reach the next message on the sink's connection. */
   limitBytes?: number | undefined
+  /** Asked when the source has ended: false when that was no proper end. The sink is then left open. */
+  isWhole?: () => boolean
   /** Once. */
   onDone(outcome: PumpOutcome): void
 }
@@ -89,6 +91,7 @@ export class Pump {
   }
 
   readonly #onEnd = (): void => {
+    if (this.#options.isWhole?.() === false) return this.#finish('source_lost')
     const short = this.#left > 0 && this.#left !== Infinity
     if (!short) this.#sink.end()
     this.#finish(short ? 'short' : 'ended')

@@ -10,6 +10,8 @@ export type RequestContent =
 
 /** Methods whose requests rarely have content: for these it pays to wait for the end of the stream. */
 const USUALLY_EMPTY: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS', 'DELETE', 'TRACE'])
+/** Fields that a request without content does not have. */
+const ANNOUNCING = ['transfer-encoding', 'content-type', 'content-encoding', 'expect'] as const
 const WAIT_MS = 50
 const WAIT_FOR_END_MS = 1000
 
@@ -18,7 +20,9 @@ const CHUNKED: RequestContent = { kind: 'chunked' }
 
 /**
  * Resolves at once when a length is declared, else when the first content or the end has arrived, or soon after:
- * a client that waits for the response before it sends must not wait in vain. Undefined: the length is nonsense.
+ * a client that waits for the response before it sends must not wait in vain. A client that has only forgotten to
+ * end its stream has sent no content: an origin that is told of chunks may answer and close, and the empty last
+ * chunk then resets the connection. Undefined: the length is nonsense.
  */
 export async function requestContent(
   request: PlainExchange,
@@ -29,15 +33,18 @@ export async function requestContent(
     if (!/^\d{1,15}$/.test(declared)) return undefined
     return declared === '0' ? NONE : { kind: 'sized', bytes: Number(declared) }
   }
-  const waitMs = USUALLY_EMPTY.has(request.method) ? WAIT_FOR_END_MS : WAIT_MS
-  return (await mayHaveContent(request.body(), clock, waitMs)) ? CHUNKED : NONE
+  const usuallyEmpty = USUALLY_EMPTY.has(request.method)
+  const arrived = await firstOf(request.body(), clock, usuallyEmpty ? WAIT_FOR_END_MS : WAIT_MS)
+  if (arrived !== 'nothing') return arrived === 'content' ? CHUNKED : NONE
+  return usuallyEmpty && !ANNOUNCING.some((name) => name in request.headers) ? NONE : CHUNKED
 }
 
-function mayHaveContent(body: Readable, clock: Clock, waitMs: number): Promise<boolean> {
-  if (body.readableEnded || body.destroyed) return Promise.resolve(false)
-  if (body.readableLength > 0) return Promise.resolve(true)
+/** What comes first on `body`; `nothing` after `waitMs`. */
+function firstOf(body: Readable, clock: Clock, waitMs: number): Promise<'content' | 'end' | 'nothing'> {
+  if (body.readableEnded || body.destroyed) return Promise.resolve('end')
+  if (body.readableLength > 0) return Promise.resolve('content')
   return new Promise((resolve) => {
-    const settle = (result: boolean): void => {
+    const settle = (result: 'content' | 'end' | 'nothing'): void => {
       timer.cancel()
       body.off('readable', onReadable)
       body.off('end', onEnd)
@@ -45,9 +52,9 @@ function mayHaveContent(body: Readable, clock: Clock, waitMs: number): Promise<b
       resolve(result)
     }
     // It fires without anything to read when the end has arrived.
-    const onReadable = (): void => settle(body.readableLength > 0)
-    const onEnd = (): void => settle(false)
-    const timer = clock.after(waitMs, () => settle(true))
+    const onReadable = (): void => settle(body.readableLength > 0 ? 'content' : 'end')
+    const onEnd = (): void => settle('end')
+    const timer = clock.after(waitMs, () => settle('nothing'))
     body.on('readable', onReadable)
     body.on('end', onEnd)
     body.on('close', onEnd)
