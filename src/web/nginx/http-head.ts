@@ -9,6 +9,10 @@ import type { SpecialError } from './web-pages.ts'
 /** nginx's `large_client_header_buffers 4 8k`. */
 const MAX_LINE_BYTES = 8192
 const MAX_HEAD_BYTES = 33 * 1024
+/** More are refused as too large, though nginx looks at the size alone: nobody sends so many. */
+const MAX_FIELDS = 100
+/** All that the verdict depends on; the rest is looked at and not kept. */
+const KEPT: ReadonlySet<string> = new Set(['host', 'content-length', 'transfer-encoding', 'user-agent'])
 
 /** A request that is well formed as far as HTTP goes. */
 export interface SoundHead {
@@ -42,7 +46,10 @@ export class HeadReader {
   #line = ''
   #total = 0
   #request: { method: string; target: string; minor: number } | undefined
-  readonly #fields = new Map<string, string[]>()
+  readonly #kept = new Map<string, string>()
+  /** Fields of which a second one makes the head bad. */
+  #repeated = false
+  #fieldCount = 0
 
   /** Undefined: more is needed. */
   push(chunk: Buffer): HeadVerdict | undefined {
@@ -71,6 +78,7 @@ export class HeadReader {
   #take(line: string, restBytes: number): HeadVerdict | undefined {
     if (this.#request === undefined) return line === '' ? undefined : this.#takeRequestLine(line)
     if (line === '') return this.#judge(restBytes)
+    if (++this.#fieldCount > MAX_FIELDS) return TOO_LARGE
     return this.#takeField(line) ? undefined : BAD
   }
 
@@ -94,27 +102,27 @@ export class HeadReader {
     // oxlint-disable-next-line no-control-regex
     if (/[\u0000-\u0020\u007f]/.test(name) || colon === 0 || line.includes('\0')) return false
     const key = name.toLowerCase()
-    const value = colon < 0 ? '' : line.slice(colon + 1).trim()
-    this.#fields.set(key, [...(this.#fields.get(key) ?? []), value])
+    if (!KEPT.has(key)) return true
+    if (!this.#kept.has(key)) this.#kept.set(key, colon < 0 ? '' : line.slice(colon + 1).trim())
+    else if (key === 'host' || key === 'content-length') this.#repeated = true
     return true
   }
 
   #judge(restBytes: number): HeadVerdict {
     const { method, target, minor } = this.#request ?? { method: '', target: '', minor: 0 }
-    const [host, secondHost] = this.#fields.get('host') ?? []
-    if (secondHost !== undefined) return BAD
-    const authority = splitTarget(target)?.authority ?? host
+    if (this.#repeated) return BAD
+    const authority = splitTarget(target)?.authority ?? this.#kept.get('host')
     if (authority === undefined ? minor > 0 : parseSiteHost(authority) === undefined || authority === '')
       return BAD
-    const [length, secondLength] = this.#fields.get('content-length') ?? []
-    const [coding] = this.#fields.get('transfer-encoding') ?? []
-    if (secondLength !== undefined || (length !== undefined && !/^\d+$/.test(length))) return BAD
+    const length = this.#kept.get('content-length')
+    const coding = this.#kept.get('transfer-encoding')
+    if (length !== undefined && !/^\d+$/.test(length)) return BAD
     if (coding !== undefined && minor > 0) {
       if (coding.toLowerCase() !== 'chunked') return { kind: 'bad', status: 501 }
       if (length !== undefined) return BAD
     }
     if (method === 'TRACE' || method === 'CONNECT') return { kind: 'bad', status: 405 }
-    const userAgent = this.#fields.get('user-agent')?.[0] ?? ''
+    const userAgent = this.#kept.get('user-agent') ?? ''
     const contentBytes = Number(length ?? 0)
     return { kind: 'sound', method, bare: false, userAgent, contentBytes, restBytes }
   }
