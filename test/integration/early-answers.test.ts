@@ -141,7 +141,7 @@ describe.each(MATRIX)('an origin behind the %s over %s', (way, protocol, openCli
       }
       mayReset.resolve()
       await reset.promise
-      for (let turn = 0; turn < 10 && !content.destroyed; turn++) {
+      for (let turn = 0; turn < 10 && content.writable; turn++) {
         content.write(Buffer.alloc(1000))
         await pause()
       }
