@@ -8,6 +8,7 @@ import type { SocketAddress } from '../wire/target.ts'
 import { reasonOf } from './config-file.ts'
 import { HOST_LISTS } from './hosts-fields.ts'
 import { HOST_LIST_NAMES } from './load-hosts.ts'
+import { warnOfQuicCertificate } from './quic-certificate.ts'
 import type { Findings } from './read.ts'
 import type { HostsSettings, RulesSettings, VpnSettings } from './settings.ts'
 import { AUTH_FAILURE_STATUSES } from './vpn-fields.ts'
@@ -164,6 +165,7 @@ export function checkHosts({ vpn, hosts, file, vpnFile, findings }: HostsChecks)
       seen.add(name)
     }
   }
+  warnOfQuicCertificate(vpn, hosts, file, findings)
   if (hosts.reverse_proxy_hosts.length > 0 && vpn.reverse_proxy === null)
     findings.warn(file, 'reverse_proxy_hosts', 'without [reverse_proxy] these hosts are not served')
   for (const [index, { names }] of vpn.culvert.edge.pass.entries())

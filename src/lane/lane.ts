@@ -12,7 +12,7 @@ import { InboundRules } from '../gate/inbound-rules.ts'
 import * as map from './options.ts'
 import type { ListenAddress } from './messages.ts'
 
-import type { Http3Replacement, Http3Start, Http3Transport } from '../transport/http3/transport.ts'
+import type { Http3Replacement, Http3Transport } from '../transport/http3/transport.ts'
 import { Directory } from '../users/directory.ts'
 import { createHttp3, destroyRooms, openRooms } from './rooms.ts'
 import type { LaneDependencies, Rooms } from './rooms.ts'
@@ -68,7 +68,10 @@ export class Lane {
     }
     this.#http3 = http3
     this.#http3Certificate = options.cert.toString() + options.key.toString()
-    for (const notice of http3Notices(start, settings)) log.warn(notice)
+    if (!start.keyIsPrivate)
+      log.warn(
+        'other users can read the directory for temporary files, where the HTTP/3 library keeps the private key',
+      )
   }
 
   /**
@@ -148,18 +151,5 @@ async function listen(server: net.Server, { address, port }: ListenAddress): Pro
     throw Object.assign(new Error(`cannot listen on port ${port}: ${hint}`, { cause: error }), {
       code: 'EACCES',
     })
-  }
-}
-
-/** What an operator should know about HTTP/3 on this machine and with these files. */
-function* http3Notices(
-  start: Extract<Http3Start, { kind: 'listening' }>,
-  settings: Settings,
-): Generator<string> {
-  if (!start.keyIsPrivate) {
-    yield 'other users can read the directory for temporary files, where the HTTP/3 library keeps the private key'
-  }
-  if (new Set(map.certificates(settings).map(({ cert }) => cert)).size > 1) {
-    yield 'HTTP/3 shows the certificate of the first main host under every name'
   }
 }

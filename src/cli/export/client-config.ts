@@ -3,6 +3,7 @@ import { EndpointError } from '../../errors.ts'
 import { encodeDeepLink } from '../../wire/deep-link.ts'
 import { isTrusted, parseChain, type TrustOptions } from './certificate-trust.ts'
 import { formatToml } from '../../config/official-files.ts'
+import { isCoveredOverQuic } from '../../config/quic-certificate.ts'
 import { matchPrefix, matchPskKey } from './random-rule.ts'
 import type { ClientSettings, HostSettings, Settings } from '../../config/settings.ts'
 import { isHostname, parsePassTarget } from '../../config/values.ts'
@@ -53,7 +54,7 @@ export function createClientConfig(
   const hostname = host.hostname.startsWith('*.') ? customSni : host.hostname
   if (hostname === undefined)
     throw invalid(`the first main host is ${host.hostname}: choose a name under it with --custom-sni`)
-  const { listen_protocols: protocols, listen_address: listen } = settings.vpn
+  const { listen_address: listen } = settings.vpn
   const config: ClientConfig = {
     hostname,
     addresses: options.addresses.map((address) => completeAddress(address, listen.port)),
@@ -64,11 +65,17 @@ export function createClientConfig(
     clientRandomPrefix: checkPrefix(settings, options.clientRandomPrefix, warnings),
     clientRandomPskKey: checkPskKey(settings, options.clientRandomPskKey, warnings),
     certificate: isTrusted(host.cert_chain, hostname, options.trust) ? '' : host.cert_chain,
-    upstreamProtocol: protocols.http2 === null && protocols.quic !== null ? 'http3' : 'http2',
+    upstreamProtocol: isHttp3Better(settings, hostname) ? 'http3' : 'http2',
     name: options.name,
     dnsUpstreams: options.dnsUpstreams ?? [],
   }
   return { config, warnings }
+}
+
+/** HTTP/2 works everywhere; over QUIC there is one certificate, which may be for another host. */
+function isHttp3Better({ vpn, hosts }: Settings, hostname: string): boolean {
+  const { http2, quic } = vpn.listen_protocols
+  return http2 === null && quic !== null && isCoveredOverQuic(hosts, hostname)
 }
 
 function findClient(settings: Settings, username: string): ClientSettings {

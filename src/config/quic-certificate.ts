@@ -1,0 +1,49 @@
+/**
+ * What the certificate over QUIC means for the hosts: the library shows one, that of the first main host, under every
+ * name. A client that verifies reaches the others over TCP only, unless that certificate names them too.
+ */
+import { X509Certificate } from 'node:crypto'
+import { HOST_LISTS } from './hosts-fields.ts'
+import type { Findings } from './read.ts'
+import type { HostsSettings, VpnSettings } from './settings.ts'
+
+/** Whether a client that verifies the certificate over QUIC takes it for `hostname`, which may be a wildcard. */
+export function isCoveredOverQuic(hosts: HostsSettings, hostname: string): boolean {
+  const name = hostname.startsWith('*.') ? `any${hostname.slice(1)}` : hostname
+  return quicCertificate(hosts)?.checkHost(name) !== undefined
+}
+
+export function warnOfQuicCertificate(
+  vpn: VpnSettings,
+  hosts: HostsSettings,
+  file: string,
+  findings: Findings,
+): void {
+  const [first] = hosts.main_hosts
+  const certificate = quicCertificate(hosts)
+  if (vpn.listen_protocols.quic === null || first === undefined || certificate === undefined) return
+  if (certificate.publicKey.asymmetricKeyType === 'ed25519')
+    findings.warn(
+      file,
+      `${findings.placeOf(first)}.cert_chain_path`,
+      'its key is Ed25519, which clients that imitate Chrome refuse over QUIC: use ECDSA P-256 or RSA',
+    )
+  for (const host of HOST_LISTS.flatMap((list) => hosts[list])) {
+    if (isCoveredOverQuic(hosts, host.hostname)) continue
+    findings.warn(
+      file,
+      `${findings.placeOf(host)}.hostname`,
+      `the certificate of ${first.hostname}, which HTTP/3 shows under every name, is not for ${host.hostname}: ` +
+        'clients reach it over HTTP/2 only; one certificate with all names serves both',
+    )
+  }
+}
+
+/** Undefined when it cannot be read, which is reported where it is loaded. */
+function quicCertificate({ main_hosts }: HostsSettings): X509Certificate | undefined {
+  try {
+    return new X509Certificate(main_hosts[0]?.cert_chain ?? '')
+  } catch {
+    return undefined
+  }
+}
