@@ -31,6 +31,6 @@ export const credentialsFields = {
         doc: 'Sessions over HTTP/3 of this user.',
       }),
     },
-    { doc: 'A user. May be repeated.' },
+    { doc: 'A user. May be repeated.', reloadable: true },
   ),
 } as const

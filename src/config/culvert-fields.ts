@@ -106,7 +106,10 @@ const edge = table(
         }),
         to: passTarget({ example: '127.0.0.1:8443', doc: 'The server: "host:port" or "unix:/path".' }),
       },
-      { doc: 'Connections for these names go to another server with TLS untouched. May be repeated.' },
+      {
+        doc: 'Connections for these names go to another server with TLS untouched. May be repeated.',
+        reloadable: true,
+      },
     ),
   },
   { doc: 'The port itself: names that are not ours, balancers in front, limits.' },

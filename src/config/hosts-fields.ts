@@ -23,8 +23,14 @@ export const HOST_LISTS = ['main_hosts', 'ping_hosts', 'speedtest_hosts', 'rever
 export type HostList = (typeof HOST_LISTS)[number]
 
 export const hostsFields = {
-  main_hosts: tables(hostFields, { doc: 'Names under which clients connect; the first is used for export.' }),
-  ping_hosts: tables(hostFields, { doc: 'Names that answer every request with 200.' }),
-  speedtest_hosts: tables(hostFields, { doc: 'Names that serve the speed test.' }),
-  reverse_proxy_hosts: tables(hostFields, { doc: 'Names that are served by `[reverse_proxy]`.' }),
+  main_hosts: tables(hostFields, {
+    doc: 'Names under which clients connect; the first is used for export.',
+    reloadable: true,
+  }),
+  ping_hosts: tables(hostFields, { doc: 'Names that answer every request with 200.', reloadable: true }),
+  speedtest_hosts: tables(hostFields, { doc: 'Names that serve the speed test.', reloadable: true }),
+  reverse_proxy_hosts: tables(hostFields, {
+    doc: 'Names that are served by `[reverse_proxy]`.',
+    reloadable: true,
+  }),
 } as const

@@ -1,21 +1,17 @@
-/** Keys of `vpn.toml` that were changed while the endpoint runs and wait for a restart. */
+/** What becomes of keys of `vpn.toml` that are changed while the endpoint runs: the field table says which reload. */
 import { isDeepStrictEqual } from 'node:util'
 import type { Fields } from './schema.ts'
 import type { VpnSettings } from './settings.ts'
 import { vpnFields } from './vpn-fields.ts'
 
-/** What a reload puts in force, together with the three other files. */
-const RELOADED = new Set([
-  'credentials_file',
-  'rules_file',
-  'default_max_http2_conns_per_client',
-  'default_max_http3_conns_per_client',
-  'culvert.edge.pass',
-])
-
-/** Paths of the keys, or of whole tables that were added or removed. */
+/** Paths of changed keys that wait for a restart, or of whole tables that were added or removed. */
 export function keysThatTakeARestart(running: VpnSettings, read: VpnSettings): string[] {
-  return [...changedKeys(vpnFields, running, read, '')].filter((path) => !RELOADED.has(path))
+  return [...changedKeys(vpnFields, running, read, '')]
+}
+
+/** What is to be in force after a reload: reloadable keys as they were read, all others as the endpoint runs. */
+export function afterReload(running: VpnSettings, read: VpnSettings): VpnSettings {
+  return mergeReloadable(vpnFields, running, read) as VpnSettings
 }
 
 type Table = Readonly<Record<string, unknown>>
@@ -24,11 +20,21 @@ function* changedKeys(fields: Fields, before: Table, after: Table, path: string)
   for (const [key, field] of Object.entries(fields)) {
     const here = path === '' ? key : `${path}.${key}`
     const [old, fresh] = [before[key], after[key]]
-    if (isDeepStrictEqual(old, fresh)) continue
+    if (field.reloadable || isDeepStrictEqual(old, fresh)) continue
     if (field.kind === 'table' && isTable(old) && isTable(fresh))
       yield* changedKeys(field.fields, old, fresh, here)
     else yield here
   }
+}
+
+function mergeReloadable(fields: Fields, before: Table, after: Table): Table {
+  const entries = Object.entries(fields).map(([key, field]) => {
+    const [old, fresh] = [before[key], after[key]]
+    if (field.reloadable) return [key, fresh]
+    const inside = field.kind === 'table' && isTable(old) && isTable(fresh)
+    return [key, inside ? mergeReloadable(field.fields, old, fresh) : old]
+  })
+  return Object.fromEntries(entries) as Table
 }
 
 function isTable(value: unknown): value is Table {

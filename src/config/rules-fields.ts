@@ -41,13 +41,14 @@ const outboundRule = {
 export const rulesFields = {
   rule: tables(inboundRule, {
     doc: 'A rule for connections of clients, the older form. The first that matches counts; both conditions must hold.',
+    reloadable: true,
   }),
   inbound: optionalTable(
     {
       default_action: defaultAction,
       rule: tables(inboundRule, { doc: 'A rule, like `[[rule]]`.' }),
     },
-    { doc: 'Rules for connections of clients.' },
+    { doc: 'Rules for connections of clients.', reloadable: true },
   ),
   outbound: optionalTable(
     {
@@ -56,6 +57,6 @@ export const rulesFields = {
         doc: 'A rule. The first that matches counts; both conditions must hold.',
       }),
     },
-    { doc: 'Rules for the targets of clients.' },
+    { doc: 'Rules for the targets of clients.', reloadable: true },
   ),
 } as const

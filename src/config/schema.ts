@@ -18,6 +18,8 @@ export interface ValueField<T> {
   readonly allowed: string
   readonly doc: string
   readonly status: Status
+  /** A reload puts it in force, in a table with all that is in it. What is not takes a restart. */
+  readonly reloadable: boolean
   /** As written in a file; null when the key may be absent without a value; undefined when it is required. */
   readonly default: Raw | null | undefined
   /** Shown in the sample when there is no default. */
@@ -38,6 +40,7 @@ export interface ListField<T> {
   readonly element: ValueField<T>
   readonly doc: string
   readonly status: Status
+  readonly reloadable: boolean
   readonly default: readonly Raw[] | undefined
   readonly example: readonly Raw[] | undefined
   readonly aliases: readonly string[]
@@ -50,6 +53,7 @@ export interface TableField<S extends Fields, O extends boolean> {
   readonly optional: O
   readonly doc: string
   readonly status: Status
+  readonly reloadable: boolean
   readonly aliases: readonly string[]
 }
 
@@ -59,6 +63,7 @@ export interface TablesField<S extends Fields> {
   readonly fields: S
   readonly doc: string
   readonly status: Status
+  readonly reloadable: boolean
   readonly aliases: readonly string[]
 }
 
@@ -85,6 +90,8 @@ interface Described {
   readonly doc: string
   /** `honoured` when not said. */
   readonly status?: Status
+  /** False when not said. */
+  readonly reloadable?: boolean
   readonly aliases?: readonly string[]
 }
 
@@ -109,11 +116,9 @@ export function value<T, const O extends ValueOptions>(
     kind: 'value',
     type,
     allowed,
-    doc: options.doc,
-    status: options.status ?? 'honoured',
+    ...described(options),
     default: options.default,
     example: options.example,
-    aliases: options.aliases ?? [],
     secret: options.secret ?? false,
     parse,
     fallback: fallbackOf(parse, options),
@@ -213,11 +218,9 @@ export function list<T>(element: ValueField<T>, options: ListOptions): ListField
   return {
     kind: 'list',
     element,
-    doc: options.doc,
-    status: options.status ?? 'honoured',
+    ...described(options),
     default: options.default,
     example: options.example,
-    aliases: options.aliases ?? [],
   }
 }
 
@@ -233,8 +236,8 @@ export function tables<const S extends Fields>(fields: S, options: Described): T
   return { kind: 'tables', fields, ...described(options) }
 }
 
-function described(options: Described) {
-  return { doc: options.doc, status: options.status ?? 'honoured', aliases: options.aliases ?? [] }
+function described({ doc, status = 'honoured', reloadable = false, aliases = [] }: Described) {
+  return { doc, status, reloadable, aliases }
 }
 
 /** A table as it is when no file mentions it. Throws when a key of it is required. */

@@ -259,11 +259,13 @@ export const vpnFields = {
     default: null,
     example: 'credentials.toml',
     doc: 'Users and passwords. Relative to the working directory; if it is not there, next to this file.',
+    reloadable: true,
   }),
   rules_file: filePath({
     default: null,
     example: 'rules.toml',
     doc: 'Who may connect, and where to. Found like `credentials_file`; without it everything is allowed.',
+    reloadable: true,
   }),
   speedtest_enable: bool({ default: false, doc: 'Serve the speed test on main hosts.' }),
   speedtest_path: urlPath({ default: '/speedtest', doc: 'Where on main hosts the speed test is.' }),
@@ -295,12 +297,14 @@ export const vpnFields = {
     example: 32,
     min: 1,
     doc: 'Sessions over HTTP/1.1 and HTTP/2 of each user; official clients open up to 8 per device.',
+    reloadable: true,
   }),
   default_max_http3_conns_per_client: int({
     default: null,
     example: 16,
     min: 1,
     doc: 'Sessions over HTTP/3 of each user.',
+    reloadable: true,
   }),
   listen_protocols: table(
     { http1, http2, quic },

@@ -8,7 +8,7 @@ import type { Clock } from '../clock.ts'
 import { systemClock } from '../clock.ts'
 import { ConfigError, formatIssue } from '../config/config-error.ts'
 import { renewCertificates } from '../config/load-hosts.ts'
-import { keysThatTakeARestart } from '../config/restart-keys.ts'
+import { afterReload, keysThatTakeARestart } from '../config/restart-keys.ts'
 import type { Settings } from '../config/settings.ts'
 import type { ListenAddress } from '../lane/messages.ts'
 import type { Log } from '../log.ts'
@@ -96,13 +96,14 @@ export class Supervisor {
   async #reload(): Promise<void> {
     if (!this.#options.load) throw new Error('there are no files to reload')
     const marks = await markFiles(certificatePaths(this.#settings))
-    const settings = await this.#options.load()
+    const { log, settings: first } = this.#options
+    const read = await this.#options.load()
+    const settings = { ...read, vpn: afterReload(first.vpn, read.vpn) }
     await this.#lane.ask({ type: 'apply', settings })
     this.#settings = settings
     this.#watch.replace(certificatePaths(settings), marks)
-    const { log, settings: first } = this.#options
     this.#warn(settings)
-    const waiting = keysThatTakeARestart(first.vpn, settings.vpn)
+    const waiting = keysThatTakeARestart(first.vpn, read.vpn)
     if (waiting.length > 0) log.warn({ keys: waiting }, 'these keys were changed and take a restart')
     log.info({ users: settings.clients.length }, 'configuration reloaded')
   }

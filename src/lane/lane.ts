@@ -11,8 +11,8 @@ import { HostMap } from '../gate/host-map.ts'
 import { InboundRules } from '../gate/inbound-rules.ts'
 import * as map from './options.ts'
 import type { ListenAddress } from './messages.ts'
-
 import type { Http3Replacement, Http3Transport } from '../transport/http3/transport.ts'
+import type { Certificate } from '../transport/tls.ts'
 import { Directory } from '../users/directory.ts'
 import { createHttp3, destroyRooms, openRooms } from './rooms.ts'
 import type { LaneDependencies, Rooms } from './rooms.ts'
@@ -80,13 +80,14 @@ export class Lane {
    */
   async apply(settings: Settings): Promise<void> {
     const { tls, gate, dispatcher, policy } = this.#rooms
-    const inbound = new InboundRules(map.inboundRules(settings))
-    const hosts = new HostMap(map.hostMap(settings))
-    const outbound = new OutboundRules(map.outboundRules(settings))
-    const directory = new Directory(map.clientCredentials(settings))
-    const contexts = tls.createContexts(map.certificates(settings))
+    const options = map.reloadable(settings)
+    const inbound = new InboundRules(options.inboundRules)
+    const hosts = new HostMap(options.hostMap)
+    const outbound = new OutboundRules(options.outboundRules)
+    const directory = new Directory(options.clientCredentials)
+    const contexts = tls.createContexts(options.certificates)
     // Last, since clients meet it as soon as it stands. Everything below happens at once and cannot fail.
-    const http3 = await this.#openHttp3Replacement(settings)
+    const http3 = await this.#openHttp3Replacement(options.certificates[0])
     tls.useContexts(contexts)
     gate.update({ rules: inbound, hosts })
     this.#rooms.inbound = inbound
@@ -96,12 +97,11 @@ export class Lane {
   }
 
   /** Undefined when HTTP/3 shows this certificate already, or is not there. */
-  async #openHttp3Replacement(settings: Settings): Promise<Pick<Http3Replacement, 'takeOver'> | undefined> {
-    const options = map.http3Options(settings, this.address)
-    if (this.#http3 === undefined || options === undefined) return undefined
-    const certificate = options.cert.toString() + options.key.toString()
+  async #openHttp3Replacement(first: Certificate | undefined): Promise<Http3Replacement | undefined> {
+    if (this.#http3 === undefined || first === undefined) return undefined
+    const certificate = first.cert + first.key
     if (certificate === this.#http3Certificate) return undefined
-    const replacement = await this.#http3.openReplacement(options.cert, options.key)
+    const replacement = await this.#http3.openReplacement(Buffer.from(first.cert), Buffer.from(first.key))
     return {
       takeOver: async () => {
         this.#http3Certificate = certificate

@@ -74,6 +74,17 @@ export function clientCredentials({ vpn, clients }: Settings): ClientCredentials
   }))
 }
 
+/** What a change replaces. That, and nothing else, depends on keys that are `reloadable` in the field table. */
+export function reloadable(settings: Settings) {
+  return {
+    inboundRules: inboundRules(settings),
+    outboundRules: outboundRules(settings),
+    hostMap: hostMap(settings),
+    certificates: certificates(settings),
+    clientCredentials: clientCredentials(settings),
+  }
+}
+
 export function tlsOptions(settings: Settings, ticketKeys: Buffer): TlsTerminatorOptions {
   const handshakeTimeoutMs = settings.vpn.tls_handshake_timeout_secs * SECOND
   return { protocolsOf: protocolsOf(settings), handshakeTimeoutMs, ticketKeys }

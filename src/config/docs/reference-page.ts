@@ -20,9 +20,9 @@ culvert reads the official files of TrustTunnel as they are. What belongs to cul
 - **Relative paths** start from the working directory. If nothing is there but the file lies next to the file that
   names it, that one is used. A file that exists but cannot be read is a problem, never replaced by another.
 - **Durations** are whole seconds; anything above 24 days counts as 24 days. **Sizes** are bytes.
-- **Changes**: \`SIGHUP\` reads all files again and puts hosts, certificates, users and rules in force. If anything is
-  wrong the log says what, and everything stays as it was. The other settings take a restart; which of
-  them were changed, the log says.
+- **Changes**: \`SIGHUP\` reads all files again and puts hosts, certificates, users and rules in force, and what else says
+  so below. If anything is wrong the log says what, and everything stays as it was. The other settings take a restart;
+  which of them were changed, the log says.
 - **Quotation marks and outer blanks** in users and passwords: the reference endpoint removes them. culvert accepts both
   spellings and warns.
 - **Rules**: the first rule that matches counts. A rules file that cannot be parsed, a rule without an action and a
@@ -63,7 +63,7 @@ function renderRow(key: string, field: Field): string[] {
         : `\`${formatToml(field.default)}\``
   const aliases = field.aliases.length > 0 ? ` Also \`${field.aliases.join('`, `')}\`.` : ''
   return [
-    `| \`${key}\` | ${type} | ${standard} | ${cell(allowed)} | ${cell(field.doc + aliases + noteOf(field.status))} |`,
+    `| \`${key}\` | ${type} | ${standard} | ${cell(allowed)} | ${cell(field.doc + aliases + noteOf(field))} |`,
   ]
 }
 
@@ -71,10 +71,7 @@ function renderSection(path: string, field: Field): string[] {
   if (field.kind !== 'table' && field.kind !== 'tables') return []
   const header = field.kind === 'tables' ? `[[${path}]]` : `[${path}]`
   const presence = field.kind === 'table' && field.optional ? ' Optional.' : ''
-  return [
-    `### \`${header}\`\n\n${field.doc}${presence}${noteOf(field.status)}\n`,
-    renderTable(field.fields, path),
-  ]
+  return [`### \`${header}\`\n\n${field.doc}${presence}${noteOf(field)}\n`, renderTable(field.fields, path)]
 }
 
 function cell(text: string): string {

@@ -3,7 +3,7 @@
  * is switched off: one that has no default, or that changes nothing here.
  */
 import { formatToml, type OfficialFile } from '../official-files.ts'
-import type { Field, Fields, ListField, Status, ValueField } from '../schema.ts'
+import type { Field, Fields, ListField, ValueField } from '../schema.ts'
 
 const WIDTH = 100
 
@@ -46,7 +46,7 @@ class Sample {
     const here = on && field.status === 'honoured' && (always || this.#active.has(path))
     const header = field.kind === 'tables' ? `[[${path}]]` : `[${path}]`
     return [
-      ...comment(field.doc + noteOf(field.status)),
+      ...comment(field.doc + noteOf(field)),
       `${here ? '' : '#'}${header}`,
       '',
       ...this.table(field.fields, path, here),
@@ -56,11 +56,11 @@ class Sample {
 
 function explain(field: ValueField<unknown> | ListField<unknown>): string {
   const allowed = field.kind === 'list' ? `a list, each ${field.element.allowed}` : field.allowed
-  return `${field.doc} Allowed: ${allowed}.${noteOf(field.status)}`
+  return `${field.doc} Allowed: ${allowed}.${noteOf(field)}`
 }
 
-export function noteOf(status: Status): string {
-  if (status === 'honoured') return ''
+export function noteOf({ status, reloadable }: Field): string {
+  if (status === 'honoured') return reloadable ? ' A reload puts it in force.' : ''
   return status === 'later' ? ' Checked, not built yet.' : ' Checked, without effect here.'
 }
 
