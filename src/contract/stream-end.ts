@@ -16,6 +16,11 @@ export interface StreamEnd {
   readonly io: Duplex
   /** The peer has reset it with an error code: tells that from an orderly leave once `io` has closed. Absent where `io` says so itself. */
   readonly wasReset?: boolean
+  /**
+   * The loss of the peer shows also after its half-close, since its connection goes on. Absent for a connection of its
+   * own: a peer that has gone for good looks like one that only listens.
+   */
+  readonly showsLoss?: boolean
   /** Ends both directions abruptly and destroys `io`. Idempotent; never throws. */
   reset(reason: StreamReset): void
   /** Takes back a chunk that was read from `io`, once it has been written to the other end. */

@@ -41,7 +41,7 @@ export interface RelayOutcome {
 const BATCH_BELOW_BYTES = 32_768
 /** What a target may still send to a client that left in order, before it is reset. */
 const DISCARD_LIMIT_BYTES = 1_048_576
-/** The idle limit once the client has sent its EOF, when the general one is longer. */
+/** The idle limit once a client has sent its EOF whose loss would not show, when the general one is longer. */
 const HALF_CLOSED_IDLE_MS = 300_000
 /** How long a target may take nothing of what a client that left has sent. */
 const FLUSH_MS = 60_000
@@ -244,7 +244,12 @@ class StreamRelay {
 
   readonly #onClientEnd = (): void => {
     this.#up.end()
-    // Over HTTP/1.1 a client that has gone for good looks the same: after its EOF nothing watches the socket.
+    if (this.#client.showsLoss !== true) this.#limitSilence()
+    this.#settle()
+  }
+
+  /** Over HTTP/1.1 a client that has gone for good looks the same: after its EOF nothing watches the socket. */
+  #limitSilence(): void {
     const { idleMonitor, idleTimeoutMs } = this.#options
     this.#watch?.cancel()
     this.#watch = idleMonitor.watch(
@@ -252,7 +257,6 @@ class StreamRelay {
       this.#activity,
       this.#onIdle,
     )
-    this.#settle()
   }
 
   readonly #onTargetEnd = (): void => {

@@ -126,6 +126,25 @@ export function runTransportContract(harness: TransportHarness): void {
       transport = undefined
     })
 
+    test('says whether the loss of a client shows after its half-close', async () => {
+      const { accepted } = await tunnel()
+      expect(accepted.showsLoss ?? false).toBe(harness.protocol !== 'HTTP1')
+    })
+
+    test('lets go of the fields that are not asked for, and answers all the same', async () => {
+      const client = await open()
+      const exchange = client.connect('example.org:443', {
+        'user-agent': 'Linux',
+        'x-filler': 'x'.repeat(5000),
+      })
+      const request = connectOf(await recorder.request())
+      request.keepFields('user-agent', 'cookie')
+      expect({ ...request.headers }).toEqual({ 'user-agent': 'Linux' })
+      expect(request.authority).toBe('example.org:443')
+      request.refuse(407)
+      expect((await exchange.answer).status).toBe(407)
+    })
+
     test('describes session and request', async () => {
       const client = await open()
       client.connect('[2001:db8::1]:443', { 'user-agent': 'Linux _udp2', 'x-two': 'a, b' })

@@ -136,6 +136,7 @@ abstract class Http2Exchange implements Lingering {
 export class Http2Connect extends Http2Exchange implements ConnectExchange, StreamEnd {
   readonly kind = 'connect'
   readonly method = 'CONNECT'
+  readonly showsLoss = true
 
   get io(): Duplex {
     return this.stream

@@ -88,6 +88,7 @@ abstract class Http3Exchange {
 export class Http3Connect extends Http3Exchange implements ConnectExchange, StreamEnd {
   readonly kind = 'connect'
   readonly method = 'CONNECT'
+  readonly showsLoss = true
 
   keepFields(...names: readonly string[]): void {
     this.head = { ...this.head, headers: pickFields(this.head.headers, names) }

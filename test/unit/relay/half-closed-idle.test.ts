@@ -1,6 +1,7 @@
 /**
  * A client that half-closed its HTTP/1.1 tunnel and then vanished kept tunnel and target for the whole idle limit of
- * two hours: after EOF nothing watches the socket, and keep-alive cannot be noticed.
+ * two hours: after EOF nothing watches the socket, and keep-alive cannot be noticed. The shorter limit that came of it
+ * held for HTTP/2 and HTTP/3 as well, where it cut off clients that had asked and waited for a slow answer.
  */
 import { once } from 'node:events'
 import { duplexPair } from 'node:stream'
@@ -13,9 +14,9 @@ import type { StreamEnd } from '../../../src/contract/stream-end.ts'
 import { FakeClock } from '../../support/fake-clock.ts'
 
 const MINUTE_MS = 60_000
-const end = (io: Duplex): StreamEnd => ({ io, reset: () => io.destroy() })
+const end = (io: Duplex, showsLoss = false): StreamEnd => ({ io, showsLoss, reset: () => io.destroy() })
 
-function startRelay() {
+function startRelay({ showsLoss = false } = {}) {
   const clock = new FakeClock()
   const [client, near] = duplexPair()
   const [target, far] = duplexPair()
@@ -25,7 +26,7 @@ function startRelay() {
     signal: new AbortController().signal,
   }
   let outcome: RelayOutcome | undefined
-  const ended = relayStreams(end(near), end(far), options).then((result) => (outcome = result))
+  const ended = relayStreams(end(near, showsLoss), end(far), options).then((result) => (outcome = result))
   return { clock, client, target, ended, outcome: () => outcome }
 }
 
@@ -40,6 +41,20 @@ it('ends five minutes after the last byte once the client has ended', async () =
   clock.advance(2 * MINUTE_MS)
   expect((await ended).reason).toBe('idle')
   expect(clock.pending).toBe(0)
+})
+
+it('has the whole limit where the loss of the client would show', async () => {
+  const { clock, client, target, ended, outcome } = startRelay({ showsLoss: true })
+  client.end('request')
+  target.resume()
+  await once(target, 'end')
+  clock.advance(110 * MINUTE_MS)
+  await Promise.resolve()
+  expect(outcome()).toBeUndefined()
+  target.write('a slow answer')
+  expect(String((await once(client, 'data'))[0])).toBe('a slow answer')
+  clock.advance(140 * MINUTE_MS)
+  expect((await ended).reason).toBe('idle')
 })
 
 it('waits the whole limit while both sides are open', async () => {
