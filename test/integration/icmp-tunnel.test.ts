@@ -1,4 +1,4 @@
-/** `_icmp` over HTTP/2 through the whole endpoint (specification 7). */
+/** `_icmp` over every HTTP version through the whole endpoint (specification 7). */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { encodeIcmpRequest, ICMP_REPLY_BYTES, IcmpReplyDecoder } from '../../src/wire/icmp-frame.ts'
 import type { IcmpReply, IcmpRequest } from '../../src/wire/icmp-frame.ts'
@@ -6,6 +6,7 @@ import { USER, startEndpoint } from '../support/endpoint.ts'
 import type { TestEndpoint } from '../support/endpoint.ts'
 import { H2Client } from '../support/h2-client.ts'
 import { readAll } from '../support/reading.ts'
+import { TUNNEL_CLIENTS } from '../support/tunnel-client.ts'
 
 const isRoot = process.getuid?.() === 0
 
@@ -25,7 +26,10 @@ async function openPinger(client: H2Client, authority = '_icmp') {
 describe.skipIf(!isRoot)(`ICMP${isRoot ? '' : ' (skipped: needs root for CAP_NET_RAW)'}`, () => {
   let endpoint: TestEndpoint
   beforeAll(async () => {
-    endpoint = await startEndpoint({ tables: '[icmp]\nrequest_timeout_secs = 1\n' })
+    endpoint = await startEndpoint({
+      protocols: ['http1', 'http2', 'quic'],
+      tables: '[icmp]\nrequest_timeout_secs = 1\n',
+    })
   })
   afterAll(async () => {
     await endpoint.waitUntilFree()
@@ -48,6 +52,28 @@ describe.skipIf(!isRoot)(`ICMP${isRoot ? '' : ' (skipped: needs root for CAP_NET
     expect(replies.toSorted((a, b) => a.sequence - b.sequence)).toEqual(
       sizes.map((_, sequence) => ({ id: 0xabcd, source: destination, family, type, code: 0, sequence })),
     )
+  })
+
+  it.each(TUNNEL_CLIENTS)('answers over $protocol', async ({ protocol, openTunnel }) => {
+    await using tunnel = await openTunnel(endpoint.port, '_icmp')
+    expect(tunnel.status).toBe(200)
+    const replies: IcmpReply[] = []
+    const decoder = new IcmpReplyDecoder()
+    tunnel.stream.on('data', (chunk: Buffer) => replies.push(...decoder.push(chunk)))
+    for (const destination of ['127.0.0.1', '::1']) {
+      for (let sequence = 0; sequence < 20; sequence++) {
+        tunnel.stream.write(encodeIcmpRequest({ id: 3, destination, sequence, ttl: 64, dataSize: 56 }))
+      }
+    }
+    await expect.poll(() => replies.length, { timeout: 10_000 }).toBe(40)
+    const of = (family: 4 | 6) => replies.filter((reply) => reply.family === family)
+    expect([of(4).length, of(6).length]).toEqual([20, 20])
+    expect(new Set(of(4).map(({ type }) => type))).toEqual(new Set([0]))
+    expect(new Set(of(6).map(({ type }) => type))).toEqual(new Set([129]))
+    const ended = new Promise((resolve) => tunnel.stream.once('end', resolve))
+    tunnel.stream.end()
+    await ended
+    await endpoint.waitForStats((stats) => (stats[`client_sessions{${protocol}}`] ?? 0) <= 1)
   })
 
   it('_icmp:0 is the same, and requests may be split anywhere', async () => {
@@ -93,5 +119,13 @@ describe.skipIf(!isRoot)(`ICMP${isRoot ? '' : ' (skipped: needs root for CAP_NET
     expect(status).toBe(200)
     stream.end()
     expect((await readAll(stream)).length % ICMP_REPLY_BYTES).toBe(0)
+  })
+})
+
+describe('without [icmp]', () => {
+  it.each(TUNNEL_CLIENTS)('501 over $protocol', async ({ openTunnel }) => {
+    await using endpoint = await startEndpoint({ protocols: ['http1', 'http2', 'quic'] })
+    await using tunnel = await openTunnel(endpoint.port, '_icmp')
+    expect(tunnel.status).toBe(501)
   })
 })

@@ -1,0 +1,18 @@
+/** Can two things be told apart by the time they take? A number that load does not change, for tries in random order. */
+
+/** The names, `count` times each, in random order. */
+export function inRandomOrder<T>(names: readonly T[], count: number): T[] {
+  const tries = names.flatMap((name) => Array.from({ length: count }, () => ({ name, key: Math.random() })))
+  return tries.toSorted((a, b) => a.key - b.key).map(({ name }) => name)
+}
+
+/**
+ * The area under the ROC curve: how often a value of `ones` is above one of `others`, ties counted half. 0.5 means that
+ * whoever guesses by the time is right as often as by a coin. With n of each, chance moves it by about 0.41 / sqrt(n),
+ * one standard deviation.
+ */
+export function areaUnderCurve(ones: readonly number[], others: readonly number[]): number {
+  let wins = 0
+  for (const one of ones) for (const other of others) wins += one > other ? 1 : one === other ? 0.5 : 0
+  return wins / (ones.length * others.length)
+}
