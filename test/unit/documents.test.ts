@@ -20,7 +20,39 @@ describe.each(DOCUMENTS)('%s', (document) => {
   })
 })
 
+/** Those of the specification, as they are numbered there. */
+const SECTIONS = [
+  ...sections(1, 3),
+  ...sections(2, 2),
+  ...sections(3, 3),
+  ...sections(4, 2),
+  ...sections(5, 4),
+  ...sections(6, 5),
+  ...sections(7, 4),
+  ...sections(8, 4),
+  ...sections(9, 2),
+  ...sections(10, 3),
+  ...sections(11, 3),
+  ...sections(12, 4),
+  ...sections(13, 5),
+]
+
+function sections(chapter: number, count: number): string[] {
+  return Array.from({ length: count }, (_, index) => `${chapter}.${index + 1}`)
+}
+
 describe('documents', () => {
+  it('have a row for every section of the specification', () => {
+    const protocol = readFileSync(join(ROOT, 'docs/protocol.md'), 'utf8')
+    const table = protocol.slice(0, protocol.indexOf("What is the client's alone"))
+    const rows = [...table.matchAll(/^\| ((?:\d+\.\d+(?:, )?)+) /gm)].flatMap(
+      (match) => match[1]?.split(', ') ?? [],
+    )
+    expect(rows).toEqual(SECTIONS)
+    for (const appendix of ['A', 'B', 'C'])
+      expect(table).toMatch(new RegExp(`^\\| appendix ${appendix}[ .]`, 'm'))
+  })
+
   it('number the decisions without gaps', () => {
     const numbers = globSync('docs/decisions/*.md', { cwd: ROOT })
       .map((path) => Number(/(\d+)-/.exec(path)?.[1]))
