@@ -282,6 +282,9 @@ export function webSiteOptions(settings: Settings): WebSiteOptions {
     decoyRoot: decoy.root ?? undefined,
     decoyOrigin: decoy.origin ?? undefined,
     index: decoy.index,
+    hostNames: listHosts(settings).flatMap(({ host }) =>
+      [host.hostname, ...host.allowed_sni].map((name) => name.toLowerCase()),
+    ),
     port: vpn.listen_address.port,
     proxied: proxy
       ? {

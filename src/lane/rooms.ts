@@ -123,7 +123,7 @@ export async function openRooms(settings: Settings, deps: LaneDependencies): Pro
     forwarders,
   })
   const { acceptSession } = dispatcher
-  const mayUpgrade: Http1Style['mayUpgrade'] = (channel, path) => site.service.mayUpgrade(channel, path)
+  const mayUpgrade: Http1Style['mayUpgrade'] = (...asked) => site.service.mayUpgrade(...asked)
   const http1 = new Http1Transport(HTTP1_OPTIONS, {
     clock,
     counters,

@@ -6,6 +6,7 @@ import type { Channel } from '../contract/session.ts'
 import type { Target } from '../wire/target.ts'
 import type { Decoy } from './nginx/decoy-site.ts'
 import type { ForwardProxy } from './proxy/forward.ts'
+import { PathMask } from './proxy/path-mask.ts'
 import { answerPing } from './ping.ts'
 import type { ReverseProxy } from './proxy/reverse.ts'
 import type { Speedtest } from './speedtest.ts'
@@ -37,10 +38,14 @@ type OwnPage = 'ping' | 'speedtest' | 'reverse_proxy'
 export class WebService {
   readonly #options: WebServiceOptions
   readonly #deps: WebServiceDependencies
+  readonly #reverseProxyMask: PathMask | undefined
 
   constructor(options: WebServiceOptions, deps: WebServiceDependencies) {
     this.#options = options
     this.#deps = deps
+    const { reverseProxyPath } = options
+    if (deps.reverseProxy && reverseProxyPath !== undefined)
+      this.#reverseProxyMask = new PathMask(reverseProxyPath)
   }
 
   /** Answers any request but an authenticated CONNECT. Never throws. */
@@ -59,12 +64,13 @@ export class WebService {
     }
   }
 
-  /** Whether a request for `path` on `channel` may leave HTTP: only the reverse proxy knows what to do with it. */
-  mayUpgrade(channel: Channel, path: string): boolean {
-    if (this.#deps.reverseProxy === undefined) return false
-    const { reverseProxyPath } = this.#options
-    if (channel === 'main') return reverseProxyPath !== undefined && path.startsWith(reverseProxyPath)
-    return channel === 'reverse_proxy'
+  /**
+   * Whether a request for `path` on `channel` may leave HTTP for `protocol`: only the reverse proxy knows what to do
+   * with it, and only WebSockets stay within what was asked for. `h2c` would open the whole origin.
+   */
+  mayUpgrade(channel: Channel, path: string, protocol: string): boolean {
+    if (this.#deps.reverseProxy === undefined || protocol.toLowerCase() !== 'websocket') return false
+    return channel === 'main' ? this.#isProxied(path) : channel === 'reverse_proxy'
   }
 
   /**
@@ -91,12 +97,15 @@ export class WebService {
 
   /** Prefixes of plain text, in the reference's order: `/pingfoo` is a ping. */
   #pageOf(path: string | undefined): OwnPage | undefined {
-    const { pingPath, speedtestPath, reverseProxyPath } = this.#options
+    const { pingPath, speedtestPath } = this.#options
     if (path === undefined) return undefined
     if (pingPath !== undefined && path.startsWith(pingPath)) return 'ping'
     if (speedtestPath !== undefined && path.startsWith(speedtestPath)) return 'speedtest'
-    const proxied = this.#deps.reverseProxy && reverseProxyPath !== undefined
-    return proxied && path.startsWith(reverseProxyPath) ? 'reverse_proxy' : undefined
+    return this.#isProxied(path) ? 'reverse_proxy' : undefined
+  }
+
+  #isProxied(path: string): boolean {
+    return this.#reverseProxyMask?.covers(path) === true
   }
 
   #onMainHost(request: Exchange): void {

@@ -23,6 +23,8 @@ export interface WebSiteOptions extends WebServiceOptions {
   readonly decoyRoot: string | undefined
   readonly decoyOrigin: HttpOrigin | undefined
   readonly index: string
+  /** Names of our own hosts, in lower case: what an origin may be asked for. */
+  readonly hostNames: readonly string[]
   /** Named in redirects unless it is 443. */
   readonly port: number
   /** Present with `[reverse_proxy]`. */
@@ -65,6 +67,7 @@ export function createWebSite(options: WebSiteOptions, deps: WebSiteDependencies
       responseTimeoutMs: WEB_TIMEOUT_MS,
       idleTimeoutMs: PROXY_IDLE_MS,
       maxExchanges: MAX_EXCHANGES,
+      hostNames: new Set(options.hostNames),
     }
     const proxy = new OriginProxy({ origin, ...limits }, { clock, counters, log, pages })
     proxies.push(proxy)

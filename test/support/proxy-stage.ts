@@ -72,6 +72,7 @@ export async function openProxyStage(
       responseTimeoutMs: 60_000,
       idleTimeoutMs: 600_000,
       maxExchanges: 64,
+      hostNames: new Set(['localhost', 'app.example', 'ws.example']),
       ...options,
     },
     { clock, counters, log, pages: new WebPages(clock) },

@@ -17,8 +17,8 @@ export interface Http1Style {
   refusalOf(message: IncomingMessage, wallMs: number): Buffer | undefined
   /** The whole answer to what the parser refused with `code`; undefined: end without a word. */
   malformedAnswer(bytes: Buffer, code: string, wallMs: number): Buffer | undefined
-  /** Whether a request with `Upgrade` may leave HTTP; otherwise the field is ignored. */
-  mayUpgrade(channel: Channel, path: string): boolean
+  /** Whether a request may leave HTTP for `protocol`, the value of its `Upgrade`; otherwise the field is ignored. */
+  mayUpgrade(channel: Channel, path: string, protocol: string): boolean
 }
 
 /** The bytes of a status line and its fields (names and values in turn), in latin1, with the empty line. */

@@ -78,7 +78,8 @@ export class Http1Transport {
 
   #mayUpgrade(message: IncomingMessage): boolean {
     const session = this.#sessions.get(message.socket)
-    return session !== undefined && this.#deps.style.mayUpgrade(session.channel, message.url ?? '')
+    const { url = '', headers } = message
+    return session !== undefined && this.#deps.style.mayUpgrade(session.channel, url, headers.upgrade ?? '')
   }
 
   #onUpgrade(message: IncomingMessage, socket: Duplex, head: Buffer): void {

@@ -20,8 +20,6 @@ import { UpgradedConnection } from './upgraded-connection.ts'
 
 /** Where requests go: `OriginPool`, or a connection that stands already. */
 export interface OriginSource {
-  /** For `Host` when the client named none. */
-  readonly authority: string
   /**
    * Begins a request. With `reuse` it may go over a kept connection, which the origin may close at the same
    * moment; so only for what can be sent again. Throws when the head cannot be sent as HTTP.
@@ -53,6 +51,8 @@ export interface ExchangeOwner {
   readonly limits: ExchangeLimits
   readonly clock: Clock
   readonly watch: StallWatch
+  /** The origin's `Host`. */
+  hostFor(request: PlainExchange): string
   /** The fields that the client gets; undefined when it must not get this response. */
   responseHeaders(response: IncomingMessage, request: PlainExchange): ResponseHeaders | undefined
   /** With `status` the request waits for the owner's answer; without, it has an answer and was reset. */
@@ -155,7 +155,7 @@ export class ProxyExchange implements Watched {
         method: this.#options.method ?? request.method,
         path: request.path,
         headers: {
-          host: request.authority || this.#owner.source.authority,
+          host: this.#owner.hostFor(request),
           ...forwardedRequestHeaders(request.headers),
           ...this.#framing(),
           ...(upgrade === undefined ? {} : { connection: 'upgrade', upgrade }),
@@ -178,9 +178,9 @@ export class ProxyExchange implements Watched {
     if (upgrade === undefined && this.#options.method !== 'CONNECT') request.body().resume()
   }
 
-  /** The protocol to switch to, when both the client and its transport can. */
-  #upgradeOffer(): string | undefined {
-    return this.#request.upgrade && this.#request.headers.upgrade
+  /** The protocol to switch to, when both the client and its transport can. Others would open the whole origin. */
+  #upgradeOffer(): 'websocket' | undefined {
+    return this.#request.upgrade && isWebSocket(this.#request.headers.upgrade) ? 'websocket' : undefined
   }
 
   #framing(): Record<string, string> {
@@ -273,13 +273,13 @@ export class ProxyExchange implements Watched {
     const request = this.#request
     socket.on('error', ignoreError)
     const headers = this.#owner.responseHeaders(response, this.#request)
-    if (this.#finished || this.#upgradeOffer() === undefined || !request.upgrade || headers === undefined) {
+    const expected = this.#upgradeOffer() !== undefined && isWebSocket(response.headers.upgrade)
+    if (this.#finished || !expected || !request.upgrade || headers === undefined) {
       socket.destroy()
       return this.#fail('upgrade', 502)
     }
     this.#answered = true
-    const { upgrade } = response.headers
-    const client = request.upgrade(upgrade === undefined ? headers : { ...headers, upgrade })
+    const client = request.upgrade({ ...headers, upgrade: 'websocket' })
     if (head.length > 0) socket.unshift(head)
     this.#upgraded = new UpgradedConnection(client, socket, this.#owner.clock, () => {
       this.#uplinkDone = this.#downlinkDone = true
@@ -360,6 +360,10 @@ function isFramed({ headers }: IncomingMessage): boolean {
 /** The origin will read no more of the request (RFC 9112 section 9.5). */
 function closes({ headers }: IncomingMessage): boolean {
   return /(?:^|,)\s*close\s*(?:,|$)/i.test(headers.connection ?? '')
+}
+
+function isWebSocket(upgrade: string | undefined): boolean {
+  return upgrade?.toLowerCase() === 'websocket'
 }
 
 function ignoreError(): void {}

@@ -73,7 +73,6 @@ class ForwardExchange implements ExchangeOwner, OriginSource {
   readonly limits: ExchangeLimits
   readonly clock: Clock
   readonly watch: StallWatch
-  readonly authority: string
   readonly #request: PlainExchange
   readonly #socket: Socket
   readonly #log: Log
@@ -93,7 +92,6 @@ class ForwardExchange implements ExchangeOwner, OriginSource {
     this.limits = limits
     this.clock = clock
     this.watch = watch
-    this.authority = request.authority
   }
 
   run(): Promise<ForwardEnd> {
@@ -120,6 +118,11 @@ class ForwardExchange implements ExchangeOwner, OriginSource {
       setHost: false,
       maxHeaderSize: MAX_RESPONSE_HEAD_BYTES,
     })
+  }
+
+  /** {@link ExchangeOwner} */
+  hostFor({ authority }: PlainExchange): string {
+    return authority
   }
 
   /** {@link ExchangeOwner}: the origin's own, its `server` and `date` among them. */

@@ -14,6 +14,8 @@ import type { WebPages } from '../nginx/web-pages.ts'
 
 export interface OriginProxyOptions extends ExchangeLimits {
   origin: HttpOrigin
+  /** Names that the origin may be asked for, in lower case; for another one `Host` is the origin's own. */
+  hostNames: ReadonlySet<string>
   /** Exchanges under way; one more is answered 503. */
   maxExchanges: number
 }
@@ -60,6 +62,12 @@ export class OriginProxy implements ExchangeOwner {
     exchange.start()
   }
 
+  /** {@link ExchangeOwner}: strangers do not choose among the sites of a server. */
+  hostFor({ authority }: PlainExchange): string {
+    const name = /^([^:]+|\[[^\]]*\])(?::\d{1,5})?$/.exec(authority)?.[1]?.toLowerCase()
+    return name !== undefined && this.limits.hostNames.has(name) ? authority : this.source.authority
+  }
+
   /** {@link ExchangeOwner} */
   responseHeaders(response: IncomingMessage, request: PlainExchange): ResponseHeaders {
     const headers = forwardedResponseHeaders(response.headers, this.#deps.pages.opening())
@@ -67,7 +75,7 @@ export class OriginProxy implements ExchangeOwner {
     if (location === undefined) return headers
     const { address, authority } = this.source
     const origin = { protocol: address.protocol, authority, port: address.port }
-    return { ...headers, location: publicLocation(location, request.authority, origin) }
+    return { ...headers, location: publicLocation(location, this.hostFor(request), origin) }
   }
 
   /** {@link ExchangeOwner} */
