@@ -56,7 +56,7 @@ export const TOTALS = {
   },
   tls_handshakes_failed: {
     doc: 'TLS handshakes over TCP that failed, by reason.',
-    labels: ['no_protocol', 'timeout', 'error'],
+    labels: ['no_protocol', 'timeout', 'ended', 'error'],
   },
   plain_http_requests: {
     doc: 'What came on the port without TLS, by kind.',
