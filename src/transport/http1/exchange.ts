@@ -134,7 +134,19 @@ export class Http1PlainExchange implements PlainExchange {
     if (this.#done) return
     this.#done = true
     if (!this.#response.writableFinished) this.#abort?.abort()
+    if (!this.#message.complete) this.#endContentWithConnection()
     this.session.onRequestDone()
+  }
+
+  /** Node forgets a request that has its answer: when the connection closes, its content would neither end nor close. */
+  #endContentWithConnection(): void {
+    const { socket } = this.session.connection
+    const onClose = (): void => void this.#message.destroy()
+    if (socket.destroyed) return onClose()
+    const forget = (): void => void socket.off('close', onClose)
+    socket.once('close', onClose)
+    this.#message.once('end', forget)
+    this.#message.once('close', forget)
   }
 }
 
