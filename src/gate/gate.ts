@@ -239,9 +239,7 @@ export class Gate {
     if (treatment === 'drop') return this.#end(arrival, reason)
     this.#deps.counters.count('gate_strangers', reason)
     const passed = treatment === 'pass' ? this.#hosts.passAll : undefined
-    const route = passed ?? this.#hosts.decoy
-    if (route === undefined) return this.#end(arrival, reason)
-    this.#follow(arrival, hello, route)
+    this.#follow(arrival, hello, passed ?? this.#hosts.decoy)
   }
 
   #follow(arrival: Arrival, hello: ClientHello | undefined, route: Route): void {
@@ -257,7 +255,7 @@ export class Gate {
       serverName: hello?.serverName?.toLowerCase(),
       alpn: hello?.alpn ?? [],
       channel: route.channel,
-      host: route.host,
+      certificateIndex: route.certificateIndex,
       handshakeDone: () => admission.handshakeDone(),
     })
   }

@@ -12,7 +12,6 @@ import type { SpillOptions } from '../relay/spill-area.ts'
 import type { WebSiteOptions } from '../web/site.ts'
 import { MAX_EVENT_DEBT } from '../transport/http3/transport.ts'
 import type { Http3Options } from '../transport/http3/transport.ts'
-import type { Host } from '../contract/gated-connection.ts'
 import type { Channel } from '../contract/session.ts'
 import type { Certificate, TcpProtocol, TlsTerminatorOptions } from '../transport/tls.ts'
 import type { ClientCredentials } from '../users/directory.ts'
@@ -36,7 +35,7 @@ const HTTP3_FIXED = {
   retry: true,
 } as const
 
-/** Lists of `hosts.toml` with what each is for. */
+/** Lists of `hosts.toml` in the order of their certificates, with what each is for. */
 const HOST_CHANNELS = [
   ['main_hosts', 'main'],
   ['ping_hosts', 'ping'],
@@ -48,36 +47,21 @@ const HOST_CHANNELS = [
 const REVERSE_PROXY_PROTOCOLS: readonly TcpProtocol[] = ['http/1.1']
 const BOTH_PROTOCOLS: readonly TcpProtocol[] = ['h2', 'http/1.1']
 
-/** A host whose certificate TLS has not read yet. */
-export interface HostOptions extends Omit<Host, 'certificate'> {
-  readonly certificate: Certificate
+function listHosts({ hosts }: Settings): { channel: Channel; host: HostSettings }[] {
+  return HOST_CHANNELS.flatMap(([list, channel]) => hosts[list].map((host) => ({ channel, host })))
 }
 
-export interface Hosts {
-  readonly hosts: readonly HostOptions[]
-  readonly pass: HostMapOptions['pass']
+export function hostMap(settings: Settings): HostMapOptions {
+  const hosts = listHosts(settings).map(({ channel, host }) => ({
+    channel,
+    hostname: host.hostname,
+    allowedSni: host.allowed_sni,
+  }))
+  return { hosts, pass: settings.vpn.culvert.edge.pass }
 }
 
-export function hosts({ hosts: lists, vpn }: Settings): Hosts {
-  const all = HOST_CHANNELS.flatMap(([list, channel]) =>
-    lists[list].map((host): HostOptions => ({
-      channel,
-      hostname: host.hostname,
-      allowedSni: host.allowed_sni,
-      certificate: certificateOf(host),
-    })),
-  )
-  return { hosts: all, pass: vpn.culvert.edge.pass }
-}
-
-/** The one that QUIC shows under every name: the first main host's. */
-export function quicCertificate({ hosts: lists }: Settings): Certificate | undefined {
-  const [first] = lists.main_hosts
-  return first && certificateOf(first)
-}
-
-function certificateOf({ cert_chain, private_key }: HostSettings): Certificate {
-  return { cert: cert_chain, key: private_key }
+export function certificates(settings: Settings): Certificate[] {
+  return listHosts(settings).map(({ host }) => ({ cert: host.cert_chain, key: host.private_key }))
 }
 
 export function clientCredentials({ vpn, clients }: Settings): ClientCredentials[] {
@@ -95,8 +79,8 @@ export function reloadable(settings: Settings) {
   return {
     inboundRules: inboundRules(settings),
     outboundRules: outboundRules(settings),
-    hosts: hosts(settings),
-    quicCertificate: quicCertificate(settings),
+    hostMap: hostMap(settings),
+    certificates: certificates(settings),
     clientCredentials: clientCredentials(settings),
   }
 }
@@ -206,7 +190,7 @@ export function inboundRules({ rules }: Settings) {
 /** Undefined without `[listen_protocols.quic]`. The port is the one that TCP has got. */
 export function http3Options(settings: Settings, address: ListenAddress): Http3Options | undefined {
   const { quic } = settings.vpn.listen_protocols
-  const certificate = quicCertificate(settings)
+  const [certificate] = certificates(settings)
   if (quic === null || certificate === undefined) return undefined
   return {
     ...HTTP3_FIXED,

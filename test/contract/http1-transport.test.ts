@@ -3,13 +3,21 @@ import { once } from 'node:events'
 import https from 'node:https'
 import type { ClientRequest, IncomingMessage } from 'node:http'
 import { connect as connectTcp } from 'node:net'
+import type { Socket } from 'node:net'
 import { Duplex } from 'node:stream'
 import { connect } from 'node:tls'
+import { expect, it } from 'vitest'
+import type { Exchange } from '../../src/contract/exchange.ts'
+import { plainOf } from '../support/exchange-kind.ts'
+import { expectNothingLeftOpen } from '../support/leak-check.ts'
 import { startTlsTransport } from '../support/tls-transport.ts'
 import { runTransportContract } from './transport.contract.ts'
 import type { ContractExchange } from './transport.contract.ts'
 
 const TLS = { host: '127.0.0.1', servername: 'vpn.endpoint', rejectUnauthorized: false, allowHalfOpen: true }
+
+/** The clients' connections: half-open as they are, those that were left do not end by themselves. */
+const sockets = new Set<Socket>()
 
 /** A CONNECT written by hand: Node's own client gives up half-open connections. */
 function openConnect(
@@ -19,6 +27,7 @@ function openConnect(
 ): ContractExchange {
   const raw = connectTcp({ host: '127.0.0.1', port, allowHalfOpen: true })
   const socket = connect({ ...TLS, socket: raw })
+  sockets.add(raw)
   raw.on('error', () => {})
   socket.on('error', () => {})
   const fields = Object.entries({ host: authority, ...headers }).map(
@@ -73,6 +82,7 @@ function openRequest(
 ): ContractExchange {
   const request = https.request({ ...TLS, port, method, path, headers, agent: false })
   request.on('error', () => {})
+  request.once('socket', (socket) => sockets.add(socket))
   request.flushHeaders()
   const answered = once(request, 'response') as Promise<[IncomingMessage]>
   const answer = answered.then(([response]) => ({
@@ -130,7 +140,32 @@ runTransportContract({
           },
         })
       },
-      [Symbol.asyncDispose]: () => transport[Symbol.asyncDispose](),
+      [Symbol.asyncDispose]: async () => {
+        for (const socket of sockets) socket.destroy()
+        sockets.clear()
+        await transport[Symbol.asyncDispose]()
+      },
     }
   },
 })
+
+// Who waited for the rest of it, to let the client read the answer, waited for his whole time limit.
+it('the content of a request that has its answer closes with the connection', async () => {
+  const arrived = Promise.withResolvers<Exchange>()
+  await using transport = await startTlsTransport('http/1.1', () => ({
+    onExchange: arrived.resolve,
+    onClose: () => {},
+  }))
+  const socket = connect({ ...TLS, port: transport.port })
+  socket.write('PUT / HTTP/1.1\r\nHost: vpn.endpoint\r\nContent-Length: 10\r\n\r\nhalf')
+  const body = plainOf(await arrived.promise).body()
+  const closed = once(body, 'close')
+  const answered = once(socket, 'data')
+  ;(await arrived.promise).respond(200, { 'content-length': '0' }, { endStream: true })
+  await answered
+  socket.destroy()
+  await closed
+  expect(body.readableEnded).toBe(false)
+})
+
+expectNothingLeftOpen()

@@ -3,6 +3,7 @@ import { once } from 'node:events'
 import type { ClientHttp2Stream } from 'node:http2'
 import { constants } from 'node:http2'
 import { H2Client, answerOf } from '../support/h2-client.ts'
+import { expectNothingLeftOpen } from '../support/leak-check.ts'
 import { startTlsTransport } from '../support/tls-transport.ts'
 import { runTransportContract } from './transport.contract.ts'
 import type { ContractExchange } from './transport.contract.ts'
@@ -51,3 +52,5 @@ runTransportContract({
     }
   },
 })
+
+expectNothingLeftOpen()

@@ -13,6 +13,7 @@ import { HTTP3_PACKAGE } from '../../src/transport/http3/native.ts'
 import { MAX_PIECE_BYTES } from '../../src/transport/http3/send-window.ts'
 import { testCertificate } from '../support/certificate.ts'
 import { H3Client } from '../support/h3-client.ts'
+import { expectNothingLeftOpen } from '../support/leak-check.ts'
 
 interface Event {
   eventType: number
@@ -235,3 +236,5 @@ describe('events', () => {
     server.streamClose(tunnel.session, tunnel.stream, 0x100)
   })
 })
+
+expectNothingLeftOpen()

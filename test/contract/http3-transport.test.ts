@@ -15,6 +15,7 @@ import type { Session } from '../../src/contract/session.ts'
 import type { AcceptSession } from '../../src/contract/session-listener.ts'
 import { createTestCertificate, testCertificate } from '../support/certificate.ts'
 import { H3Client, RawH3Client, answerOf, resetOf } from '../support/h3-client.ts'
+import { expectNothingLeftOpen } from '../support/leak-check.ts'
 import { openPlace } from '../support/open-place.ts'
 import { collect, runTransportContract } from './transport.contract.ts'
 import type { ContractClient, ContractExchange } from './transport.contract.ts'
@@ -534,3 +535,5 @@ describe('HTTP/3 listener', () => {
     await closed
   })
 })
+
+expectNothingLeftOpen()

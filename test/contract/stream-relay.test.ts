@@ -7,6 +7,7 @@ import type { AddressInfo, Socket } from 'node:net'
 import type { StreamReset } from '../../src/contract/stream-end.ts'
 import { tcpEnd } from '../../src/relay/tcp-end.ts'
 import { describeRelay, whenClosed, type RelayPair } from './relay.contract.ts'
+import { expectNothingLeftOpen } from '../support/leak-check.ts'
 
 const { NGHTTP2_CANCEL, NGHTTP2_CONNECT_ERROR, NGHTTP2_NO_ERROR } = http2.constants
 const RESET_NAMES: Record<number, string> = {
@@ -118,3 +119,5 @@ describeRelay('HTTP/2 and TCP', { canLeave: true }, async (): Promise<RelayPair>
     },
   }
 })
+
+expectNothingLeftOpen()

@@ -9,6 +9,7 @@ import type { TestEndpoint } from '../support/endpoint.ts'
 import { EndpointProcess } from '../support/endpoint-process.ts'
 import { H2Client } from '../support/h2-client.ts'
 import { ACK, END_HEADERS, END_STREAM, PREFACE, frame, headerBlock, uint32 } from '../support/http2-frames.ts'
+import { expectNothingLeftOpen } from '../support/leak-check.ts'
 import { RawHttp2, connectFrame } from '../support/raw-http2.ts'
 import { readAll } from '../support/reading.ts'
 import { openEcho } from '../support/targets.ts'
@@ -242,3 +243,5 @@ async function expectEcho(client: H2Client, authority: string): Promise<void> {
   stream.end('ping')
   expect((await readAll(stream)).toString()).toBe('ping')
 }
+
+expectNothingLeftOpen()

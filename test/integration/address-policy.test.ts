@@ -10,6 +10,7 @@ import { DnsServer } from '../support/dns-server.ts'
 import { USER, startEndpoint } from '../support/endpoint.ts'
 import type { TestEndpoint } from '../support/endpoint.ts'
 import { H2Client } from '../support/h2-client.ts'
+import { expectNothingLeftOpen } from '../support/leak-check.ts'
 import { UdpClient } from '../support/udp-client.ts'
 
 const isRoot = process.getuid?.() === 0
@@ -221,3 +222,5 @@ describe('without IPv6', () => {
     expect(guarded.dns.questions.filter((question) => question.startsWith('6'))).toEqual([])
   })
 })
+
+expectNothingLeftOpen()

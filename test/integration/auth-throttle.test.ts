@@ -9,6 +9,7 @@ import { encodeBasicAuth } from '../../src/wire/basic-auth.ts'
 import { USER, startEndpoint } from '../support/endpoint.ts'
 import type { TestEndpoint } from '../support/endpoint.ts'
 import { H2Client } from '../support/h2-client.ts'
+import { expectNothingLeftOpen } from '../support/leak-check.ts'
 import { readAll } from '../support/reading.ts'
 import { openTls } from '../support/tls-client.ts'
 
@@ -85,3 +86,5 @@ describe('after too many wrong passwords', () => {
     await expect.poll(waiting).toBe(0)
   })
 })
+
+expectNothingLeftOpen()

@@ -9,6 +9,7 @@ import { encodeBasicAuth } from '../../src/wire/basic-auth.ts'
 import { USER, startEndpoint } from '../support/endpoint.ts'
 import type { TestEndpoint } from '../support/endpoint.ts'
 import { H2Client } from '../support/h2-client.ts'
+import { expectNothingLeftOpen } from '../support/leak-check.ts'
 import { readAll } from '../support/reading.ts'
 import { areaUnderCurve, inRandomOrder } from '../support/timing.ts'
 
@@ -106,3 +107,5 @@ describe('authentication', () => {
     expect(headers['proxy-authenticate']).toBeUndefined()
   })
 })
+
+expectNothingLeftOpen()

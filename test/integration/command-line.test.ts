@@ -11,6 +11,7 @@ import { promisify } from 'node:util'
 import { describe, expect, it } from 'vitest'
 import { decodeDeepLink } from '../../src/wire/deep-link.ts'
 import { ConfigDirectory, CREDENTIALS, VPN } from '../support/config-directory.ts'
+import { expectNothingLeftOpen } from '../support/leak-check.ts'
 import { Program } from '../support/program.ts'
 
 const ANY_PORT = VPN.replace(':8443', ':0')
@@ -271,3 +272,5 @@ async function echo(): Promise<AsyncDisposable & { port: number }> {
 async function until(holds: () => boolean): Promise<void> {
   while (!holds()) await new Promise((resolve) => setTimeout(resolve, 20))
 }
+
+expectNothingLeftOpen()

@@ -17,6 +17,7 @@ import type { SiteFiles } from '../../src/web/nginx/site-files.ts'
 import { StallWatch } from '../../src/web/stall-watch.ts'
 import { WebPages } from '../../src/web/nginx/web-pages.ts'
 import { FakeClock } from '../support/fake-clock.ts'
+import { expectNothingLeftOpen } from '../support/leak-check.ts'
 import { settled } from '../support/settled.ts'
 import { startWebHarness } from '../support/web-harness.ts'
 import type { WebHarness } from '../support/web-harness.ts'
@@ -244,3 +245,5 @@ describe('the default page', () => {
     expect([part.status, part.body.toString()]).toEqual([206, '<!DO'])
   })
 })
+
+expectNothingLeftOpen()

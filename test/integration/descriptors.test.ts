@@ -8,6 +8,7 @@ import { expect, it } from 'vitest'
 import { OPEN_EDGE, USER } from '../support/endpoint.ts'
 import { EndpointProcess } from '../support/endpoint-process.ts'
 import { H2Client } from '../support/h2-client.ts'
+import { expectNothingLeftOpen } from '../support/leak-check.ts'
 import { readAll } from '../support/reading.ts'
 import { openEcho } from '../support/targets.ts'
 
@@ -49,3 +50,5 @@ it('a user who takes all tunnels that there can be locks out neither clients, no
   expect(status).toBe(200)
   stream.destroy()
 })
+
+expectNothingLeftOpen()

@@ -11,6 +11,7 @@ import { startEndpoint } from '../support/endpoint.ts'
 import type { TestEndpoint } from '../support/endpoint.ts'
 import { AUTHORIZED, FORWARD_CLIENTS } from '../support/forward-client.ts'
 import type { ForwardExchange, ForwardQuery } from '../support/forward-client.ts'
+import { expectNothingLeftOpen } from '../support/leak-check.ts'
 import { hashOf, hashOfPattern, patternedBytes } from '../support/patterned-bytes.ts'
 import { readHead, unacknowledged } from '../support/raw-origin.ts'
 import { readAll } from '../support/reading.ts'
@@ -173,3 +174,5 @@ describe.each(MATRIX)('an origin behind the %s over %s', (way, protocol, openCli
     })
   })
 })
+
+expectNothingLeftOpen()

@@ -18,6 +18,7 @@ import { parseIpAddress, type IpAddress } from '../../src/wire/ip-address.ts'
 import type { TunnelContext } from '../../src/contract/forwarder.ts'
 import type { Target } from '../../src/wire/target.ts'
 import { FakeClock } from '../support/fake-clock.ts'
+import { expectNothingLeftOpen } from '../support/leak-check.ts'
 import { outboundRules, socketAddress, type OutboundText } from '../support/rules.ts'
 import { SilentListener } from '../support/silent-listener.ts'
 import { findClosedPort, openEcho, openRequestResponder } from '../support/targets.ts'
@@ -350,3 +351,5 @@ it('a health check ends at once', async () => {
   expect(tunnel.endsAtOnce).toBe(true)
   tunnel.destroy()
 })
+
+expectNothingLeftOpen()

@@ -3,6 +3,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { USER, startEndpoint } from '../support/endpoint.ts'
 import type { EndpointOptions, TestEndpoint } from '../support/endpoint.ts'
 import { H2Client } from '../support/h2-client.ts'
+import { expectNothingLeftOpen } from '../support/leak-check.ts'
 import { readAll } from '../support/reading.ts'
 import { findClosedPort, openEcho } from '../support/targets.ts'
 
@@ -121,3 +122,5 @@ describe('limit_exceeded', () => {
     expect((await refusal(endpoint, '_check')).status).toBe(200)
   })
 })
+
+expectNothingLeftOpen()

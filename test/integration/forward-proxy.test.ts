@@ -13,6 +13,7 @@ import { USER, startEndpoint } from '../support/endpoint.ts'
 import type { TestEndpoint } from '../support/endpoint.ts'
 import { AUTHORIZED, FORWARD_CLIENTS } from '../support/forward-client.ts'
 import type { ForwardClient, ForwardExchange, ForwardQuery } from '../support/forward-client.ts'
+import { expectNothingLeftOpen } from '../support/leak-check.ts'
 import { hashOf, hashOfPattern, sendPattern } from '../support/patterned-bytes.ts'
 import { readAll, readBytes } from '../support/reading.ts'
 import { settled } from '../support/settled.ts'
@@ -400,3 +401,5 @@ describe.each(FORWARD_CLIENTS)('plain requests over %s, private targets closed',
     expect((await whole(first.send(query))).status).toBe(200)
   })
 })
+
+expectNothingLeftOpen()

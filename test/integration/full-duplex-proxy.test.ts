@@ -9,6 +9,7 @@ import type { IncomingMessage, RequestListener } from 'node:http'
 import { createServer } from 'node:net'
 import { text } from 'node:stream/consumers'
 import { afterEach, describe, expect, it } from 'vitest'
+import { expectNothingLeftOpen } from '../support/leak-check.ts'
 import { cleanups, endStages, openProxyStage } from '../support/proxy-stage.ts'
 import type { ResponseFields } from '../support/proxy-stage.ts'
 
@@ -155,3 +156,5 @@ describe('both directions at once', () => {
     expect(await text(stream)).toBe('too much')
   })
 })
+
+expectNothingLeftOpen()

@@ -1,11 +1,11 @@
 /** The ClientHello in whatever way it arrives, and what is no ClientHello. */
 import { once } from 'node:events'
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { InboundRules } from '../../src/gate/inbound-rules.ts'
 import { FakeClock } from '../support/fake-clock.ts'
 import { HELLO_TIMEOUT_MS, startGate } from '../support/gate-harness.ts'
+import { expectNothingLeftOpen } from '../support/leak-check.ts'
 import { inboundRules } from '../support/rules.ts'
-import { countSockets } from '../support/open-descriptors.ts'
 import {
   inRecords,
   openTcp,
@@ -16,14 +16,6 @@ import {
   writeInPieces,
 } from '../support/tls-client.ts'
 import vectors from '../vectors/client-hello.json' with { type: 'json' }
-
-let socketsBefore = 0
-beforeEach(() => {
-  socketsBefore = countSockets()
-})
-afterEach(async () => {
-  await expect.poll(countSockets, { timeout: 5000 }).toBe(socketsBefore)
-})
 
 const captured = vectors.map((vector) => ({ ...vector, bytes: Buffer.from(vector.recordHex, 'hex') }))
 const largest = captured.toSorted((left, right) => right.bytes.length - left.bytes.length)[0]
@@ -243,3 +235,5 @@ it('ends what it holds at close, and leaves what it gave away', async () => {
   served.destroy()
   await once(served, 'close')
 })
+
+expectNothingLeftOpen()

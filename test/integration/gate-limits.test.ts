@@ -1,17 +1,9 @@
 /** Many connections from one address: the burst of a NAT gets in, the flood does not, the newest goes. */
-import { afterEach, beforeEach, expect, it } from 'vitest'
+import { expect, it } from 'vitest'
 import { FakeClock } from '../support/fake-clock.ts'
 import { startGate } from '../support/gate-harness.ts'
-import { countSockets } from '../support/open-descriptors.ts'
+import { expectNothingLeftOpen } from '../support/leak-check.ts'
 import { openTcp, openTls, readGreeting, readToClose } from '../support/tls-client.ts'
-
-let socketsBefore = 0
-beforeEach(() => {
-  socketsBefore = countSockets()
-})
-afterEach(async () => {
-  await expect.poll(countSockets, { timeout: 5000 }).toBe(socketsBefore)
-})
 
 it('lets ten users with eight connections each come back at once', async () => {
   await using harness = await startGate()
@@ -79,3 +71,5 @@ it('holds a flood to the rate', async () => {
     'gate_dropped{connection_rate}': 4,
   })
 })
+
+expectNothingLeftOpen()

@@ -6,23 +6,15 @@ import type { AddressInfo, ListenOptions, Server, Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createServer as createTlsServer } from 'node:tls'
-import { afterEach, beforeEach, expect, it } from 'vitest'
+import { expect, it } from 'vitest'
 import { createSelfSignedCertificate } from '../../src/cli/try/certificate.ts'
 import { HostMap } from '../../src/gate/host-map.ts'
 import { FakeClock } from '../support/fake-clock.ts'
 import { startGate } from '../support/gate-harness.ts'
 import type { GateHarness } from '../support/gate-harness.ts'
-import { countSockets } from '../support/open-descriptors.ts'
+import { expectNothingLeftOpen } from '../support/leak-check.ts'
 import { openTcp, openTls, readNext, readToClose } from '../support/tls-client.ts'
 import vectors from '../vectors/client-hello.json' with { type: 'json' }
-
-let socketsBefore = 0
-beforeEach(() => {
-  socketsBefore = countSockets()
-})
-afterEach(async () => {
-  await expect.poll(countSockets, { timeout: 5000 }).toBe(socketsBefore)
-})
 
 const hello = Buffer.from(vectors[0]?.recordHex ?? '', 'hex')
 
@@ -182,3 +174,5 @@ it('ends a connection that was passed on when the grace is over', async () => {
   clock.advance(5000)
   await Promise.all([closing, ended])
 })
+
+expectNothingLeftOpen()

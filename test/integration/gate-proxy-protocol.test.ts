@@ -1,18 +1,10 @@
 /** The PROXY protocol of named balancers, both versions. What a stranger's header does is in `gate-hello.test.ts`. */
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { FakeClock } from '../support/fake-clock.ts'
 import { HELLO_TIMEOUT_MS, startGate } from '../support/gate-harness.ts'
+import { expectNothingLeftOpen } from '../support/leak-check.ts'
 import { inboundRules, ipPrefix } from '../support/rules.ts'
-import { countSockets } from '../support/open-descriptors.ts'
 import { openTcp, openTls, readGreeting, readToClose } from '../support/tls-client.ts'
-
-let socketsBefore = 0
-beforeEach(() => {
-  socketsBefore = countSockets()
-})
-afterEach(async () => {
-  await expect.poll(countSockets, { timeout: 5000 }).toBe(socketsBefore)
-})
 
 const trusted = { proxyProtocolFrom: ['10.0.0.0/8', '127.0.0.0/8'].map(ipPrefix) }
 const v1 = (address: string, port = 40_000): Buffer =>
@@ -93,3 +85,5 @@ describe('a balancer without a proper header is closed', () => {
     expect(clock.pending).toBe(0)
   })
 })
+
+expectNothingLeftOpen()

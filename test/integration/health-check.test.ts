@@ -5,6 +5,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { USER, startEndpoint } from '../support/endpoint.ts'
 import type { TestEndpoint } from '../support/endpoint.ts'
 import { H2Client, answerOf } from '../support/h2-client.ts'
+import { expectNothingLeftOpen } from '../support/leak-check.ts'
 
 let endpoint: TestEndpoint
 beforeAll(async () => {
@@ -38,3 +39,5 @@ describe('_check', () => {
     expect(last.rstCode).toBe(http2.constants.NGHTTP2_NO_ERROR)
   })
 })
+
+expectNothingLeftOpen()

@@ -11,6 +11,7 @@ import { encodeBasicAuth } from '../../src/wire/basic-auth.ts'
 import { UdpDownlinkDecoder } from '../../src/wire/udp-frame.ts'
 import { USER, startEndpoint } from '../support/endpoint.ts'
 import type { TestEndpoint } from '../support/endpoint.ts'
+import { expectNothingLeftOpen } from '../support/leak-check.ts'
 import { missing, run } from '../support/outside-program.ts'
 import { hashOf, hashOfPattern, sendPattern } from '../support/patterned-bytes.ts'
 import { readAll, readBytes } from '../support/reading.ts'
@@ -306,3 +307,5 @@ async function openWebServer(): Promise<AsyncDisposable & { origin: string }> {
     },
   }
 }
+
+expectNothingLeftOpen()

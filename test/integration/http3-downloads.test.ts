@@ -7,6 +7,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { USER, startEndpoint } from '../support/endpoint.ts'
 import type { TestEndpoint } from '../support/endpoint.ts'
 import { H3Client } from '../support/h3-client.ts'
+import { expectNothingLeftOpen } from '../support/leak-check.ts'
 import { openTcpTarget } from '../support/targets.ts'
 import type { TcpTarget } from '../support/targets.ts'
 import { UdpRelay } from '../support/udp-relay.ts'
@@ -84,3 +85,5 @@ describe('parallel downloads all complete', { timeout: 120_000 }, () => {
     await endpoint.waitUntilFree()
   })
 })
+
+expectNothingLeftOpen()

@@ -12,6 +12,7 @@ import { afterAll, beforeAll, expect, it } from 'vitest'
 import { startEndpoint, USER } from '../support/endpoint.ts'
 import type { TestEndpoint } from '../support/endpoint.ts'
 import { H3Client, answerOf } from '../support/h3-client.ts'
+import { expectNothingLeftOpen } from '../support/leak-check.ts'
 import { readAll } from '../support/reading.ts'
 
 const MIB = 1_048_576
@@ -117,3 +118,5 @@ it('follows a reload', async () => {
   await endpoint.supervisor.reload()
   expect((await ask('late.endpoint', '/late')).status).toBe(200)
 })
+
+expectNothingLeftOpen()

@@ -6,6 +6,7 @@ import { afterEach, describe, expect, it } from 'vitest'
 import { startEndpoint, USER } from '../support/endpoint.ts'
 import type { TestEndpoint } from '../support/endpoint.ts'
 import { H3Client } from '../support/h3-client.ts'
+import { expectNothingLeftOpen } from '../support/leak-check.ts'
 import { UdpRelay } from '../support/udp-relay.ts'
 
 const AUTHORIZATION = `Basic ${Buffer.from(`${USER.username}:${USER.password}`).toString('base64')}`
@@ -78,3 +79,5 @@ describe('QUIC connections', () => {
     await stuck
   })
 })
+
+expectNothingLeftOpen()

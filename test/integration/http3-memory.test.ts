@@ -11,6 +11,7 @@ import type { Writable } from 'node:stream'
 import { afterEach, expect, test } from 'vitest'
 import type { ServerReport } from '../support/h3-server-process.ts'
 import { H3Client } from '../support/h3-client.ts'
+import { expectNothingLeftOpen } from '../support/leak-check.ts'
 
 const MEGABYTE = 1024 * 1024
 const SERVER = new URL('../support/h3-server-process.ts', import.meta.url)
@@ -146,3 +147,5 @@ test('a client that does not read holds little memory and nobody up', { timeout:
   expect((server.peakBytes - server.startBytes) / MEGABYTE).toBeLessThan(250)
   expect(await readFile(`/proc/${idle.pid}/stat`, 'utf8')).toMatch(/\) T /u)
 })
+
+expectNothingLeftOpen()

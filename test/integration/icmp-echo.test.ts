@@ -13,6 +13,7 @@ import { openIcmp, type IcmpOptions } from '../../src/egress/icmp.ts'
 import { IcmpForwarder } from '../../src/forward/icmp.ts'
 import { encodeIcmpRequest, IcmpReplyDecoder, type IcmpReply } from '../../src/wire/icmp-frame.ts'
 import { openDatagramTunnel } from '../support/datagram-tunnel.ts'
+import { expectNothingLeftOpen } from '../support/leak-check.ts'
 import { countSockets } from '../support/open-descriptors.ts'
 import { createRoutedNetwork, networkObstacle, type RoutedNetwork } from '../support/routed-network.ts'
 import { ICMP_OPTIONS, ICMP_QUEUE } from '../support/room-options.ts'
@@ -303,3 +304,5 @@ describe.skipIf(obstacle !== undefined)(
     })
   },
 )
+
+expectNothingLeftOpen()

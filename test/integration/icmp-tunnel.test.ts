@@ -5,6 +5,7 @@ import type { IcmpReply, IcmpRequest } from '../../src/wire/icmp-frame.ts'
 import { USER, startEndpoint } from '../support/endpoint.ts'
 import type { TestEndpoint } from '../support/endpoint.ts'
 import { H2Client } from '../support/h2-client.ts'
+import { expectNothingLeftOpen } from '../support/leak-check.ts'
 import { readAll } from '../support/reading.ts'
 import { TUNNEL_CLIENTS } from '../support/tunnel-client.ts'
 
@@ -129,3 +130,5 @@ describe('without [icmp]', () => {
     expect(tunnel.status).toBe(501)
   })
 })
+
+expectNothingLeftOpen()

@@ -4,6 +4,7 @@
  */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { dirname } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { pino } from 'pino'
 import { describe, expect, it } from 'vitest'
@@ -11,6 +12,7 @@ import { systemClock } from '../../src/clock.ts'
 import { LaneHandle } from '../../src/control/lane-handle.ts'
 import { Supervisor } from '../../src/control/supervisor.ts'
 import { ConfigDirectory, VPN } from '../support/config-directory.ts'
+import { expectNothingLeftOpen } from '../support/leak-check.ts'
 
 const FAILING_LANE = new URL('../support/failing-lane.ts', import.meta.url)
 const REAL_LANE = new URL('../../src/lane/thread.ts', import.meta.url)
@@ -37,6 +39,8 @@ async function runFailing(directory: ConfigDirectory, lane: 'failing-lane.ts' | 
   const child = spawn(process.execPath, [script, directory.vpn, directory.hosts, lane], {
     timeout: 20_000,
     killSignal: 'SIGABRT',
+    // A process that is killed leaves its private directory.
+    env: { ...process.env, TMPDIR: dirname(directory.vpn) },
   })
   let stdout = ''
   child.stdout.on('data', (chunk: Buffer) => (stdout += chunk.toString()))
@@ -94,3 +98,5 @@ it('a thread without a lane says so instead of "done"', async () => {
   await handle.terminate()
   await handle.ended
 })
+
+expectNothingLeftOpen()

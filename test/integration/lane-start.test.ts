@@ -8,6 +8,7 @@ import type { Settings } from '../../src/config/settings.ts'
 import { Lane } from '../../src/lane/lane.ts'
 import { ConfigDirectory, VPN } from '../support/config-directory.ts'
 import { FakeClock } from '../support/fake-clock.ts'
+import { expectNothingLeftOpen } from '../support/leak-check.ts'
 import { countSockets } from '../support/open-descriptors.ts'
 
 const unusable = ({ hosts, ...settings }: Settings): Settings => ({
@@ -31,3 +32,5 @@ it.each([
   expect(clock.pending).toBe(0)
   await expect.poll(countSockets).toBe(before)
 })
+
+expectNothingLeftOpen()

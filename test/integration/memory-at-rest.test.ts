@@ -20,6 +20,7 @@ import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { afterEach, beforeEach, expect, it } from 'vitest'
 import { writeEndpointFiles } from '../support/endpoint.ts'
+import { expectNothingLeftOpen } from '../support/leak-check.ts'
 
 /** 92 where it was measured; what is mapped of Node's own file differs between kernels. */
 const MAX_RESIDENT_MIB = 110
@@ -71,3 +72,5 @@ it.each([
   })
   expect(stdout).toBe(expected)
 })
+
+expectNothingLeftOpen()

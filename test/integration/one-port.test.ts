@@ -12,6 +12,7 @@ import { USER, startEndpoint } from '../support/endpoint.ts'
 import type { TestEndpoint } from '../support/endpoint.ts'
 import { H2Client } from '../support/h2-client.ts'
 import { H3Client, answerOf } from '../support/h3-client.ts'
+import { expectNothingLeftOpen } from '../support/leak-check.ts'
 import { readAll } from '../support/reading.ts'
 import { findClosedPort, openEcho, openTcpTarget, openUdpEcho } from '../support/targets.ts'
 
@@ -129,3 +130,5 @@ describe('HTTP/3 through the whole endpoint', () => {
     expect(stats['outbound_tcp_sockets']).toBe(0)
   })
 })
+
+expectNothingLeftOpen()

@@ -6,6 +6,7 @@ import { execFile, execFileSync } from 'node:child_process'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { expectNothingLeftOpen } from '../support/leak-check.ts'
 import { networkObstacle } from '../support/routed-network.ts'
 
 const obstacle = networkObstacle()
@@ -43,3 +44,5 @@ describe.skipIf(obstacle !== undefined)(
     )
   },
 )
+
+expectNothingLeftOpen()

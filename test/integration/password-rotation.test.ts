@@ -10,6 +10,7 @@ import { expect, it } from 'vitest'
 import { startEndpoint } from '../support/endpoint.ts'
 import type { TestEndpoint } from '../support/endpoint.ts'
 import { H2Client } from '../support/h2-client.ts'
+import { expectNothingLeftOpen } from '../support/leak-check.ts'
 import { openEcho } from '../support/targets.ts'
 
 const user = (password: string, ...lines: string[]): string =>
@@ -59,3 +60,5 @@ it('a password is replaced under a running session, and the old one ends at its 
   expect((await goaway)[0]).toBe(0x1f)
   await endpoint.waitUntilFree()
 })
+
+expectNothingLeftOpen()

@@ -7,6 +7,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { Counters } from '../../src/counters.ts'
 import { answerPlainHttp } from '../../src/web/nginx/plain-http.ts'
 import { FakeClock } from '../support/fake-clock.ts'
+import { expectNothingLeftOpen } from '../support/leak-check.ts'
 import { hasNginx, startNginx } from '../support/nginx.ts'
 
 let clock: FakeClock
@@ -91,3 +92,5 @@ describe('plain HTTP', () => {
     await once(socket, 'close')
   })
 })
+
+expectNothingLeftOpen()

@@ -12,6 +12,7 @@ import { USER, startEndpoint } from '../support/endpoint.ts'
 import { FakeClock } from '../support/fake-clock.ts'
 import { H2Client } from '../support/h2-client.ts'
 import { H3Client } from '../support/h3-client.ts'
+import { expectNothingLeftOpen } from '../support/leak-check.ts'
 import { missing, run } from '../support/outside-program.ts'
 import { readAll } from '../support/reading.ts'
 import { openEcho } from '../support/targets.ts'
@@ -171,3 +172,5 @@ describe('a certificate that is replaced', () => {
     },
   )
 })
+
+expectNothingLeftOpen()

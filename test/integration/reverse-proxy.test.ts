@@ -7,6 +7,7 @@ import { createServer } from 'node:net'
 import { connect as connectTls } from 'node:tls'
 import { afterEach, describe, expect, it } from 'vitest'
 import { FakeClock } from '../support/fake-clock.ts'
+import { expectNothingLeftOpen } from '../support/leak-check.ts'
 import { endStages, listen, openProxyStage } from '../support/proxy-stage.ts'
 import type { WebHarness } from '../support/web-harness.ts'
 import { settled } from '../support/settled.ts'
@@ -248,3 +249,5 @@ describe.each(VERSIONS)('reverse proxy over %s', (_, label, ask, portOf) => {
     await settled(() => proxy.exchanges === 0 && originSockets.size === 0)
   })
 })
+
+expectNothingLeftOpen()

@@ -10,6 +10,7 @@ import { join } from 'node:path'
 import { expect, it } from 'vitest'
 import { startEndpoint } from '../support/endpoint.ts'
 import type { TestEndpoint } from '../support/endpoint.ts'
+import { expectNothingLeftOpen } from '../support/leak-check.ts'
 import { RawHttp2, connectFrame } from '../support/raw-http2.ts'
 import { openTcpTarget } from '../support/targets.ts'
 
@@ -75,3 +76,5 @@ it('no other code that a transport can send ends in 0x1F or 0x64', () => {
   expect(codes.length).toBeGreaterThan(10)
   expect(taken.map(({ text }) => text)).toEqual(['0x1f'])
 })
+
+expectNothingLeftOpen()

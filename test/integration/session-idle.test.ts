@@ -10,6 +10,7 @@ import { OPEN_EDGE, USER, startEndpoint } from '../support/endpoint.ts'
 import type { TestEndpoint } from '../support/endpoint.ts'
 import { H2Client } from '../support/h2-client.ts'
 import { frame, uint32 } from '../support/http2-frames.ts'
+import { expectNothingLeftOpen } from '../support/leak-check.ts'
 import { RawHttp2, connectFrame } from '../support/raw-http2.ts'
 import { sendPattern, standstill } from '../support/patterned-bytes.ts'
 import { readAll, readBytes } from '../support/reading.ts'
@@ -227,3 +228,5 @@ describe('a tunnel without a byte', () => {
     expect(echo.sockets.size).toBe(0)
   })
 })
+
+expectNothingLeftOpen()

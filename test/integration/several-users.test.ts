@@ -13,6 +13,7 @@ import { encodeBasicAuth } from '../../src/wire/basic-auth.ts'
 import { USER, startEndpoint } from '../support/endpoint.ts'
 import type { TestEndpoint } from '../support/endpoint.ts'
 import { H2Client } from '../support/h2-client.ts'
+import { expectNothingLeftOpen } from '../support/leak-check.ts'
 import { openEcho } from '../support/targets.ts'
 
 const FIRST = `[[client]]\nusername = "premium"\npassword = 'p:w"x'\n`
@@ -105,3 +106,5 @@ describe('the tunnels of a user', () => {
     for (let i = 0; i < 3; i++) expect((await client.connect('127.0.0.1:1')).status).toBe(502)
   })
 })
+
+expectNothingLeftOpen()

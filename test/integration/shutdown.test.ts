@@ -9,6 +9,7 @@ import { testCertificate } from '../support/certificate.ts'
 import { USER } from '../support/endpoint.ts'
 import { EndpointProcess } from '../support/endpoint-process.ts'
 import { H2Client } from '../support/h2-client.ts'
+import { expectNothingLeftOpen } from '../support/leak-check.ts'
 import { readAll, readBytes } from '../support/reading.ts'
 import { openEcho } from '../support/targets.ts'
 
@@ -123,3 +124,5 @@ it('a second signal ends at once what is open', async () => {
   expect((await endpoint.program.finished).code).toBe(0)
   await expect.poll(() => echo.sockets.size).toBe(0)
 })
+
+expectNothingLeftOpen()

@@ -9,6 +9,7 @@ import { connect } from 'node:tls'
 import type { TLSSocket } from 'node:tls'
 import { expect, test } from 'vitest'
 import { FakeClock } from '../support/fake-clock.ts'
+import { expectNothingLeftOpen } from '../support/leak-check.ts'
 import { startTlsTransport } from '../support/tls-transport.ts'
 import type { Exchange } from '../../src/contract/exchange.ts'
 
@@ -98,3 +99,5 @@ test('a kept connection has the same time for its next request, and none runs du
   clock.advance(HEAD_TIMEOUT_MS)
   await closed
 })
+
+expectNothingLeftOpen()

@@ -5,6 +5,7 @@ import { USER, startEndpoint } from '../support/endpoint.ts'
 import type { TestEndpoint } from '../support/endpoint.ts'
 import { EndpointProcess } from '../support/endpoint-process.ts'
 import { H2Client } from '../support/h2-client.ts'
+import { expectNothingLeftOpen } from '../support/leak-check.ts'
 import { hashOf, hashOfPattern, patternedBytes, sendPattern, standstill } from '../support/patterned-bytes.ts'
 import { readAll } from '../support/reading.ts'
 import { openEcho, openRequestResponder, openTcpTarget } from '../support/targets.ts'
@@ -225,3 +226,5 @@ async function expectEcho(client: H2Client, authority: string, size: number): Pr
   sendPattern(stream, size)
   expect(await hashOf(stream)).toEqual({ bytes: size, hash: hashOfPattern(size) })
 }
+
+expectNothingLeftOpen()

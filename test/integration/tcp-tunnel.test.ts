@@ -8,6 +8,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { USER, startEndpoint } from '../support/endpoint.ts'
 import type { TestEndpoint } from '../support/endpoint.ts'
 import { H2Client } from '../support/h2-client.ts'
+import { expectNothingLeftOpen } from '../support/leak-check.ts'
 import { readAll, readBytes } from '../support/reading.ts'
 import { openEcho, openRequestResponder, openTcpTarget } from '../support/targets.ts'
 
@@ -162,3 +163,5 @@ describe('TCP through HTTP/2', () => {
     expect(echo.sockets.size).toBe(0)
   })
 })
+
+expectNothingLeftOpen()

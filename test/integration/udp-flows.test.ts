@@ -23,6 +23,7 @@ import {
 } from '../../src/wire/udp-frame.ts'
 import { openDatagramTunnel } from '../support/datagram-tunnel.ts'
 import { FakeClock } from '../support/fake-clock.ts'
+import { expectNothingLeftOpen } from '../support/leak-check.ts'
 import { countSockets } from '../support/open-descriptors.ts'
 import { UDP_EGRESS_OPTIONS, UDP_OPTIONS } from '../support/room-options.ts'
 
@@ -353,3 +354,5 @@ describe('over HTTP/2', () => {
     expect(sizes.length).toBeLessThan(100)
   })
 })
+
+expectNothingLeftOpen()

@@ -8,6 +8,7 @@ import { USER, startEndpoint } from '../support/endpoint.ts'
 import type { TestEndpoint } from '../support/endpoint.ts'
 import { H2Client } from '../support/h2-client.ts'
 import { frame } from '../support/http2-frames.ts'
+import { expectNothingLeftOpen } from '../support/leak-check.ts'
 import { countSockets } from '../support/open-descriptors.ts'
 import { RawHttp2, connectFrame } from '../support/raw-http2.ts'
 import { openUdpEcho } from '../support/targets.ts'
@@ -291,3 +292,5 @@ describe('blocked destinations', () => {
     await guarded.waitUntilFree()
   })
 })
+
+expectNothingLeftOpen()

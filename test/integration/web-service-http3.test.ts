@@ -8,6 +8,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { startEndpoint } from '../support/endpoint.ts'
 import type { TestEndpoint } from '../support/endpoint.ts'
 import { H3Client, answerOf } from '../support/h3-client.ts'
+import { expectNothingLeftOpen } from '../support/leak-check.ts'
 import { readAll } from '../support/reading.ts'
 
 const MIB = 1_048_576
@@ -97,3 +98,5 @@ describe('over HTTP/3', () => {
     })
   })
 })
+
+expectNothingLeftOpen()

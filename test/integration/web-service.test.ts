@@ -18,6 +18,7 @@ import { WebPages } from '../../src/web/nginx/web-pages.ts'
 import type { Exchange } from '../../src/contract/exchange.ts'
 import type { Channel } from '../../src/contract/session.ts'
 import { FakeClock } from '../support/fake-clock.ts'
+import { expectNothingLeftOpen } from '../support/leak-check.ts'
 import { settled } from '../support/settled.ts'
 import { startWebHarness } from '../support/web-harness.ts'
 import type { WebHarness } from '../support/web-harness.ts'
@@ -264,3 +265,5 @@ describe('CONNECT', () => {
     await web[Symbol.asyncDispose]()
   })
 })
+
+expectNothingLeftOpen()

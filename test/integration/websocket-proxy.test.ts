@@ -6,6 +6,7 @@ import type { Socket } from 'node:net'
 import { buffer } from 'node:stream/consumers'
 import { connect as connectTls } from 'node:tls'
 import { afterEach, describe, expect, it } from 'vitest'
+import { expectNothingLeftOpen } from '../support/leak-check.ts'
 import { cleanups, endStages, openProxyStage } from '../support/proxy-stage.ts'
 import { settled } from '../support/settled.ts'
 import { askHttp2 } from '../support/web-client.ts'
@@ -112,3 +113,5 @@ describe('WebSocket over HTTP/1.1', () => {
     expect(answer.status).toBe(426)
   })
 })
+
+expectNothingLeftOpen()

@@ -8,6 +8,7 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { startEndpoint } from '../support/endpoint.ts'
 import type { TestEndpoint } from '../support/endpoint.ts'
+import { expectNothingLeftOpen } from '../support/leak-check.ts'
 import { hasNginx, startNginx } from '../support/nginx.ts'
 import type { Nginx } from '../support/nginx.ts'
 import { runProbe } from '../support/probe.ts'
@@ -97,3 +98,5 @@ function explainedProbes(text: string, heading: string): string[] {
     Array.from((row.split(' | ')[0] ?? '').matchAll(IN_BACKTICKS), (match) => match[1] ?? ''),
   )
 }
+
+expectNothingLeftOpen()

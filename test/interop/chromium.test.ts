@@ -10,6 +10,7 @@ import { hasChromium, openChromium } from '../support/chromium.ts'
 import type { Chromium } from '../support/chromium.ts'
 import { USER } from '../support/endpoint.ts'
 import type { TestEndpoint } from '../support/endpoint.ts'
+import { expectNothingLeftOpen } from '../support/leak-check.ts'
 import { hashOf, hashOfPattern } from '../support/patterned-bytes.ts'
 import { openWebTarget, RESOURCES, TITLE } from '../support/web-target.ts'
 
@@ -226,3 +227,5 @@ async function answerChallenges(page: Page, answers: readonly Answer[]): Promise
   await cdp.send('Fetch.enable', { handleAuthRequests: true })
   return () => asked
 }
+
+expectNothingLeftOpen()

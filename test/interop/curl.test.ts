@@ -5,6 +5,7 @@ import { describe, expect, it } from 'vitest'
 import { startBrowsableEndpoint } from '../support/browsable-endpoint.ts'
 import { USER } from '../support/endpoint.ts'
 import type { TestEndpoint } from '../support/endpoint.ts'
+import { expectNothingLeftOpen } from '../support/leak-check.ts'
 import { missing, run } from '../support/outside-program.ts'
 import type { Outcome } from '../support/outside-program.ts'
 import { hashOfPattern, patternedBytes } from '../support/patterned-bytes.ts'
@@ -125,3 +126,5 @@ describe.skipIf(absent.any)(`curl through the endpoint${absent.note}`, () => {
     await expectOnlyHttp1(endpoint)
   })
 })
+
+expectNothingLeftOpen()

@@ -10,6 +10,7 @@ import { DecoySite } from '../../src/web/nginx/decoy-site.ts'
 import { SiteDirectory } from '../../src/web/nginx/site-directory.ts'
 import { StallWatch } from '../../src/web/stall-watch.ts'
 import { WebPages } from '../../src/web/nginx/web-pages.ts'
+import { expectNothingLeftOpen } from '../support/leak-check.ts'
 import { hasNginx, startNginx } from '../support/nginx.ts'
 import type { Nginx } from '../support/nginx.ts'
 import { startWebHarness } from '../support/web-harness.ts'
@@ -203,3 +204,5 @@ async function makeSite(root: string): Promise<void> {
   }
   await symlink('index.html', join(root, 'inner-link'))
 }
+
+expectNothingLeftOpen()

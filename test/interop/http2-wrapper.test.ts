@@ -11,6 +11,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { testCertificate } from '../support/certificate.ts'
 import { startEndpoint } from '../support/endpoint.ts'
 import type { TestEndpoint } from '../support/endpoint.ts'
+import { expectNothingLeftOpen } from '../support/leak-check.ts'
 import { hashOf, hashOfPattern, sendPattern } from '../support/patterned-bytes.ts'
 import { readAll } from '../support/reading.ts'
 
@@ -162,3 +163,5 @@ describe('Http2OverHttp2', () => {
     agent.destroy()
   })
 })
+
+expectNothingLeftOpen()

@@ -1,6 +1,7 @@
 /** nghttp2's own programs, as visitors of the decoy site over HTTP/2. */
 import { describe, expect, it } from 'vitest'
 import { startBrowsableEndpoint } from '../support/browsable-endpoint.ts'
+import { expectNothingLeftOpen } from '../support/leak-check.ts'
 import { missing, run } from '../support/outside-program.ts'
 
 const absent = missing('nghttp', 'h2load')
@@ -31,3 +32,5 @@ describe.skipIf(absent.any)(`nghttp2's programs${absent.note}`, () => {
     await endpoint.waitForStats((now) => now['client_sessions{HTTP2}'] === 0)
   })
 })
+
+expectNothingLeftOpen()

@@ -8,6 +8,7 @@ import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { startBrowsableEndpoint } from '../support/browsable-endpoint.ts'
 import type { TestEndpoint } from '../support/endpoint.ts'
+import { expectNothingLeftOpen } from '../support/leak-check.ts'
 import { missing, run } from '../support/outside-program.ts'
 import { readAll } from '../support/reading.ts'
 
@@ -84,3 +85,5 @@ async function pageOverTcp(port: number): Promise<Buffer> {
   const [response] = (await once(request, 'response')) as [IncomingMessage]
   return readAll(response)
 }
+
+expectNothingLeftOpen()

@@ -7,6 +7,7 @@ import { describe, expect, it } from 'vitest'
 import { startBrowsableEndpoint } from '../support/browsable-endpoint.ts'
 import { createTestCertificate, testCertificate } from '../support/certificate.ts'
 import type { TestEndpoint } from '../support/endpoint.ts'
+import { expectNothingLeftOpen } from '../support/leak-check.ts'
 import { missing, run } from '../support/outside-program.ts'
 
 const absent = missing('openssl')
@@ -94,3 +95,5 @@ describe.skipIf(absent.any)(`openssl${absent.note}`, () => {
     }
   })
 })
+
+expectNothingLeftOpen()

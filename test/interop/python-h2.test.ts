@@ -7,6 +7,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { encodeBasicAuth } from '../../src/wire/basic-auth.ts'
 import { USER, startEndpoint } from '../support/endpoint.ts'
 import type { TestEndpoint } from '../support/endpoint.ts'
+import { expectNothingLeftOpen } from '../support/leak-check.ts'
 import { openEcho, openTcpTarget } from '../support/targets.ts'
 
 const PYTHON = '/usr/bin/python3'
@@ -92,3 +93,5 @@ describe.skipIf(!available)(`Python h2${available ? '' : ' (skipped: no python3-
     expect(await client.finish()).toEqual({ alive: true })
   })
 })
+
+expectNothingLeftOpen()

@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { startBrowsableEndpoint } from '../support/browsable-endpoint.ts'
+import { expectNothingLeftOpen } from '../support/leak-check.ts'
 import { missing, run } from '../support/outside-program.ts'
 
 const PATIENCE_MS = 170_000
@@ -134,3 +135,5 @@ describe('docs/tls.md', () => {
 function after(id: string, pattern: RegExp): RegExp {
   return new RegExp(`^${id}: (${pattern.source.replaceAll('^', '')})`)
 }
+
+expectNothingLeftOpen()

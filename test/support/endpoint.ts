@@ -41,7 +41,7 @@ export interface TestEndpoint extends AsyncDisposable {
   /** Waits for counters to satisfy `holds`; rejects with the last ones after 10 s. */
   waitForStats(holds: (stats: Record<string, number>) => boolean): Promise<Record<string, number>>
   waitForLog(holds: (line: Record<string, unknown>) => boolean): Promise<Record<string, unknown>>
-  /** The leak check: waits until no connection, session, stream, flow or socket towards a target is left. */
+  /** Waits until no connection, session, stream, flow or socket towards a target is left; disposing does it too. */
   waitUntilFree(): Promise<Record<string, number>>
 }
 
@@ -58,6 +58,8 @@ const HELD = [
   'gate_connections',
   'client_sessions{HTTP1}',
   'client_sessions{HTTP2}',
+  'client_sessions{HTTP3}',
+  'icmp_pending',
   'open_streams',
   'outbound_tcp_sockets',
   'outbound_udp_sockets',
@@ -127,6 +129,14 @@ export async function startEndpoint(options: EndpointOptions = {}): Promise<Test
     ...(options.clock && { clock: options.clock }),
   })
   const { port } = await supervisor.start()
+  let ended = false
+  const end = (): void => void (ended = true)
+  supervisor.closed.then(end, end)
+  const waitUntilFree = (): Promise<Record<string, number>> =>
+    poll(
+      () => supervisor.stats(),
+      (stats) => HELD.every((name) => (stats[name] ?? 0) === 0),
+    )
   return {
     port,
     directory,
@@ -134,11 +144,7 @@ export async function startEndpoint(options: EndpointOptions = {}): Promise<Test
     files,
     logs,
     waitForStats: (holds) => poll(() => supervisor.stats(), holds),
-    waitUntilFree: () =>
-      poll(
-        () => supervisor.stats(),
-        (stats) => HELD.every((name) => stats[name] === 0),
-      ),
+    waitUntilFree,
     waitForLog: async (holds) => {
       const line = await poll(
         async () => logs.find(holds),
@@ -147,8 +153,13 @@ export async function startEndpoint(options: EndpointOptions = {}): Promise<Test
       return line ?? {}
     },
     [Symbol.asyncDispose]: async () => {
-      await supervisor.close({ graceMs: 0 })
-      await rm(directory, { recursive: true })
+      try {
+        // Closing would hide what its clients and targets have left.
+        if (!ended) await waitUntilFree()
+      } finally {
+        await supervisor.close({ graceMs: 0 })
+        await rm(directory, { recursive: true })
+      }
     },
   }
 }

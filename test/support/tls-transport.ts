@@ -43,8 +43,7 @@ export async function startTlsTransport(
       onHttp2: (connection) => http2.accept(connection),
     },
   )
-  const certificate = tls.createCertificate(testCertificate())
-  const host = { channel: 'main', hostname: 'vpn.endpoint', allowedSni: [], certificate } as const
+  tls.replaceCertificates([testCertificate()])
   const sockets = new Set<Socket>()
   const server = net.createServer({ allowHalfOpen: true, noDelay: true }, (socket) => {
     sockets.add(socket)
@@ -57,7 +56,7 @@ export async function startTlsTransport(
       serverName: 'vpn.endpoint',
       alpn: [protocol],
       channel: 'main',
-      host,
+      certificateIndex: 0,
       handshakeDone: () => {},
     })
   })
