@@ -106,7 +106,7 @@ export class Lane {
       takeOver: async () => {
         this.#http3Certificate = certificate
         await replacement?.takeOver().catch((error: unknown) => {
-          this.#deps.log.warn({ err: error }, 'the HTTP/3 server of the old certificate does not end')
+          this.#deps.log.error({ err: error }, 'HTTP/3 is not there any more: its port cannot be bound again')
         })
       },
     }

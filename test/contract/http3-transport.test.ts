@@ -421,6 +421,18 @@ describe('What a stranger sends over HTTP/3', () => {
 })
 
 describe('HTTP/3 listener', () => {
+  /** With several the kernel sends a client whose port changes to a thread that does not know its session. */
+  test('has one socket, on which a new certificate works too', async () => {
+    await using server = await start(answerWith(() => {}))
+    const port = server.port.toString(16).toUpperCase().padStart(4, '0')
+    const sockets = async (): Promise<number> =>
+      (await readFile('/proc/net/udp', 'utf8')).split(`: 0100007F:${port} `).length - 1
+    expect(await sockets()).toBe(1)
+    const { cert, key } = createTestCertificate(['vpn.endpoint'])
+    await server.transport.replaceCertificate(Buffer.from(cert), Buffer.from(key))
+    expect(await sockets()).toBe(1)
+  })
+
   test('leaves TCP on its port free', async () => {
     await using server = await start(answerWith(() => {}))
     // Not by binding it: some other program may have it as the near end of a connection.

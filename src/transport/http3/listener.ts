@@ -2,7 +2,7 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import type { ConnectionPlace, Http3Dependencies, Http3Options } from './transport.ts'
 import { releaseChunk } from './lent-chunk.ts'
-import { openHttp3Server } from './native.ts'
+import { createHttp3Server } from './native.ts'
 import type { Http3Events, Http3Field, Http3Opening, Http3Server } from './native.ts'
 import { SendWindows } from './send.ts'
 import { Http3Session } from './session.ts'
@@ -21,17 +21,17 @@ const CLOSE_POLL_MS = 10
 
 let sessionCount = 0
 
-export type ListenerOpening =
-  { readonly kind: 'open'; readonly listener: Listener } | Extract<Http3Opening, { kind: 'unavailable' }>
+export type ListenerCreation =
+  { readonly kind: 'created'; readonly listener: Listener } | Extract<Http3Opening, { kind: 'unavailable' }>
 
-/** Binds UDP for one certificate. Throws as `openHttp3Server` does. */
-export function openListener(
+/** A listener for one certificate, not bound yet. Throws when the certificate is refused. */
+export function createListener(
   options: Http3Options,
   deps: Http3Dependencies,
   linger: LingerQueue,
-): ListenerOpening {
+): ListenerCreation {
   const listener = new Listener(options.handshakeTimeoutMs, deps, linger)
-  const opening = openHttp3Server(
+  const opening = createHttp3Server(
     {
       key: options.key,
       cert: options.cert,
@@ -41,14 +41,13 @@ export function openListener(
       disableActiveMigration: options.disableActiveMigration,
       maxConnections: options.maxConnections,
       disableRetry: !options.retry,
-      reusePort: true,
     },
-    { host: options.host, port: options.port, debt: options.eventDebt },
+    options.eventDebt,
     listener,
   )
   if (opening.kind === 'unavailable') return opening
   listener.run(opening.server)
-  return { kind: 'open', listener }
+  return { kind: 'created', listener }
 }
 
 /** A handshake under way; nobody has heard of it yet. */
@@ -83,7 +82,7 @@ export class Listener implements Http3Events {
   }
 
   get port(): number {
-    return this.#server?.address.port ?? 0
+    return this.#server?.port ?? 0
   }
 
   get sessionCount(): number {
@@ -115,13 +114,9 @@ export class Listener implements Http3Events {
     this.#server?.forgiveDebt()
   }
 
-  /**
-   * Another server has left the port, and the kernel now gives packets of one address to another socket than before:
-   * sessions that began while both were there are told to begin anew, or they would find nobody.
-   */
-  onPortChange(): void {
-    for (const session of this.#sessions.values()) void session.close({ graceMs: 0 })
-    this.#closeHandshakes()
+  /** Binds UDP. Throws when the address cannot be bound. */
+  listen({ host, port }: { readonly host: string; readonly port: number }): void {
+    this.#server?.listen(port, host)
   }
 
   close(graceMs: number): Promise<void> {

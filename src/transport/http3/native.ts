@@ -10,6 +10,7 @@ import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
 import { ForeignResets, THREAD_SHIFT } from './foreign-resets.ts'
 import { lendChunk } from './lent-chunk.ts'
+import { startOneThread } from './one-thread.ts'
 
 export const HTTP3_PACKAGE = '@currentspace/http3'
 
@@ -48,7 +49,6 @@ export interface NativeServerOptions {
   readonly disableActiveMigration: boolean
   readonly maxConnections: number
   readonly disableRetry: boolean
-  readonly reusePort: boolean
 }
 
 interface NativeEvent {
@@ -122,7 +122,7 @@ export interface Http3Events {
 }
 
 export type Http3Opening =
-  | { readonly kind: 'open'; readonly server: Http3Server }
+  | { readonly kind: 'created'; readonly server: Http3Server }
   /** The addon does not exist for this platform, or does not load. */
   | { readonly kind: 'unavailable'; readonly error: Error }
 
@@ -156,14 +156,13 @@ function isBinding(value: unknown): value is NativeBinding {
 }
 
 /**
- * Binds UDP and starts the native threads.
- * Throws when the certificate is refused or the address cannot be bound.
+ * Makes a server that does not listen yet. Throws when the certificate is refused.
  * `debt` events stay unacknowledged for good, so that reading stops that much earlier: at 4096 of all servers of
  * the process, each with up to 64 KiB.
  */
-export function openHttp3Server(
+export function createHttp3Server(
   options: Omit<NativeServerOptions, 'runtimeMode'>,
-  { debt, ...address }: { host: string; port: number; debt: number },
+  debt: number,
   events: Http3Events,
 ): Http3Opening {
   const binding = loadBinding()
@@ -171,12 +170,12 @@ export function openHttp3Server(
   // With io_uring the library sends packets in another order than they were written: two thirds arrive behind a later
   // one, and receivers take them for lost.
   const portable = { ...options, runtimeMode: 'portable' } as const
-  return { kind: 'open', server: new Http3Server(binding, portable, address, events, debt) }
+  return { kind: 'created', server: new Http3Server(binding, portable, events, debt) }
 }
 
-/** One UDP socket per native thread, and all QUIC connections on them. */
+/** One UDP socket and native thread, and all QUIC connections on them. */
 export class Http3Server {
-  readonly address: { readonly address: string; readonly port: number }
+  #port: number | undefined
   readonly #binding: NativeBinding
   readonly #native: NativeServer
   readonly #events: Http3Events
@@ -188,13 +187,7 @@ export class Http3Server {
   #debt: number
   #closing: Promise<void> | undefined
 
-  constructor(
-    binding: NativeBinding,
-    options: NativeServerOptions,
-    { host, port }: { readonly host: string; readonly port: number },
-    events: Http3Events,
-    debt: number,
-  ) {
+  constructor(binding: NativeBinding, options: NativeServerOptions, events: Http3Events, debt: number) {
     this.#binding = binding
     this.#debt = debt
     this.#events = events
@@ -202,7 +195,18 @@ export class Http3Server {
       if (error) this.#events.onFault(error)
       else this.#dispatchBatch(batch)
     })
-    this.address = this.#native.listen(port, host)
+  }
+
+  /** Undefined while it does not listen. */
+  get port(): number | undefined {
+    return this.#port
+  }
+
+  /** Binds UDP and starts the native thread. Throws when that cannot be. */
+  listen(port: number, host: string): void {
+    startOneThread(() => {
+      this.#port = this.#native.listen(port, host).port
+    })
   }
 
   respond(session: number, stream: number, fields: readonly Http3Field[], fin: boolean): void {
@@ -276,6 +280,7 @@ export class Http3Server {
   }
 
   async #shutDown(): Promise<void> {
+    if (this.#port === undefined) return
     this.#native.requestShutdown()
     const patience = setTimeout(this.#ended.resolve, SHUTDOWN_PATIENCE_MS)
     await this.#ended.promise

@@ -9,8 +9,8 @@ import type { Counters } from '../../counters.ts'
 import type { Log } from '../../log.ts'
 import type { Channel, Session } from '../../contract/session.ts'
 import type { AcceptSession } from '../../contract/session-listener.ts'
-import { openListener } from './listener.ts'
-import type { Listener, ListenerOpening } from './listener.ts'
+import { createListener } from './listener.ts'
+import type { Listener, ListenerCreation } from './listener.ts'
 import type { UploadStore } from './upload.ts'
 import { isPrivateDirectory } from './private-directory.ts'
 import { LingerQueue } from '../linger.ts'
@@ -77,9 +77,9 @@ export type Http3Start =
   /** No addon for this platform. HTTP/1.1 and HTTP/2 are not affected. */
   | { readonly kind: 'unavailable'; readonly error: Error }
 
-/** A second server with another certificate, bound next to the first. */
+/** A second server with another certificate, which takes the first one's place. */
 export interface Http3Replacement {
-  /** In force when it returns; resolves when the first server is gone. */
+  /** Resolves when the first server is gone and the second has its port; rejects when it cannot get it. */
   takeOver(options?: { graceMs?: number }): Promise<void>
 }
 
@@ -111,19 +111,19 @@ export class Http3Transport {
   /** Binds UDP. Rejects when the certificate is refused or the address is taken. */
   async start(): Promise<Http3Start> {
     if (this.#state !== 'new') throw new Error('started already')
-    const opened = await this.#open(this.#options)
-    if (opened.kind === 'unavailable') return opened
+    const created = await this.#attempt(() => createListener(this.#options, this.#deps, this.#linger))
+    if (created.kind === 'unavailable') return created
+    const { listener } = created
+    listener.listen(this.#options)
     this.#state = 'listening'
-    const { listener } = opened
     this.#listener = listener
     this.#options = { ...this.#options, port: listener.port }
     return { kind: 'listening', port: listener.port, keyIsPrivate: isPrivateDirectory(tmpdir()) }
   }
 
   /**
-   * New connections get the new certificate. The library cannot exchange it, so a second server binds the port
-   * and the first one is closed. The kernel then spreads packets anew over more sockets and most of the old
-   * connections are lost to it, which is why they are told after `graceMs` (default at once) to reconnect.
+   * New connections get the new certificate. The library cannot exchange it, and a port has one server: the old one
+   * is closed and its clients are told after `graceMs` (default at once) to reconnect; then the new one is bound.
    * Rejects, and changes nothing, when the certificate is refused.
    */
   async replaceCertificate(cert: Buffer, key: Buffer, { graceMs = 0 } = {}): Promise<void> {
@@ -132,33 +132,27 @@ export class Http3Transport {
   }
 
   /**
-   * The first half of {@link replaceCertificate}, for who has more to replace than this: the second server is bound,
-   * the first still there. Undefined when nothing listens that could be replaced.
+   * The first half of {@link replaceCertificate}, for who has more to replace than this: the certificate is known to
+   * be usable, the first server still there. Undefined when nothing listens that could be replaced.
    */
   async openReplacement(cert: Buffer, key: Buffer): Promise<Http3Replacement | undefined> {
     if (this.#state !== 'listening') return undefined
     const options = { ...this.#options, cert, key }
-    const opened = await this.#open(options)
-    if (opened.kind === 'unavailable') throw opened.error
-    const { listener } = opened
-    // It has ended while the library was slow.
-    if (this.#isClosed()) {
-      await listener.close(0)
-      return undefined
-    }
-    return { takeOver: ({ graceMs = 0 } = {}) => this.#replace(options, listener, graceMs) }
+    const created = await this.#attempt(() => createListener(options, this.#deps, this.#linger))
+    if (created.kind === 'unavailable') throw created.error
+    return { takeOver: ({ graceMs = 0 } = {}) => this.#replace(options, created.listener, graceMs) }
   }
 
   async #replace(options: Http3Options, listener: Listener, graceMs: number): Promise<void> {
     const old = this.#listener
+    if (this.#isClosed() || old === undefined) return
     this.#options = options
     this.#listener = listener
-    if (old === undefined) return
     this.#retired.add(old)
     old.retire()
-    await old.close(graceMs)
+    await Promise.all([...this.#retired].map((each) => each.close(graceMs)))
     this.#retired.delete(old)
-    listener.onPortChange()
+    if (!this.#isClosed() && this.#listener === listener) listener.listen(options)
   }
 
   /** Takes no new requests, lets open streams finish, then closes the port. Idempotent. */
@@ -188,19 +182,14 @@ export class Http3Transport {
     return this.#state === 'closed'
   }
 
-  async #open(options: Http3Options): Promise<ListenerOpening> {
+  async #attempt(create: () => ListenerCreation): Promise<ListenerCreation> {
     for (let attempt = 1; ; attempt++) {
       try {
-        return openListener(options, this.#deps, this.#linger)
+        return create()
       } catch (error) {
-        if (attempt === OPEN_ATTEMPTS || isAddressFault(error)) throw error
+        if (attempt === OPEN_ATTEMPTS) throw error
         await delay(OPEN_RETRY_MS * attempt)
       }
     }
   }
-}
-
-/** EADDRINUSE, EADDRNOTAVAIL, EACCES as the addon words them. */
-function isAddressFault(error: unknown): boolean {
-  return error instanceof Error && /errno=(?:98|99|13)\b/u.test(error.message)
 }
