@@ -3,8 +3,9 @@
  * when the connection ends with it. `lane/rooms.ts` gives these to the transport, which knows of no web server.
  */
 import type { ResponseHeaders } from '../../contract/exchange.ts'
+import { HeadJudge } from './head-judge.ts'
+import type { HeadVerdict } from './head-judge.ts'
 import { HeadReader } from './http-head.ts'
-import type { HeadVerdict } from './http-head.ts'
 import { encodeAnswer } from './plain-http.ts'
 import { reasonPhrase } from './web-pages.ts'
 
@@ -75,17 +76,41 @@ export function malformedAnswer(bytes: Buffer, code: string, wallMs: number): Bu
 export interface ParsedHead {
   readonly method?: string | undefined
   readonly url?: string | undefined
-  readonly httpVersion: string
+  readonly httpVersionMajor: number
+  readonly httpVersionMinor: number
   /** Names and values in turn. */
   readonly rawHeaders: readonly string[]
 }
 
 /** The whole answer to a request that the parser let pass and nginx refuses; undefined when it is sound. */
 export function refusalOf(head: ParsedHead, wallMs: number): Buffer | undefined {
-  let text = `${head.method} ${head.url} HTTP/${head.httpVersion}\r\n`
-  for (const [index, part] of head.rawHeaders.entries()) text += index % 2 === 0 ? `${part}: ` : `${part}\r\n`
-  const verdict = new HeadReader().push(Buffer.from(`${text}\r\n`, 'latin1'))
-  return verdict?.kind === 'bad' ? encodeAnswer(verdict, wallMs) : undefined
+  const verdict = judge(head)
+  return verdict.kind === 'bad' ? encodeAnswer(verdict, wallMs) : undefined
+}
+
+/** As long as a line of it was at least, without its end: blanks around a value are not known any more. */
+const REQUEST_LINE_EXTRA = '  HTTP/1.1\r'.length
+const FIELD_EXTRA = ': \r'.length
+
+function judge({
+  method = '',
+  url = '',
+  httpVersionMajor,
+  httpVersionMinor,
+  rawHeaders,
+}: ParsedHead): HeadVerdict {
+  const head = new HeadJudge()
+  const version = { major: httpVersionMajor, minor: httpVersionMinor }
+  const refused =
+    head.takeLine(method.length + url.length + REQUEST_LINE_EXTRA) ??
+    head.takeRequest({ method, target: url, version })
+  if (refused) return refused
+  for (let index = 0; index < rawHeaders.length; index += 2) {
+    const [name = '', value = ''] = rawHeaders.slice(index, index + 2)
+    const verdict = head.takeLine(name.length + value.length + FIELD_EXTRA) ?? head.takeField(name, value)
+    if (verdict) return verdict
+  }
+  return head.finish(0)
 }
 
 /** What is sound to nginx and was still refused: an unusual method mostly. */

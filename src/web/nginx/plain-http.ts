@@ -6,7 +6,7 @@ import type { Duplex } from 'node:stream'
 import type { Clock } from '../../clock.ts'
 import type { Counters } from '../../counters.ts'
 import { HeadReader } from './http-head.ts'
-import type { HeadVerdict } from './http-head.ts'
+import type { HeadVerdict } from './head-judge.ts'
 import { errorPage, reasonPhrase, SERVER_NAME } from './web-pages.ts'
 
 /** nginx's `lingering_timeout`. */

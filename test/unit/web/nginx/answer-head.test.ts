@@ -1,3 +1,4 @@
+import * as fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import {
   closesConnection,
@@ -5,6 +6,8 @@ import {
   malformedAnswer,
   refusalOf,
 } from '../../../../src/web/nginx/answer-head.ts'
+import { HeadReader } from '../../../../src/web/nginx/http-head.ts'
+import { encodeAnswer } from '../../../../src/web/nginx/plain-http.ts'
 
 describe('formatAnswerHead', () => {
   it('orders and spells the fields as nginx does', () => {
@@ -78,21 +81,77 @@ describe('malformedAnswer', () => {
 })
 
 describe('refusalOf', () => {
-  const head = { method: 'GET', url: '/', httpVersion: '1.1', rawHeaders: ['Host', 'x'] }
+  const head = {
+    method: 'GET',
+    url: '/',
+    httpVersionMajor: 1,
+    httpVersionMinor: 1,
+    rawHeaders: ['Host', 'x'],
+  }
 
   it.each([
     [{ ...head, rawHeaders: ['Host', 'x', 'Host', 'y'] }, '400 Bad Request'],
     [{ ...head, rawHeaders: [] }, '400 Bad Request'],
-    [{ ...head, httpVersion: '2.0' }, '505 HTTP Version Not Supported'],
+    [{ ...head, httpVersionMajor: 2, httpVersionMinor: 0 }, '505 HTTP Version Not Supported'],
     [{ ...head, url: '/../x' }, '400 Bad Request'],
     [{ ...head, url: `/${'a'.repeat(9000)}` }, '414 Request-URI Too Large'],
     [{ ...head, method: 'TRACE' }, '405 Not Allowed'],
+    [{ ...head, rawHeaders: ['Host', 'x', 'A', 'a'.repeat(8200)] }, '400 Bad Request'],
+    [{ ...head, rawHeaders: ['Host', 'x', 'Content-Length', '-1'] }, '400 Bad Request'],
   ])('%o', (parsed, status) => {
     expect(refusalOf(parsed, 0)?.toString('latin1').slice(9)).toMatch(new RegExp(`^${status}\r\n`))
   })
 
   it('lets a sound head pass', () => {
+    expect(
+      refusalOf({ ...head, rawHeaders: ['Host', 'x', ...Array<string>(400).fill('a')] }, 0),
+    ).toBeUndefined()
     expect(refusalOf(head, 0)).toBeUndefined()
-    expect(refusalOf({ ...head, method: 'PUT', httpVersion: '1.0', rawHeaders: [] }, 0)).toBeUndefined()
+    expect(refusalOf({ ...head, method: 'PUT', httpVersionMinor: 0, rawHeaders: [] }, 0)).toBeUndefined()
+  })
+
+  // The head used to be printed and read again; what was printed is the second opinion now.
+  it('says of the parts what the reader says of the same head in bytes', () => {
+    const field = fc.constantFrom(
+      'Host',
+      'x',
+      'Content-Length',
+      '3',
+      'Transfer-Encoding',
+      'chunked',
+      'gzip',
+      'A',
+      '',
+      'a b',
+      ' y ',
+    )
+    const heads = fc.record({
+      method: fc.constantFrom('GET', 'POST', 'M-SEARCH', 'TRACE', 'get'),
+      url: fc.constantFrom(
+        '/',
+        '*',
+        '/../x',
+        '/%zz',
+        'http://x/',
+        'http://a..b/',
+        `/${'a'.repeat(8170)}`,
+        'x',
+      ),
+      httpVersionMajor: fc.constantFrom(1, 1, 1, 2),
+      httpVersionMinor: fc.constantFrom(0, 1),
+      rawHeaders: fc.array(fc.tuple(field, field)).map((pairs) => pairs.flat()),
+    })
+    fc.assert(
+      fc.property(heads, (parsed) => {
+        const { method, url, httpVersionMajor, httpVersionMinor, rawHeaders } = parsed
+        let text = `${method} ${url} HTTP/${httpVersionMajor}.${httpVersionMinor}\r\n`
+        for (const [index, part] of rawHeaders.entries()) text += part + (index % 2 === 0 ? ': ' : '\r\n')
+        // An empty name would print a line that has no field, which no parser lets pass.
+        fc.pre(!rawHeaders.some((part, index) => index % 2 === 0 && part === ''))
+        const verdict = new HeadReader().push(Buffer.from(`${text}\r\n`, 'latin1'))
+        const expected = verdict?.kind === 'bad' ? encodeAnswer(verdict, 0) : undefined
+        expect(refusalOf(parsed, 0)).toEqual(expected)
+      }),
+    )
   })
 })

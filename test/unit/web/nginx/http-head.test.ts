@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { HeadReader } from '../../../../src/web/nginx/http-head.ts'
-import type { HeadVerdict } from '../../../../src/web/nginx/http-head.ts'
+import type { HeadVerdict } from '../../../../src/web/nginx/head-judge.ts'
 
 function judge(text: string): HeadVerdict | undefined {
   return new HeadReader().push(Buffer.from(text, 'latin1'))
