@@ -3,12 +3,14 @@ import { once } from 'node:events'
 import http2 from 'node:http2'
 import { connect as connectTcp } from 'node:net'
 import type { AddressInfo } from 'node:net'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { connect as connectTls, createServer as createTlsServer } from 'node:tls'
 import { describe, expect, it } from 'vitest'
 import { testCertificate } from '../support/certificate.ts'
 import { USER } from '../support/endpoint.ts'
 import { EndpointProcess } from '../support/endpoint-process.ts'
 import { H2Client } from '../support/h2-client.ts'
+import { Happened } from '../support/happened.ts'
 import { expectNothingLeftOpen } from '../support/leak-check.ts'
 import { readAll, readBytes } from '../support/reading.ts'
 import { openEcho } from '../support/targets.ts'
@@ -97,10 +99,11 @@ describe('the first signal', () => {
     await using _ = endpoint
     const { stream } = await client.connect(echo.authority)
     stream.resume()
-    const signalledAt = performance.now()
+    const happened = new Happened()
+    happened.note('half the grace', sleep(500))
+    happened.note('the end', closed)
     endpoint.program.signal('SIGTERM')
-    await closed
-    expect(performance.now() - signalledAt).toBeGreaterThan(900)
+    expect(await happened.all()).toEqual(['half the grace', 'the end'])
     const { code, stdout } = await endpoint.program.finished
     expect(code).toBe(0)
     // The session is told in the log before the end is.

@@ -26,7 +26,7 @@ afterEach(async () => {
 /** Two looks: one that sees, one after it that must not see it again. */
 async function look(): Promise<void> {
   clock.advance(PERIOD_MS)
-  await vi.waitFor(() => expect(watch.looking).toBe(false))
+  await vi.waitFor(() => expect(watch.looking).toBe(false), { timeout: 10_000 })
 }
 
 describe('FileWatch', () => {
