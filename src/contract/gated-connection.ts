@@ -1,6 +1,18 @@
 /** A TCP connection that the gate has let through to TLS: its ClientHello was read and put back. */
 import type { Socket } from 'node:net'
+import type { SecureContext } from 'node:tls'
 import type { Channel } from './session.ts'
+
+/** A host that the endpoint answers for. */
+export interface Host {
+  readonly channel: Channel
+  /** Exact, or with a leading `*.`. */
+  readonly hostname: string
+  /** Further names for the same host. */
+  readonly allowedSni: readonly string[]
+  /** What TLS shows; nobody else looks into it. */
+  readonly certificate: SecureContext
+}
 
 export interface GatedConnection {
   readonly socket: Socket
@@ -11,9 +23,9 @@ export interface GatedConnection {
   readonly serverName: string | undefined
   /** ALPN offer in the client's order; empty when there is none. */
   readonly alpn: readonly string[]
+  /** What it is for: the host's own channel, or `decoy` where the host stands in for a name that is not known. */
   readonly channel: Channel
-  /** The host's place in the list that gate and TLS were given. */
-  readonly certificateIndex: number
+  readonly host: Host
   /** To be called when the TLS handshake has succeeded or failed; idempotent. Closing the socket does it too. */
   handshakeDone(): void
 }

@@ -239,7 +239,9 @@ export class Gate {
     if (treatment === 'drop') return this.#end(arrival, reason)
     this.#deps.counters.count('gate_strangers', reason)
     const passed = treatment === 'pass' ? this.#hosts.passAll : undefined
-    this.#follow(arrival, hello, passed ?? this.#hosts.decoy)
+    const route = passed ?? this.#hosts.decoy
+    if (route === undefined) return this.#end(arrival, reason)
+    this.#follow(arrival, hello, route)
   }
 
   #follow(arrival: Arrival, hello: ClientHello | undefined, route: Route): void {
@@ -255,7 +257,7 @@ export class Gate {
       serverName: hello?.serverName?.toLowerCase(),
       alpn: hello?.alpn ?? [],
       channel: route.channel,
-      certificateIndex: route.certificateIndex,
+      host: route.host,
       handshakeDone: () => admission.handshakeDone(),
     })
   }

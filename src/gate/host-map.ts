@@ -3,16 +3,9 @@
  * that are passed on; first all that match exactly, then wildcards of one level (`*.example.com`). The case does not
  * matter.
  */
+import type { Host } from '../contract/gated-connection.ts'
 import type { Channel } from '../contract/session.ts'
 import type { PassTarget } from '../wire/target.ts'
-
-export interface HostEntry {
-  readonly channel: Channel
-  /** Exact, or with a leading `*.`. */
-  readonly hostname: string
-  /** Further names for the same host. */
-  readonly allowedSni: readonly string[]
-}
 
 export interface PassEntry {
   /** Empty: every name that nothing else knows. */
@@ -21,36 +14,30 @@ export interface PassEntry {
 }
 
 export interface HostMapOptions {
-  /** All hosts in the order of their certificates. */
-  readonly hosts: readonly HostEntry[]
+  readonly hosts: readonly Host[]
   readonly pass: readonly PassEntry[]
 }
 
 export type Route =
-  /** `certificateIndex` is the host's place in {@link HostMapOptions.hosts}. */
-  | { readonly kind: 'host'; readonly channel: Channel; readonly certificateIndex: number }
+  | { readonly kind: 'host'; readonly channel: Channel; readonly host: Host }
   | { readonly kind: 'pass'; readonly to: PassTarget }
 
 export class HostMap {
   readonly #exact = new Map<string, Route>()
   /** By what follows `*.`. */
   readonly #wildcards = new Map<string, Route>()
-  /** For a name that is not known but must be answered: the decoy with the first main host's certificate. */
-  readonly decoy: Route
+  /** For a name that is not known but must be answered: the first main host stands in; undefined without hosts. */
+  readonly decoy: Route | undefined
   /** Where unknown names are passed on to, when that is wanted; undefined when no entry says so. */
   readonly passAll: Route | undefined
 
   constructor({ hosts, pass }: HostMapOptions) {
-    const routes = hosts.map(({ channel }, certificateIndex): Route => ({
-      kind: 'host',
-      channel,
-      certificateIndex,
-    }))
-    hosts.forEach(({ hostname }, index) => this.#add(hostname, routes[index]))
-    hosts.forEach(({ allowedSni }, index) => allowedSni.forEach((name) => this.#add(name, routes[index])))
+    for (const host of hosts) this.#add(host.hostname, { kind: 'host', channel: host.channel, host })
+    for (const host of hosts)
+      for (const name of host.allowedSni) this.#add(name, { kind: 'host', channel: host.channel, host })
     for (const { names, to } of pass) for (const name of names) this.#add(name, { kind: 'pass', to })
-    const main = hosts.findIndex(({ channel }) => channel === 'main')
-    this.decoy = { kind: 'host', channel: 'decoy', certificateIndex: Math.max(main, 0) }
+    const host = hosts.find(({ channel }) => channel === 'main') ?? hosts[0]
+    this.decoy = host && { kind: 'host', channel: 'decoy', host }
     const rest = pass.find(({ names }) => names.length === 0)
     this.passAll = rest && { kind: 'pass', to: rest.to }
   }
@@ -66,8 +53,7 @@ export class HostMap {
   }
 
   /** Keeps what was added first. */
-  #add(name: string, route: Route | undefined): void {
-    if (route === undefined) return
+  #add(name: string, route: Route): void {
     const wildcard = name.startsWith('*.')
     const table = wildcard ? this.#wildcards : this.#exact
     const key = normalize(wildcard ? name.slice(2) : name)

@@ -7,14 +7,13 @@ import net from 'node:net'
 import type { AddressInfo } from 'node:net'
 import type { Settings } from '../config/settings.ts'
 import { OutboundRules } from '../egress/outbound-rules.ts'
-import { HostMap } from '../gate/host-map.ts'
 import { InboundRules } from '../gate/inbound-rules.ts'
 import * as map from './options.ts'
 import type { ListenAddress } from './messages.ts'
 import type { Http3Replacement, Http3Transport } from '../transport/http3/transport.ts'
 import type { Certificate } from '../transport/tls.ts'
 import { Directory } from '../users/directory.ts'
-import { createHttp3, destroyRooms, openRooms } from './rooms.ts'
+import { createHostMap, createHttp3, destroyRooms, openRooms } from './rooms.ts'
 import type { LaneDependencies, Rooms } from './rooms.ts'
 
 const LISTEN_BACKLOG = 1024
@@ -82,13 +81,11 @@ export class Lane {
     const { tls, gate, dispatcher, policy } = this.#rooms
     const options = map.reloadable(settings)
     const inbound = new InboundRules(options.inboundRules)
-    const hosts = new HostMap(options.hostMap)
+    const hosts = createHostMap(options.hosts, tls)
     const outbound = new OutboundRules(options.outboundRules)
     const directory = new Directory(options.clientCredentials)
-    const contexts = tls.createContexts(options.certificates)
     // Last, since clients meet it as soon as it stands. Everything below happens at once and cannot fail.
-    const http3 = await this.#openHttp3Replacement(options.certificates[0])
-    tls.useContexts(contexts)
+    const http3 = await this.#openHttp3Replacement(options.quicCertificate)
     gate.update({ rules: inbound, hosts })
     this.#rooms.inbound = inbound
     policy.replaceRules(outbound)

@@ -12,6 +12,7 @@ import type { SpillOptions } from '../relay/spill-area.ts'
 import type { WebSiteOptions } from '../web/site.ts'
 import { MAX_EVENT_DEBT } from '../transport/http3/transport.ts'
 import type { Http3Options } from '../transport/http3/transport.ts'
+import type { Host } from '../contract/gated-connection.ts'
 import type { Channel } from '../contract/session.ts'
 import type { Certificate, TcpProtocol, TlsTerminatorOptions } from '../transport/tls.ts'
 import type { ClientCredentials } from '../users/directory.ts'
@@ -35,7 +36,7 @@ const HTTP3_FIXED = {
   retry: true,
 } as const
 
-/** Lists of `hosts.toml` in the order of their certificates, with what each is for. */
+/** Lists of `hosts.toml` with what each is for. */
 const HOST_CHANNELS = [
   ['main_hosts', 'main'],
   ['ping_hosts', 'ping'],
@@ -47,21 +48,36 @@ const HOST_CHANNELS = [
 const REVERSE_PROXY_PROTOCOLS: readonly TcpProtocol[] = ['http/1.1']
 const BOTH_PROTOCOLS: readonly TcpProtocol[] = ['h2', 'http/1.1']
 
-function listHosts({ hosts }: Settings): { channel: Channel; host: HostSettings }[] {
-  return HOST_CHANNELS.flatMap(([list, channel]) => hosts[list].map((host) => ({ channel, host })))
+/** A host whose certificate TLS has not read yet. */
+export interface HostOptions extends Omit<Host, 'certificate'> {
+  readonly certificate: Certificate
 }
 
-export function hostMap(settings: Settings): HostMapOptions {
-  const hosts = listHosts(settings).map(({ channel, host }) => ({
-    channel,
-    hostname: host.hostname,
-    allowedSni: host.allowed_sni,
-  }))
-  return { hosts, pass: settings.vpn.culvert.edge.pass }
+export interface Hosts {
+  readonly hosts: readonly HostOptions[]
+  readonly pass: HostMapOptions['pass']
 }
 
-export function certificates(settings: Settings): Certificate[] {
-  return listHosts(settings).map(({ host }) => ({ cert: host.cert_chain, key: host.private_key }))
+export function hosts({ hosts: lists, vpn }: Settings): Hosts {
+  const all = HOST_CHANNELS.flatMap(([list, channel]) =>
+    lists[list].map((host): HostOptions => ({
+      channel,
+      hostname: host.hostname,
+      allowedSni: host.allowed_sni,
+      certificate: certificateOf(host),
+    })),
+  )
+  return { hosts: all, pass: vpn.culvert.edge.pass }
+}
+
+/** The one that QUIC shows under every name: the first main host's. */
+export function quicCertificate({ hosts: lists }: Settings): Certificate | undefined {
+  const [first] = lists.main_hosts
+  return first && certificateOf(first)
+}
+
+function certificateOf({ cert_chain, private_key }: HostSettings): Certificate {
+  return { cert: cert_chain, key: private_key }
 }
 
 export function clientCredentials({ vpn, clients }: Settings): ClientCredentials[] {
@@ -79,8 +95,8 @@ export function reloadable(settings: Settings) {
   return {
     inboundRules: inboundRules(settings),
     outboundRules: outboundRules(settings),
-    hostMap: hostMap(settings),
-    certificates: certificates(settings),
+    hosts: hosts(settings),
+    quicCertificate: quicCertificate(settings),
     clientCredentials: clientCredentials(settings),
   }
 }
@@ -190,7 +206,7 @@ export function inboundRules({ rules }: Settings) {
 /** Undefined without `[listen_protocols.quic]`. The port is the one that TCP has got. */
 export function http3Options(settings: Settings, address: ListenAddress): Http3Options | undefined {
   const { quic } = settings.vpn.listen_protocols
-  const [certificate] = certificates(settings)
+  const certificate = quicCertificate(settings)
   if (quic === null || certificate === undefined) return undefined
   return {
     ...HTTP3_FIXED,
@@ -266,8 +282,8 @@ export function webSiteOptions(settings: Settings): WebSiteOptions {
     decoyRoot: decoy.root ?? undefined,
     decoyOrigin: decoy.origin ?? undefined,
     index: decoy.index,
-    hostNames: listHosts(settings).flatMap(({ host }) =>
-      [host.hostname, ...host.allowed_sni].map((name) => name.toLowerCase()),
+    hostNames: hosts(settings).hosts.flatMap(({ hostname, allowedSni }) =>
+      [hostname, ...allowedSni].map((name) => name.toLowerCase()),
     ),
     port: vpn.listen_address.port,
     proxied: proxy

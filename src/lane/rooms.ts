@@ -137,9 +137,9 @@ export async function openRooms(settings: Settings, deps: LaneDependencies): Pro
     onHttp1: (connection) => http1.accept(connection),
     onHttp2: (connection) => http2.accept(connection),
   })
-  tls.replaceCertificates(map.certificates(settings))
   const inbound = new InboundRules(map.inboundRules(settings))
-  const gate = new Gate(map.gateOptions(settings), inbound, new HostMap(map.hostMap(settings)), {
+  const hosts = createHostMap(map.hosts(settings), tls)
+  const gate = new Gate(map.gateOptions(settings), inbound, hosts, {
     clock,
     counters,
     log,
@@ -152,6 +152,12 @@ export async function openRooms(settings: Settings, deps: LaneDependencies): Pro
   // From here on this is the business of `destroyRooms`.
   opened.move()
   return { counters, registry, dispatcher, gate, inbound, tls, http1, http2, site, policy, icmp, descriptors }
+}
+
+/** Throws when a certificate and its key cannot be used. */
+export function createHostMap({ hosts, pass }: map.Hosts, tls: TlsTerminator): HostMap {
+  const ready = hosts.map((host) => ({ ...host, certificate: tls.createCertificate(host.certificate) }))
+  return new HostMap({ hosts: ready, pass })
 }
 
 export function createHttp3(

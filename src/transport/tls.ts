@@ -63,7 +63,6 @@ const KEY_EXCHANGE_GROUPS = 'X25519MLKEM768:X25519:P-256:P-384'
 export class TlsTerminator {
   readonly #options: TlsTerminatorOptions
   readonly #deps: TlsTerminatorDependencies
-  #contexts: readonly SecureContext[] = []
   #sessions = 0
   readonly #idPrefix = randomBytes(3).toString('hex')
 
@@ -72,32 +71,20 @@ export class TlsTerminator {
     this.#deps = deps
   }
 
-  /** New handshakes use these. Throws when a certificate and its key cannot be used; then nothing has changed. */
-  replaceCertificates(certificates: readonly Certificate[]): void {
-    this.useContexts(this.createContexts(certificates))
-  }
-
-  /** New handshakes use these. */
-  useContexts(contexts: readonly SecureContext[]): void {
-    this.#contexts = contexts
-  }
-
-  /** Throws when a certificate and its key cannot be used. */
-  createContexts(certificates: readonly Certificate[]): readonly SecureContext[] {
-    return certificates.map(({ cert, key }) =>
-      createSecureContext({
-        cert,
-        key,
-        minVersion: 'TLSv1.2',
-        ciphers: CIPHERS,
-        ecdhCurve: KEY_EXCHANGE_GROUPS,
-        honorCipherOrder: false,
-        ticketKeys: this.#options.ticketKeys,
-        sessionIdContext: 'tunnel',
-        // Costs a server far more than a client (CVE-2011-1473), and no client of ours asks for it; nor does nginx allow it.
-        secureOptions: constants.SSL_OP_NO_RENEGOTIATION,
-      }),
-    )
+  /** What the handshakes of a host show. Throws when certificate and key cannot be used. */
+  createCertificate({ cert, key }: Certificate): SecureContext {
+    return createSecureContext({
+      cert,
+      key,
+      minVersion: 'TLSv1.2',
+      ciphers: CIPHERS,
+      ecdhCurve: KEY_EXCHANGE_GROUPS,
+      honorCipherOrder: false,
+      ticketKeys: this.#options.ticketKeys,
+      sessionIdContext: 'tunnel',
+      // Costs a server far more than a client (CVE-2011-1473), and no client of ours asks for it; nor does nginx allow it.
+      secureOptions: constants.SSL_OP_NO_RENEGOTIATION,
+    })
   }
 
   accept(connection: GatedConnection): void {
@@ -110,7 +97,7 @@ export class TlsTerminator {
     }
     const socket = new TLSSocket(rawSocket, {
       isServer: true,
-      secureContext: this.#contexts[connection.certificateIndex] ?? this.#contexts[0],
+      secureContext: connection.host.certificate,
       ALPNProtocols: [protocol],
     })
     const deadline = this.#deps.clock.after(this.#options.handshakeTimeoutMs, () => {

@@ -15,6 +15,7 @@ import { InboundRules } from '../../src/gate/inbound-rules.ts'
 import { nginxStyle } from '../../src/web/nginx/answer-head.ts'
 import { Http1Transport } from '../../src/transport/http1/transport.ts'
 import { TlsTerminator } from '../../src/transport/tls.ts'
+import type { Host } from '../../src/contract/gated-connection.ts'
 import type { Exchange } from '../../src/contract/exchange.ts'
 import type { SessionListener } from '../../src/contract/session-listener.ts'
 import { inboundRules } from '../support/rules.ts'
@@ -56,7 +57,12 @@ async function listen(serverName: string): Promise<GatePorts> {
     { ...deps, onHttp1: (connection) => http1.accept(connection), onHttp2: ({ socket }) => socket.destroy() },
   )
   const { certificate, privateKey } = createSelfSignedCertificate({ names: [serverName], days: 2 })
-  tls.replaceCertificates([{ cert: certificate, key: privateKey }])
+  const host: Host = {
+    channel: 'main',
+    hostname: serverName,
+    allowedSni: [],
+    certificate: tls.createCertificate({ cert: certificate, key: privateKey }),
+  }
   const gate = new Gate(
     {
       helloTimeoutMs: TIMEOUT_MS,
@@ -70,7 +76,7 @@ async function listen(serverName: string): Promise<GatePorts> {
       defaultAction: 'allow',
       rules: inboundRules({ clientRandomPrefix: 'ffffffffff', action: 'deny' }),
     }),
-    new HostMap({ hosts: [{ channel: 'main', hostname: serverName, allowedSni: [] }], pass: [] }),
+    new HostMap({ hosts: [host], pass: [] }),
     {
       ...deps,
       log: pino({ enabled: false }),
@@ -80,7 +86,7 @@ async function listen(serverName: string): Promise<GatePorts> {
   )
   return {
     gated: await open((socket) => gate.accept(socket)),
-    direct: await open((socket) => acceptDirectly(socket, tls, serverName)),
+    direct: await open((socket) => acceptDirectly(socket, tls, host)),
   }
 }
 
@@ -91,17 +97,17 @@ async function open(accept: (socket: Socket) => void): Promise<number> {
 }
 
 /** What would be left without a gate. */
-function acceptDirectly(socket: Socket, tls: TlsTerminator, serverName: string): void {
+function acceptDirectly(socket: Socket, tls: TlsTerminator, host: Host): void {
   socket.on('error', () => {})
   socket.setNoDelay(true)
   tls.accept({
     socket,
     remoteAddress: socket.remoteAddress ?? '',
     remotePort: socket.remotePort ?? 0,
-    serverName,
+    serverName: host.hostname,
     alpn: ['http/1.1'],
     channel: 'main',
-    certificateIndex: 0,
+    host,
     handshakeDone: () => {},
   })
 }

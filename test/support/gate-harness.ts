@@ -29,10 +29,10 @@ const LIMITS: GateOptions['limits'] = {
   connectionBurst: 100,
   connectionRate: 20,
 }
-const HOSTS: HostMapOptions['hosts'] = [
+const HOSTS = [
   { channel: 'ping', hostname: 'ping.example.com', allowedSni: [] },
   { channel: 'main', hostname: 'vpn.example.com', allowedSni: ['*.alias.example'] },
-]
+] as const
 
 export interface GateHarnessOptions {
   readonly gate?: Partial<Omit<GateOptions, 'limits'>>
@@ -61,7 +61,10 @@ export interface Greeting {
   readonly remotePort: number
 }
 
-const certificates = HOSTS.map(({ hostname }) => createSelfSignedCertificate({ names: [hostname], days: 1 }))
+const hosts = HOSTS.map((host) => ({
+  ...host,
+  pair: createSelfSignedCertificate({ names: [host.hostname], days: 1 }),
+}))
 
 /** Starts it; disposing checks that nothing is left. */
 export async function startGate(options: GateHarnessOptions = {}): Promise<GateHarness> {
@@ -81,7 +84,13 @@ export async function startGate(options: GateHarnessOptions = {}): Promise<GateH
       limits: { ...LIMITS, ...options.limits },
     },
     new InboundRules({ defaultAction: 'allow', rules: options.rules ?? [] }),
-    new HostMap({ hosts: HOSTS, pass: options.pass ?? [] }),
+    new HostMap({
+      hosts: hosts.map(({ pair: { certificate, privateKey }, ...host }) => ({
+        ...host,
+        certificate: terminator.createCertificate({ cert: certificate, key: privateKey }),
+      })),
+      pass: options.pass ?? [],
+    }),
     {
       clock,
       counters,
@@ -131,7 +140,7 @@ function relayEnd(io: Socket): StreamEnd {
 }
 
 function createTerminator(clock: Clock, counters: Counters): TlsTerminator {
-  const terminator = new TlsTerminator(
+  return new TlsTerminator(
     {
       protocolsOf: () => ['http/1.1', 'h2'],
       handshakeTimeoutMs: HELLO_TIMEOUT_MS,
@@ -147,10 +156,6 @@ function createTerminator(clock: Clock, counters: Counters): TlsTerminator {
       onHttp2: ({ socket }) => void socket.destroy(),
     },
   )
-  terminator.replaceCertificates(
-    certificates.map(({ certificate, privateKey }) => ({ cert: certificate, key: privateKey })),
-  )
-  return terminator
 }
 
 async function waitForCounter(counters: Counters, name: string, value: number): Promise<void> {

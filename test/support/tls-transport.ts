@@ -43,7 +43,8 @@ export async function startTlsTransport(
       onHttp2: (connection) => http2.accept(connection),
     },
   )
-  tls.replaceCertificates([testCertificate()])
+  const certificate = tls.createCertificate(testCertificate())
+  const host = { channel: 'main', hostname: 'vpn.endpoint', allowedSni: [], certificate } as const
   const sockets = new Set<Socket>()
   const server = net.createServer({ allowHalfOpen: true, noDelay: true }, (socket) => {
     sockets.add(socket)
@@ -56,7 +57,7 @@ export async function startTlsTransport(
       serverName: 'vpn.endpoint',
       alpn: [protocol],
       channel: 'main',
-      certificateIndex: 0,
+      host,
       handshakeDone: () => {},
     })
   })

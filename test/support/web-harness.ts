@@ -52,7 +52,8 @@ export async function startWebHarness(
     { protocolsOf: () => ['h2', 'http/1.1'], handshakeTimeoutMs: 10_000, ticketKeys: randomBytes(48) },
     { clock, counters, onHttp1: (connection) => http1.accept(connection), onHttp2: (c) => http2.accept(c) },
   )
-  tls.replaceCertificates([testCertificate()])
+  const certificate = tls.createCertificate(testCertificate())
+  const host = { channel, hostname: 'localhost', allowedSni: [], certificate }
   const sockets = new Set<Socket>()
 
   const listen = async (protocol: TcpProtocol): Promise<{ port: number; close(): void }> => {
@@ -61,7 +62,7 @@ export async function startWebHarness(
       socket.on('error', () => {})
       socket.once('close', () => sockets.delete(socket))
       const remote = { remoteAddress: socket.remoteAddress ?? '', remotePort: socket.remotePort ?? 0 }
-      const known = { serverName: 'localhost', alpn: [protocol], channel, certificateIndex: 0 }
+      const known = { serverName: 'localhost', alpn: [protocol], channel, host }
       tls.accept({ socket, ...remote, ...known, handshakeDone: () => {} })
     })
     server.listen(0, '127.0.0.1')

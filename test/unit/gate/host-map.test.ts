@@ -1,15 +1,24 @@
+import { createSecureContext } from 'node:tls'
 import { describe, expect, it } from 'vitest'
 import { HostMap } from '../../../src/gate/host-map.ts'
 
 const web = { host: '127.0.0.1', port: 8443 }
+const hosts = (
+  [
+    ['ping', 'ping.example.com', 'shared.example.com'],
+    ['main', 'VPN.example.com', 'cdn.example.net', '*.alias.example'],
+    ['main', '*.wild.example'],
+    ['reverse_proxy', 'app.example.com', 'shared.example.com'],
+    ['speedtest', 'speed.example.com', 'vpn.example.com'],
+  ] as const
+).map(([channel, hostname, ...allowedSni]) => ({
+  channel,
+  hostname,
+  allowedSni,
+  certificate: createSecureContext(),
+}))
 const map = new HostMap({
-  hosts: [
-    { channel: 'ping', hostname: 'ping.example.com', allowedSni: ['shared.example.com'] },
-    { channel: 'main', hostname: 'VPN.example.com', allowedSni: ['cdn.example.net', '*.alias.example'] },
-    { channel: 'main', hostname: '*.wild.example', allowedSni: [] },
-    { channel: 'reverse_proxy', hostname: 'app.example.com', allowedSni: ['shared.example.com'] },
-    { channel: 'speedtest', hostname: 'speed.example.com', allowedSni: ['vpn.example.com'] },
-  ],
+  hosts,
   pass: [
     { names: ['www.example.com', '*.example.com', 'ping.example.com', 'a.wild.example'], to: web },
     { names: [], to: { path: '/run/rest.sock' } },
@@ -28,8 +37,8 @@ describe('host map', () => {
     ['shared.example.com', 'ping', 0],
     ['app.example.com', 'reverse_proxy', 3],
     ['speed.example.com', 'speedtest', 4],
-  ])('%s is for %s', (name, channel, certificateIndex) => {
-    expect(map.find(name)).toEqual({ kind: 'host', channel, certificateIndex })
+  ])('%s is for %s', (name, channel, index) => {
+    expect(map.find(name)).toEqual({ kind: 'host', channel, host: hosts[index] })
   })
 
   it.each(['www.example.com', 'anything.example.com', 'a.wild.example'])('%s is passed on', (name) => {
@@ -54,8 +63,9 @@ describe('host map', () => {
   })
 
   it('answers unknown names with the first main host, or passes them on', () => {
-    expect(map.decoy).toEqual({ kind: 'host', channel: 'decoy', certificateIndex: 1 })
+    expect(map.decoy).toEqual({ kind: 'host', channel: 'decoy', host: hosts[1] })
     expect(map.passAll).toEqual({ kind: 'pass', to: { path: '/run/rest.sock' } })
-    expect(new HostMap({ hosts: [], pass: [] }).passAll).toBeUndefined()
+    const empty = new HostMap({ hosts: [], pass: [] })
+    expect([empty.decoy, empty.passAll]).toEqual([undefined, undefined])
   })
 })
