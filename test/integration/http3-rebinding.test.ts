@@ -11,6 +11,7 @@ import { readBytes } from '../support/reading.ts'
 import { openEcho } from '../support/targets.ts'
 import type { TcpTarget } from '../support/targets.ts'
 import { UdpRelay } from '../support/udp-relay.ts'
+import { expectNothingLeftOpen } from '../support/leak-check.ts'
 
 const AUTHORIZATION = `Basic ${Buffer.from(`${USER.username}:${USER.password}`).toString('base64')}`
 
@@ -58,3 +59,5 @@ it('an idle tunnel goes on from another port of the client, and new ones open, f
   await endpoint.waitUntilFree()
   for (const { relay } of clients) await relay[Symbol.asyncDispose]()
 })
+
+expectNothingLeftOpen()

@@ -69,6 +69,20 @@ describe.skipIf(absent.any)(`ngtcp2's client${absent.note}`, () => {
     await expectOneVisit(endpoint)
   })
 
+  it('is told the version, the windows and the idle limit of the specification', async () => {
+    await using endpoint = await startBrowsableEndpoint({ protocols: PROTOCOLS })
+    const { stdout, stderr } = await visit(endpoint.port, ['--no-http-dump'], ['/'])
+    const text = stdout.toString() + stderr
+    expect(text).toContain('the negotiated version is 0x00000001')
+    for (const parameter of [
+      'max_idle_timeout=74000',
+      'initial_max_data=104857600',
+      'initial_max_streams_bidi=4096',
+      'disable_active_migration=1',
+    ])
+      expect(text).toContain(`remote transport_parameters ${parameter}\n`)
+  })
+
   it('hears nothing from an endpoint without HTTP/3', async () => {
     await using endpoint = await startBrowsableEndpoint()
     const { stdout, stderr } = await visit(

@@ -20,11 +20,15 @@ export class EndpointProcess implements AsyncDisposable {
   }
 
   /** Resolves when connections are accepted. */
-  static async start(options: EndpointOptions & { descriptors?: number } = {}): Promise<EndpointProcess> {
+  static async start(
+    options: EndpointOptions & { descriptors?: number; listen?: string } = {},
+  ): Promise<EndpointProcess> {
     const directory = await mkdtemp(join(tmpdir(), 'culvert-process-'))
-    const { vpn, hosts } = await writeEndpointFiles(directory, options)
+    const { vpn, hosts } = await writeEndpointFiles(directory, options, options.listen)
     const program = new Program('trusttunnel_endpoint', [vpn, hosts], {
       cwd: directory,
+      // What it cannot remove when it is killed goes with the rest.
+      env: { TMPDIR: directory },
       descriptors: options.descriptors,
     })
     try {
