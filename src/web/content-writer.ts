@@ -9,6 +9,7 @@ export class ContentWriter implements Watched {
   readonly #watch: StallWatch
   readonly #limitMs: number
   #pieces = 0
+  #settle: ((alive: boolean) => void) | undefined
 
   /** `release` must follow. */
   constructor(request: Exchange, sink: Writable, watch: StallWatch, limitMs: number) {
@@ -46,6 +47,8 @@ export class ContentWriter implements Watched {
 
   onStall(): void {
     this.#request.reset('cancel')
+    // An answer that waits behind another on its connection never hears of the end.
+    this.#settle?.(false)
   }
 
   #drained(): Promise<boolean> {
@@ -55,10 +58,12 @@ export class ContentWriter implements Watched {
         sink.off('drain', onDrain)
         sink.off('close', onClose)
         sink.off('error', onClose)
+        this.#settle = undefined
         resolve(alive)
       }
       const onDrain = (): void => settle(true)
       const onClose = (): void => settle(false)
+      this.#settle = settle
       sink.on('drain', onDrain)
       // `drain` never comes once the stream is destroyed.
       sink.on('close', onClose)

@@ -12,6 +12,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { startEndpoint } from '../support/endpoint.ts'
 import type { TestEndpoint } from '../support/endpoint.ts'
 import { FORWARD_CLIENTS } from '../support/forward-client.ts'
+import { expectNothingLeftOpen } from '../support/leak-check.ts'
 import { readAll } from '../support/reading.ts'
 import { settled } from '../support/settled.ts'
 import { echoWebSocket } from '../support/websocket-echo.ts'
@@ -123,3 +124,5 @@ describe('an upgrade under the mask', () => {
     expect([...upgraded, ...requests]).toEqual([])
   })
 })
+
+expectNothingLeftOpen()

@@ -22,6 +22,8 @@ import type { WebPages } from './web-pages.ts'
 /** nginx's `client_max_body_size`. */
 const MAX_REQUEST_CONTENT_BYTES = 1_048_576
 const CHUNK_BYTES = 65_536
+/** Before anything is known of what the client takes. */
+const FIRST_CHUNK_BYTES = 16_384
 
 export interface DecoySiteOptions {
   /** The file that stands for a directory. */
@@ -226,11 +228,16 @@ function layOutMultipart(
 /** False when the client is gone. */
 async function copyPiece(piece: ByteRange, file: SiteFile, writer: ContentWriter): Promise<boolean> {
   for (let offset = piece.start; offset < piece.end;) {
-    const chunk = await file.read(offset, Math.min(CHUNK_BYTES, piece.end - offset))
+    const wanted = offset === piece.start ? FIRST_CHUNK_BYTES : CHUNK_BYTES
+    const chunk = await file.read(offset, Math.min(wanted, piece.end - offset))
     // The file was cut while we read it: the length that was promised cannot be kept.
     if (chunk.length === 0) throw new Error('file became shorter')
     offset += chunk.length
-    if (!(await writer.write(chunk))) return false
+    const room = writer.write(chunk)
+    if (room === true) continue
+    // A client that reads slowly, or not at all, keeps no file open.
+    await file.rest()
+    if (!(await room)) return false
   }
   return true
 }

@@ -33,6 +33,7 @@ export class DefaultSite implements SiteFiles {
       sizeBytes: PAGE.length,
       modifiedMs,
       read: (offset, length) => Promise.resolve(PAGE.subarray(offset, offset + length)),
+      rest: () => Promise.resolve(),
       close: () => Promise.resolve(),
     }
   }

@@ -1,5 +1,6 @@
 /** A decoy site in a directory of the operator's. Nothing outside of it is served, whatever links lie in it. */
 import { constants } from 'node:fs'
+import type { Stats } from 'node:fs'
 import { open, realpath } from 'node:fs/promises'
 import type { FileHandle } from 'node:fs/promises'
 import { sep } from 'node:path'
@@ -12,33 +13,31 @@ const OPEN_FLAGS = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBL
 export interface SiteDirectoryOptions {
   /** The directory; it may itself be a link, and may be replaced while we run. */
   root: string
-  /** Files open at one time, each held by one answer under way. */
+  /** Files open at one time, each held while it is read. Whoever wants one more waits for his turn. */
   maxOpenFiles: number
 }
 
 export class SiteDirectory implements SiteFiles {
   readonly #root: string
-  readonly #maxOpenFiles: number
-  #openFiles = 0
+  readonly #places: Places
 
   constructor(options: SiteDirectoryOptions) {
     this.#root = options.root
-    this.#maxOpenFiles = options.maxOpenFiles
+    this.#places = new Places(options.maxOpenFiles)
   }
 
   get openFiles(): number {
-    return this.#openFiles
+    return this.#places.taken
   }
 
   async find(path: string): Promise<SiteEntry> {
-    if (this.#openFiles >= this.#maxOpenFiles) return { kind: 'failed', cause: 'too many files are open' }
-    this.#openFiles++
+    await this.#places.take()
     try {
       const entry = await this.#open(path)
-      if (entry.kind !== 'file') this.#openFiles--
+      if (entry.kind !== 'file') this.#places.giveBack()
       return entry
     } catch (error) {
-      this.#openFiles--
+      this.#places.giveBack()
       return entryOfError(error)
     }
   }
@@ -48,47 +47,119 @@ export class SiteDirectory implements SiteFiles {
     const real = await realpath(Buffer.from(toLatin1(this.#root) + path, 'latin1'), 'latin1')
     const prefix = root.endsWith(sep) ? root : root + sep
     if (real !== root && !real.startsWith(prefix)) return MISSING
-    const handle = await open(Buffer.from(real, 'latin1'), OPEN_FLAGS)
-    let file: SiteFile | undefined
-    try {
-      const stat = await handle.stat()
-      if (stat.isDirectory()) return DIRECTORY
-      if (!stat.isFile()) return MISSING
-      file = new DirectoryFile(handle, stat.size, stat.mtimeMs, () => this.#openFiles--)
-      return file
-    } finally {
-      if (file === undefined) await handle.close()
-    }
+    const { handle, stat } = await openRegular(Buffer.from(real, 'latin1'))
+    if (handle !== undefined)
+      return new DirectoryFile(Buffer.from(real, 'latin1'), handle, stat, this.#places)
+    return stat.isDirectory() ? DIRECTORY : MISSING
   }
 }
 
+/** No handle for what is no file. */
+async function openRegular(path: Buffer): Promise<{ handle: FileHandle | undefined; stat: Stats }> {
+  const handle = await open(path, OPEN_FLAGS)
+  let kept = false
+  try {
+    const stat = await handle.stat()
+    kept = stat.isFile()
+    return { handle: kept ? handle : undefined, stat }
+  } finally {
+    if (!kept) await handle.close()
+  }
+}
+
+/** Opened for a moment at a time: an answer that waits for its client holds no descriptor. */
 class DirectoryFile implements SiteFile {
   readonly kind = 'file'
-  readonly sizeBytes: number
-  readonly modifiedMs: number
-  readonly #handle: FileHandle
-  readonly #onClose: () => void
+  readonly #path: Buffer
+  readonly #stat: Stats
+  readonly #places: Places
+  #handle: FileHandle | undefined
   #closed = false
 
-  constructor(handle: FileHandle, sizeBytes: number, modifiedMs: number, onClose: () => void) {
+  constructor(path: Buffer, handle: FileHandle, stat: Stats, places: Places) {
+    this.#path = path
     this.#handle = handle
-    this.sizeBytes = sizeBytes
-    this.modifiedMs = modifiedMs
-    this.#onClose = onClose
+    this.#stat = stat
+    this.#places = places
+  }
+
+  get sizeBytes(): number {
+    return this.#stat.size
+  }
+
+  get modifiedMs(): number {
+    return this.#stat.mtimeMs
   }
 
   async read(offset: number, length: number): Promise<Buffer> {
+    if (this.#closed) throw new Error('the file is closed')
+    this.#handle ??= await this.#reopen()
     const buffer = Buffer.allocUnsafe(length)
     const { bytesRead } = await this.#handle.read(buffer, 0, length, offset)
     return buffer.subarray(0, bytesRead)
   }
 
-  async close(): Promise<void> {
-    if (this.#closed) return
-    this.#closed = true
-    this.#onClose()
+  async rest(): Promise<void> {
+    const handle = this.#handle
+    if (handle === undefined) return
+    this.#handle = undefined
     // A failed close leaves nothing that we could still do.
-    await this.#handle.close().catch(() => {})
+    await handle.close().catch(() => {})
+    this.#places.giveBack()
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true
+    await this.rest()
+  }
+
+  async #reopen(): Promise<FileHandle> {
+    await this.#places.take()
+    let handle: FileHandle | undefined
+    try {
+      const opened = await openRegular(this.#path)
+      handle = opened.handle
+      if (handle !== undefined && isSame(opened.stat, this.#stat)) return handle
+      throw new Error('the file was changed')
+    } catch (error) {
+      await handle?.close().catch(() => {})
+      this.#places.giveBack()
+      throw error
+    }
+  }
+}
+
+function isSame(one: Stats, other: Stats): boolean {
+  return (
+    one.dev === other.dev && one.ino === other.ino && one.size === other.size && one.mtimeMs === other.mtimeMs
+  )
+}
+
+/** A number of places, given in the order of asking. */
+class Places {
+  readonly #waiting: (() => void)[] = []
+  readonly #max: number
+  #taken = 0
+
+  constructor(max: number) {
+    this.#max = max
+  }
+
+  get taken(): number {
+    return this.#taken
+  }
+
+  take(): Promise<void> {
+    if (this.#taken >= this.#max) return new Promise((resolve) => this.#waiting.push(resolve))
+    this.#taken++
+    return Promise.resolve()
+  }
+
+  giveBack(): void {
+    const next = this.#waiting.shift()
+    // A place passes from hand to hand.
+    if (next === undefined) this.#taken--
+    else next()
   }
 }
 

@@ -6,6 +6,8 @@ export interface SiteFile {
   readonly modifiedMs: number
   /** Up to `length` bytes from `offset`, in a buffer that is the caller's; empty at the end of the file. */
   read(offset: number, length: number): Promise<Buffer>
+  /** Gives back what it holds until the next `read`, which rejects when the file is another by then. Never rejects. */
+  rest(): Promise<void>
   /** To be called on every path. Idempotent; never rejects. */
   close(): Promise<void>
 }
