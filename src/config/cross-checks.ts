@@ -155,14 +155,13 @@ export function checkHosts({ vpn, hosts, file, vpnFile, findings }: HostsChecks)
   for (const list of HOST_LISTS) {
     for (const host of hosts[list]) {
       const { hostname } = host
-      const name = hostname.toLowerCase()
-      if (seen.has(name))
+      if (seen.has(hostname))
         findings.problem(
           file,
           `${findings.placeOf(host)}.hostname`,
           `Invalid ${HOST_LIST_NAMES[list]} TLS hosts: Hostname must be unique: ${hostname}`,
         )
-      seen.add(name)
+      seen.add(hostname)
     }
   }
   warnOfQuicCertificate(vpn, hosts, file, findings)
@@ -170,7 +169,7 @@ export function checkHosts({ vpn, hosts, file, vpnFile, findings }: HostsChecks)
     findings.warn(file, 'reverse_proxy_hosts', 'without [reverse_proxy] these hosts are not served')
   for (const [index, { names }] of vpn.culvert.edge.pass.entries())
     for (const name of names)
-      if (seen.has(name.toLowerCase()))
+      if (seen.has(name))
         findings.warn(vpnFile, `culvert.edge.pass[${index}]`, `${name} is a host here and is never passed on`)
 }
 

@@ -2,6 +2,7 @@
 import { createPrivateKey, X509Certificate } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { ConfigError } from './config-error.ts'
+import { exampleOf } from '../wire/host-name.ts'
 import { readToml, reasonOf, resolveBeside } from './config-file.ts'
 import { HOST_LISTS, hostsFields, type HostList } from './hosts-fields.ts'
 import { Findings, readFields } from './read.ts'
@@ -130,8 +131,7 @@ function warnOfCertificate(
       path,
       `the certificate is not valid before ${certificate.validFromDate.toISOString()}`,
     )
-  const example = hostname.replace(/^\*/, 'any')
-  if (certificate.checkHost(example) === undefined)
+  if (certificate.checkHost(exampleOf(hostname)) === undefined)
     findings.warn(
       shown,
       path,

@@ -3,14 +3,14 @@
  * name. A client that verifies reaches the others over TCP only, unless that certificate names them too.
  */
 import { X509Certificate } from 'node:crypto'
+import { exampleOf } from '../wire/host-name.ts'
 import { HOST_LISTS } from './hosts-fields.ts'
 import type { Findings } from './read.ts'
 import type { HostsSettings, VpnSettings } from './settings.ts'
 
 /** Whether a client that verifies the certificate over QUIC takes it for `hostname`, which may be a wildcard. */
 export function isCoveredOverQuic(hosts: HostsSettings, hostname: string): boolean {
-  const name = hostname.startsWith('*.') ? `any${hostname.slice(1)}` : hostname
-  return quicCertificate(hosts)?.checkHost(name) !== undefined
+  return quicCertificate(hosts)?.checkHost(exampleOf(hostname)) !== undefined
 }
 
 export function warnOfQuicCertificate(

@@ -1,5 +1,6 @@
 /** The forms of text that the files use beyond TOML's own types: addresses, CIDR, host names, paths, hex. */
 import { TomlDate } from 'smol-toml'
+import { parseHostName, parseNamePattern } from '../wire/host-name.ts'
 import { parseIpAddress } from '../wire/ip-address.ts'
 import { normalizePeerAddress } from '../wire/ip-kind.ts'
 import { parseIpPrefix } from '../wire/ip-prefix.ts'
@@ -33,15 +34,9 @@ export function parsePassTarget(text: string): PassTarget | undefined {
     return literal.port === 0 ? undefined : { host: literal.address, port: literal.port }
   const match = /^([^:[\]]+):(\d{1,5})$/.exec(text)
   if (match === null) return undefined
-  const host = match[1] ?? ''
+  const host = parseHostName(match[1] ?? '')
   const port = Number(match[2])
-  return isHostname(host) && port >= 1 && port <= MAX_PORT ? { host, port } : undefined
-}
-
-/** A DNS name of letters, digits, hyphens and underscores; with `wildcard`, `*.` may lead. */
-export function isHostname(text: string, wildcard = false): boolean {
-  const name = wildcard && text.startsWith('*.') ? text.slice(2) : text
-  return name.length <= 253 && /^(?!.*\.\.)[a-zA-Z0-9_](?:[a-zA-Z0-9_.-]*[a-zA-Z0-9_])?$/.test(name)
+  return host !== undefined && port >= 1 && port <= MAX_PORT ? { host, port } : undefined
 }
 
 /** `http://host` or `https://host:port`. More of a URL would never be sent: to take it would be a surprise. */
@@ -107,7 +102,7 @@ export function passTarget<const O extends TextValueOptions>(options: O) {
 export function hostname<const O extends TextValueOptions & { wildcard?: boolean }>(options: O) {
   const wildcard = options.wildcard ?? false
   const allowed = wildcard ? 'a host name, also "*.example.org"' : 'a host name'
-  return tested('host name', allowed, (text) => isHostname(text, wildcard), options)
+  return parsed('host name', allowed, wildcard ? parseNamePattern : parseHostName, options)
 }
 
 export function cidr<const O extends TextValueOptions>(options: O) {

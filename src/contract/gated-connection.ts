@@ -6,7 +6,7 @@ import type { Channel } from './session.ts'
 /** A host that the endpoint answers for. */
 export interface Host {
   readonly channel: Channel
-  /** Exact, or with a leading `*.`. */
+  /** A pattern (`wire/host-name.ts`). */
   readonly hostname: string
   /** Further names for the same host. */
   readonly allowedSni: readonly string[]

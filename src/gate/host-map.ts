@@ -5,6 +5,7 @@
  */
 import type { Host } from '../contract/gated-connection.ts'
 import type { Channel } from '../contract/session.ts'
+import { normalizeServerName, parentOf } from '../wire/host-name.ts'
 import type { PassTarget } from '../wire/target.ts'
 
 export interface PassEntry {
@@ -45,7 +46,7 @@ export class HostMap {
   /** Undefined for a name that is not known, and for none. */
   find(serverName: string | undefined): Route | undefined {
     if (serverName === undefined) return undefined
-    const name = normalize(serverName)
+    const name = normalizeServerName(serverName)
     const exact = this.#exact.get(name)
     if (exact !== undefined || this.#wildcards.size === 0) return exact
     const dot = name.indexOf('.')
@@ -53,16 +54,10 @@ export class HostMap {
   }
 
   /** Keeps what was added first. */
-  #add(name: string, route: Route): void {
-    const wildcard = name.startsWith('*.')
-    const table = wildcard ? this.#wildcards : this.#exact
-    const key = normalize(wildcard ? name.slice(2) : name)
+  #add(pattern: string, route: Route): void {
+    const parent = parentOf(pattern)
+    const table = parent === undefined ? this.#exact : this.#wildcards
+    const key = parent ?? pattern
     if (!table.has(key)) table.set(key, route)
   }
-}
-
-/** Lower case, without the root dot, which RFC 6066 forbids but some send. */
-function normalize(name: string): string {
-  const lower = name.toLowerCase()
-  return lower.endsWith('.') ? lower.slice(0, -1) : lower
 }

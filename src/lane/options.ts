@@ -282,9 +282,7 @@ export function webSiteOptions(settings: Settings): WebSiteOptions {
     decoyRoot: decoy.root ?? undefined,
     decoyOrigin: decoy.origin ?? undefined,
     index: decoy.index,
-    hostNames: hosts(settings).hosts.flatMap(({ hostname, allowedSni }) =>
-      [hostname, ...allowedSni].map((name) => name.toLowerCase()),
-    ),
+    hostNames: hosts(settings).hosts.flatMap(({ hostname, allowedSni }) => [hostname, ...allowedSni]),
     port: vpn.listen_address.port,
     proxied: proxy
       ? {

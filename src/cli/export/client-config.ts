@@ -6,7 +6,8 @@ import { formatToml } from '../../config/official-files.ts'
 import { isCoveredOverQuic } from '../../config/quic-certificate.ts'
 import { matchPrefix, matchPskKey } from './random-rule.ts'
 import type { ClientSettings, HostSettings, Settings } from '../../config/settings.ts'
-import { isHostname, parsePassTarget } from '../../config/values.ts'
+import { parsePassTarget } from '../../config/values.ts'
+import { matchesPattern, parentOf, parseHostName } from '../../wire/host-name.ts'
 import { formatSocketAddress } from '../../wire/authority.ts'
 import { parseIpAddress } from '../../wire/ip-address.ts'
 import { parseHex, parseRandomPrefix } from '../../wire/random-prefix.ts'
@@ -51,7 +52,7 @@ export function createClientConfig(
   if (host === undefined) throw invalid('there is no main host')
   if (options.addresses.length === 0) throw invalid('at least one address is needed')
   const customSni = checkSni(host, options.customSni)
-  const hostname = host.hostname.startsWith('*.') ? customSni : host.hostname
+  const hostname = parentOf(host.hostname) === undefined ? host.hostname : customSni
   if (hostname === undefined)
     throw invalid(`the first main host is ${host.hostname}: choose a name under it with --custom-sni`)
   const { listen_address: listen } = settings.vpn
@@ -86,23 +87,17 @@ function findClient(settings: Settings, username: string): ClientSettings {
 
 function checkSni(host: HostSettings, sni: string | undefined): string | undefined {
   if (sni === undefined) return undefined
-  if (!isHostname(sni)) throw invalid(`custom SNI ${JSON.stringify(sni)} is not a host name`)
+  if (parseHostName(sni) === undefined) throw invalid(`custom SNI ${JSON.stringify(sni)} is not a host name`)
   const known = [host.hostname, ...host.allowed_sni]
-  if (!known.some((pattern) => matchesName(pattern, sni)))
+  if (!known.some((pattern) => matchesPattern(pattern, sni)))
     throw invalid(`custom SNI ${sni} is neither the hostname nor in allowed_sni of the first main host`)
   return sni
-}
-
-function matchesName(pattern: string, name: string): boolean {
-  const wanted = pattern.toLowerCase()
-  const given = name.toLowerCase()
-  return wanted.startsWith('*.') ? given.slice(given.indexOf('.')) === wanted.slice(1) : given === wanted
 }
 
 /** Adds the port that the endpoint listens on, and brackets. */
 function completeAddress(address: string, listenPort: number): string {
   const bare = parseIpAddress(address.replace(/^\[(.*)\]$/, '$1'))
-  if (bare !== undefined || isHostname(address)) {
+  if (bare !== undefined || parseHostName(address) !== undefined) {
     if (listenPort === 0)
       throw invalid(`address ${address} needs a port: the endpoint listens on any free one`)
     return bare === undefined

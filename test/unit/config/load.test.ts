@@ -227,7 +227,7 @@ describe('hosts.toml', () => {
       'hosts.toml': `${HOSTS}${HOSTS.replace('main_hosts', 'ping_hosts').replace('vpn.e', 'VPN.E')}`,
     })
     expect(await directory.problems()).toEqual([
-      'ping_hosts[0].hostname: Invalid ping TLS hosts: Hostname must be unique: VPN.Endpoint',
+      'ping_hosts[0].hostname: Invalid ping TLS hosts: Hostname must be unique: vpn.endpoint',
     ])
   })
 

@@ -4,7 +4,6 @@ import { Findings, readFields } from '../../../src/config/read.ts'
 import type { Field, Fields, Raw } from '../../../src/config/schema.ts'
 import {
   cidr,
-  isHostname,
   parseAddressPort,
   parseDnsServer,
   parseHttpOrigin,
@@ -123,20 +122,6 @@ describe('the start of a random', () => {
 
   it.each(['', 'a', 'aabb/', 'xx', 'aa/bb/cc', '/aa'])('not %j', (text) => {
     expect(parse(text)).toBeUndefined()
-  })
-})
-
-describe('a host name', () => {
-  it.each(['a', 'vpn.endpoint', 'xn--d1acufc.xn--p1ai', 'a_b.c'])('%s', (text) => {
-    expect(isHostname(text)).toBe(true)
-  })
-
-  it.each(['', '.a', 'a..b', 'a b', '*.a', 'a.', '-a'])('not %j', (text) => {
-    expect(isHostname(text)).toBe(false)
-  })
-
-  it('may begin with a wildcard where that is allowed', () => {
-    expect(isHostname('*.a.b', true)).toBe(true)
   })
 })
 

@@ -6,7 +6,7 @@ const web = { host: '127.0.0.1', port: 8443 }
 const hosts = (
   [
     ['ping', 'ping.example.com', 'shared.example.com'],
-    ['main', 'VPN.example.com', 'cdn.example.net', '*.alias.example'],
+    ['main', 'vpn.example.com', 'cdn.example.net', '*.alias.example'],
     ['main', '*.wild.example'],
     ['reverse_proxy', 'app.example.com', 'shared.example.com'],
     ['speedtest', 'speed.example.com', 'vpn.example.com'],
