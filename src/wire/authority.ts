@@ -1,7 +1,7 @@
 /**
- * The authority of a CONNECT: a TCP target or one of the pseudo-hosts (specification 5.1, 11.3, appendix A).
- * A host that the resolver's inet_aton would read as a number (`127.1`, `0x7f.1`, `2130706433`, `010.0.0.1`) is
- * refused: it would name an address that no one has checked.
+ * The authority of a CONNECT: a TCP target or one of the pseudo-hosts (specification 5.1, 11.3, appendix A). A host
+ * that the resolver's inet_aton would read as a number (`127.1`, `0x7f.1`, `2130706433`, `010.0.0.1`) is refused: it
+ * would name an address that no one has checked.
  */
 import { EndpointError } from '../errors.ts'
 import { parseIpAddress } from './ip-address.ts'
@@ -30,8 +30,8 @@ const PSEUDO_HOSTS: Readonly<Record<string, Authority>> = {
 }
 
 /**
- * Reads `:authority` or the authority-form target. Pseudo-hosts stand with or without a port, which may be 0;
- * everything else needs one from 1 to 65535. Names keep the case and the root dot they came with.
+ * Reads `:authority` or the authority-form target. A pseudo-host may have a port, which may be 0; everything else needs
+ * one from 1 to 65535. Names keep their case and root dot.
  * @throws EndpointError `target_refused` for anything else.
  */
 export function parseAuthority(text: string): Authority {
@@ -82,7 +82,7 @@ function parsePort(text: string): number {
   return port
 }
 
-/** Infinity for what is no number. */
+/** Infinity when `text` is not a port number. */
 function readPort(text: string): number {
   return PORT.test(text) ? Number(text) : Infinity
 }
@@ -101,7 +101,10 @@ function refused(what: string): EndpointError {
   return new EndpointError('target_refused', `bad authority: ${what}`)
 }
 
-/** The scheme of a request's target, in any case (RFC 3986 section 3.1); undefined for any other than the two, and without one. */
+/**
+ * The scheme of a request's target, in any case (RFC 3986 section 3.1); undefined when it is neither of the two, or
+ * missing.
+ */
 export function parseScheme(text: string | undefined): 'http' | 'https' | undefined {
   const scheme = text?.toLowerCase()
   return scheme === 'http' || scheme === 'https' ? scheme : undefined

@@ -1,5 +1,6 @@
 /**
- * The ClientHello of a TLS connection, read before TLS is (RFC 8446 sections 4.1.2 and 5.1, RFC 6066, RFC 7301).
+ * The ClientHello of a TLS connection, read before TLS itself sees it (RFC 8446 sections 4.1.2 and 5.1, RFC 6066, RFC
+ * 7301).
  *
  *   record     type 1 (22) | version 2 | length 2 | fragment
  *   handshake  type 1 (1) | length 3 | version 2 | random 32 | session id | suites | compression | extensions
@@ -9,7 +10,7 @@
 import { EndpointError } from '../errors.ts'
 import { Cursor } from './cursor.ts'
 
-/** All that is read of a connection before it is given up, record headers included. */
+/** The most that is read from a connection before giving up, record headers included. */
 export const MAX_CLIENT_HELLO_BYTES = 16_384
 
 const RECORD_HEADER_BYTES = 5
@@ -26,7 +27,7 @@ const INITIAL_BUFFER_BYTES = 2048
 export interface ClientHello {
   /** 32 bytes. */
   readonly random: Buffer
-  /** As sent: the case is kept, nothing is checked. Undefined when there is none. */
+  /** As sent: neither changed to lower case nor checked. Undefined when there is none. */
   readonly serverName: string | undefined
   /** In the client's order; empty when it sent none. */
   readonly alpn: readonly string[]
@@ -36,7 +37,7 @@ export interface ClientHello {
   readonly supportedVersions: readonly number[]
 }
 
-/** `not_tls` is decided by the first two bytes; the others have begun as TLS does. */
+/** `not_tls` is decided by the first two bytes; with the others, the beginning did look like TLS. */
 export type ClientHelloFault = 'not_tls' | 'bad_record' | 'not_client_hello' | 'too_long' | 'bad_field'
 
 export type ClientHelloResult =
@@ -56,7 +57,7 @@ export class ClientHelloParser {
   #message = Buffer.allocUnsafe(INITIAL_BUFFER_BYTES)
   #messageBytes = 0
 
-  /** Takes the next bytes. Once the result is final, every further push repeats it. Keeps nothing of `chunk`. */
+  /** Takes the next bytes. Once the result is final, every further call returns it again. Keeps nothing of `chunk`. */
   push(chunk: Uint8Array): ClientHelloResult {
     let offset = 0
     while (this.#result.kind === 'need-more' && offset < chunk.length) {
@@ -81,7 +82,7 @@ export class ClientHelloParser {
     if (this.#headerBytes === RECORD_HEADER_BYTES) {
       this.#headerBytes = 0
       this.#fragmentLeft = this.#header.readUInt16BE(3)
-      // An empty handshake fragment is forbidden, and would be a way to keep us busy.
+      // An empty handshake fragment is forbidden, and would be a way to keep us busy for nothing.
       if (this.#fragmentLeft === 0 || this.#fragmentLeft > MAX_FRAGMENT_BYTES) this.#fail('bad_record')
     }
     return offset + 1
@@ -152,7 +153,7 @@ function readExtensions(cursor: Cursor): Map<number, Cursor> {
   const extensions = new Map<number, Cursor>()
   while (list.remaining > 0) {
     const type = list.u16()
-    // RFC 8446 section 4.2: two of a kind end the handshake. Nor may we and the TLS stack pick different ones.
+    // RFC 8446 section 4.2: a repeated extension ends the handshake. Besides, the TLS stack might use the other one.
     if (extensions.has(type)) throw new EndpointError('malformed', 'repeated extension')
     extensions.set(type, list.slice(list.u16()))
   }

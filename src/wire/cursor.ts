@@ -6,7 +6,7 @@ export class Cursor {
   readonly #end: number
   #offset: number
 
-  /** Reads `bytes` from `start` to `end`; nothing is copied. */
+  /** Reads `bytes` from `start` to `end` without copying. */
   constructor(bytes: Uint8Array, start = 0, end = bytes.length) {
     this.#bytes = bytes
     this.#offset = start
@@ -43,7 +43,7 @@ export class Cursor {
     return high * 0x1_0000 + this.#byte(at + 2) * 0x100 + this.#byte(at + 3)
   }
 
-  /** A view of the next `length` bytes, owned by whoever owns the underlying bytes. */
+  /** A view of the next `length` bytes. It belongs to the owner of the underlying bytes. */
   bytes(length: number): Uint8Array {
     const start = this.#take(length)
     return this.#bytes.subarray(start, start + length)
@@ -53,7 +53,7 @@ export class Cursor {
     this.#take(length)
   }
 
-  /** A cursor over the next `length` bytes, which this one passes over. */
+  /** A cursor over the next `length` bytes; this one moves past them. */
   slice(length: number): Cursor {
     const start = this.#take(length)
     return new Cursor(this.#bytes, start, start + length)
@@ -63,7 +63,7 @@ export class Cursor {
     return this.#bytes[at] ?? 0
   }
 
-  /** Passes over `length` bytes, or none at all, and returns where they begin. */
+  /** Moves past `length` bytes, or throws without moving, and returns where they begin. */
   #take(length: number): number {
     const start = this.#offset
     if (length > this.#end - start) {

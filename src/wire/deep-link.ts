@@ -1,18 +1,18 @@
 /**
- * The `tt://` link that configures a client (`docs/protocol.md`, "What a client is given"): base64url without padding over
- * `tag varint | length varint | value`, repeated. Unknown tags are passed over; the last of a repeated tag counts,
- * except that addresses add up. Fields at their default are not written.
+ * The `tt://` link that configures a client (`docs/protocol.md`, "What a client is given"): base64url without padding
+ * over `tag varint | length varint | value`, repeated. Unknown tags are skipped. When a tag is repeated the last one
+ * counts, except that addresses add up. Fields with their default value are not written.
  */
 import { EndpointError } from '../errors.ts'
 import { Cursor } from './cursor.ts'
 import { encodeVarint, readVarint } from './varint.ts'
 
 export const DEEP_LINK_VERSION = 1
-/** Far above any link that a person passes on; a chain of certificates fits. */
+/** Far above any link that people pass around; a certificate chain fits. */
 export const MAX_DEEP_LINK_LENGTH = 65_536
 
 export interface DeepLink {
-  /** 0 when the link carries none. */
+  /** 0 when the link has no version field. */
   readonly version: number
   readonly hostname: string
   readonly username: string
@@ -25,7 +25,7 @@ export interface DeepLink {
   readonly hasIpv6: boolean
   readonly skipVerification: boolean
   readonly antiDpi: boolean
-  /** Certificates in DER, one behind the other. */
+  /** DER certificates, one after the other. */
   readonly certificate?: Uint8Array
   readonly upstreamProtocol: 'http2' | 'http3'
   readonly name?: string
@@ -64,8 +64,8 @@ const BASE64URL = /^[A-Za-z0-9_-]*$/
 const SCHEMES = ['tt://?', 'tt://'] as const
 
 /**
- * The link, fields in the reference's order.
- * @throws EndpointError `malformed` that names the field, for a link that its own decoder would refuse.
+ * Builds the link, with its fields in the order of the reference endpoint.
+ * @throws EndpointError `malformed`, naming the field, when the decoder would refuse the link.
  */
 export function encodeDeepLink(fields: DeepLinkFields): string {
   const parts: Buffer[] = []
@@ -103,7 +103,7 @@ function encodeList(values: readonly string[]): Buffer {
 
 /**
  * Reads a link.
- * @throws EndpointError `malformed` with the field's name in the message, `unsupported` for a later version.
+ * @throws EndpointError `malformed` with the field's name in the message; `unsupported` for a newer version.
  */
 export function decodeDeepLink(uri: string): DeepLink {
   const cursor = new Cursor(decodePayload(uri))

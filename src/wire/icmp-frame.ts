@@ -13,13 +13,13 @@ export const ICMP_REPLY_BYTES = 22
 
 export interface IcmpRequest {
   readonly id: number
-  /** Canonical text. */
+  /** In canonical form. */
   readonly destination: string
   readonly family: 4 | 6
   readonly sequence: number
   /** TTL or hop limit, 0 to 255. */
   readonly ttl: number
-  /** Bytes of echo data to make up, 0 to 65535; the data itself never crosses the tunnel. */
+  /** Bytes of echo data to generate, 0 to 65535; the data itself never crosses the tunnel. */
   readonly dataSize: number
 }
 
@@ -34,7 +34,7 @@ export interface IcmpReply {
   readonly sequence: number
 }
 
-/** Cuts a byte stream into records of one size, holding less than one record. */
+/** Cuts a byte stream into records of one size. Holds less than one record. */
 class RecordDecoder<Value> {
   readonly #partial: Buffer
   readonly #decode: (bytes: Buffer, offset: number) => Value
@@ -100,7 +100,7 @@ function decodeIcmpReply(bytes: Buffer, offset: number): IcmpReply {
   }
 }
 
-/** @throws EndpointError `malformed` when `destination` is no address. */
+/** @throws EndpointError `malformed` when `destination` is not an IP address. */
 export function encodeIcmpRequest(request: Omit<IcmpRequest, 'family'>): Buffer {
   const frame = Buffer.allocUnsafe(ICMP_REQUEST_BYTES)
   frame.writeUInt16BE(request.id, 0)
@@ -111,7 +111,7 @@ export function encodeIcmpRequest(request: Omit<IcmpRequest, 'family'>): Buffer 
   return frame
 }
 
-/** @throws EndpointError `malformed` when `source` is no address. */
+/** @throws EndpointError `malformed` when `source` is not an IP address. */
 export function encodeIcmpReply(reply: Omit<IcmpReply, 'family'>): Buffer {
   const frame = Buffer.allocUnsafe(ICMP_REPLY_BYTES)
   frame.writeUInt16BE(reply.id, 0)

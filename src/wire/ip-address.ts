@@ -1,7 +1,7 @@
 /**
  * IP addresses as text and as bytes. Text is read strictly: four decimal numbers without leading zeros, or RFC 4291
- * section 2.2 without a zone. It is written as RFC 5952 says, IPv4-mapped addresses with their dotted tail. What an
- * address stands for is said in `ip-kind.ts`, ranges are in `ip-prefix.ts`.
+ * section 2.2 without a zone. It is written as RFC 5952 says, IPv4-mapped addresses with a dotted tail. What kind of
+ * address it is belongs in `ip-kind.ts`, ranges in `ip-prefix.ts`.
  */
 /** `address` is canonical text, without brackets or zone. */
 export interface IpAddress {
@@ -15,7 +15,7 @@ const ZERO = 0x30
 /** The longest text: eight groups, the last two as dotted decimal. */
 const MAX_TEXT_LENGTH = 45
 
-/** The canonical form of `text`, or undefined when it is no address. */
+/** The canonical form of `text`, or undefined when it is not an address. */
 export function parseIpAddress(text: string): IpAddress | undefined {
   const bytes = ipBytes(text)
   if (bytes === undefined) return undefined
@@ -27,7 +27,7 @@ export function formatIp(bytes: Uint8Array): string {
   return bytes.length === 4 ? formatIpv4(bytes) : formatIpv6(bytes)
 }
 
-/** 4 or 16 bytes of the address, or undefined when `text` is no address. */
+/** The address as 4 or 16 bytes, or undefined when `text` is not an address. */
 export function ipBytes(text: string): Uint8Array | undefined {
   if (text.length > MAX_TEXT_LENGTH) return undefined
   const bytes = new Uint8Array(text.includes(':') ? 16 : 4)
@@ -51,7 +51,7 @@ function readIpv4(text: string, start: number, end: number, bytes: Uint8Array, a
     } else {
       const digit = code - ZERO
       if (digit < 0 || digit > 9) return false
-      // A leading zero would be octal to inet_aton: refuse it rather than read it another way.
+      // inet_aton would read a leading zero as octal: better to refuse it than to read it differently.
       if (digits > 0 && value === 0) return false
       value = value * 10 + digit
       digits += 1
@@ -157,7 +157,7 @@ export function isZero(bytes: Uint8Array, start: number, end: number): boolean {
   return true
 }
 
-/** Whether the 16 bytes at `offset` are inside `::ffff:0:0/96`, in which IPv4 stands inside IPv6. */
+/** Whether the 16 bytes at `offset` are an IPv4-mapped address (`::ffff:0:0/96`). */
 export function isMapped(bytes: Uint8Array, offset = 0): boolean {
   return bytes[offset + 10] === 0xff && bytes[offset + 11] === 0xff && isZero(bytes, offset, offset + 10)
 }

@@ -1,21 +1,21 @@
-/** Address ranges in CIDR notation (RFC 4632, RFC 4291 section 2.3) and who is inside them. */
+/** Address ranges in CIDR notation (RFC 4632, RFC 4291 section 2.3) and the test for being inside one. */
 import { ipBytes, isMapped } from './ip-address.ts'
 
 const BITS = /^(?:0|[1-9][0-9]{0,2})$/
-/** `::ffff:0:0/96`, in which IPv4 stands inside IPv6. */
+/** `::ffff:0:0/96`, the range of IPv4-mapped addresses. */
 const MAPPED_BITS = 96
 
-/** Plain, so that it can be sent to another thread. */
+/** Plain data, so that it can be sent to another thread. */
 export interface IpPrefix {
-  /** 4 or 16 bytes; those behind the prefix are zero. */
+  /** 4 or 16 bytes; bits after the prefix are zero. */
   readonly bytes: Uint8Array
-  /** How many of them count, from the first on. */
+  /** How many leading bits count. */
   readonly bits: number
 }
 
 /**
- * `address/bits`, or a bare address, which is a range of one. Bits behind the prefix are ignored. A range inside
- * `::ffff:0:0/96` is the IPv4 range that it stands for. Undefined when `text` is neither.
+ * Reads `address/bits`, or a bare address, which is a range of one. Bits after the prefix are ignored. A range inside
+ * `::ffff:0:0/96` becomes the IPv4 range it stands for. Undefined when `text` is neither form.
  */
 export function parseIpPrefix(text: string): IpPrefix | undefined {
   const slash = text.indexOf('/')
@@ -37,7 +37,7 @@ function clearBehind(bytes: Uint8Array, bits: number): void {
   bytes.fill(0, whole + 1)
 }
 
-/** Whether `address`, 4 or 16 bytes, is inside; one of the other family is not. */
+/** Whether `address`, 4 or 16 bytes, is inside the range. An address of the other family never is. */
 export function prefixHolds({ bytes, bits }: IpPrefix, address: Uint8Array): boolean {
   if (address.length !== bytes.length) return false
   const whole = bits >> 3

@@ -1,8 +1,8 @@
 /**
- * Splits a byte stream into frames `length u32 | body` (specification 6.3, 6.4), whatever way it arrives.
+ * Splits a byte stream into frames `length u32 | body` (specification 6.3, 6.4), however it is cut into chunks.
  *
- * A frame that lies whole in one chunk is handed over as a view of that chunk; one that spans chunks is collected
- * in a buffer of exactly its size, each byte copied once. At most one frame is held, never more than the maximum.
+ * A frame that lies whole in one chunk is handed over as a view of that chunk; one that spans chunks is collected in a
+ * buffer of exactly its size, each byte copied once. At most one frame is held, never more than the maximum.
  */
 import { EndpointError } from '../errors.ts'
 
@@ -14,15 +14,15 @@ export type OnBody = (bytes: Buffer, start: number, end: number) => void
 export class LengthPrefixedDecoder {
   readonly #maxLength: number
   readonly #onBody: OnBody
-  /** Bytes of a prefix that is not complete yet, as a number. */
+  /** The value so far of a length prefix that is still incomplete. */
   #prefix = 0
   #prefixBytes = 0
-  /** The body that spans chunks. */
+  /** A body that spans chunks. */
   #partial: Buffer | undefined
   #partialBytes = 0
   #broken = false
 
-  /** @param maxLength largest `length` that is accepted, in bytes. */
+  /** @param maxLength largest `length` accepted, in bytes. */
   constructor(maxLength: number, onBody: OnBody) {
     this.#maxLength = maxLength
     this.#onBody = onBody
@@ -56,7 +56,9 @@ export class LengthPrefixedDecoder {
       throw new EndpointError('too_long', 'frame length above the maximum', { scope: 'stream' })
   }
 
-  /** The prefix is complete: hands over the body, or starts to collect it. Returns the offset behind what it used. */
+  /**
+   * The prefix is complete: hands over the body, or starts to collect it. Returns the offset after the bytes it used.
+   */
   #begin(chunk: Buffer, offset: number): number {
     const length = this.#prefix
     this.#prefix = 0

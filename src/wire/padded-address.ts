@@ -28,7 +28,7 @@ export function decodePaddedAddress(bytes: Uint8Array, offset = 0): IpAddress {
 
 /**
  * Writes `address` as 16 padded bytes at `offset`.
- * @throws EndpointError `malformed` when `address` is no address.
+ * @throws EndpointError `malformed` when `address` is not an IP address.
  */
 export function encodePaddedAddress(address: string, target: Uint8Array, offset = 0): void {
   const bytes = ipBytes(address)

@@ -7,7 +7,7 @@
  */
 import { parseIpAddress, formatIpv4, formatIpv6 } from './ip-address.ts'
 
-/** Longest line of version 1, its CRLF included. */
+/** Longest line of version 1, including its CRLF. */
 const MAX_V1_BYTES = 107
 /** Longest block of addresses and TLVs that is accepted; the format would allow 65535. */
 export const MAX_V2_BLOCK_BYTES = 4096
@@ -23,7 +23,7 @@ const FAMILY_TCP6 = 0x21
 const PORT = /^(?:0|[1-9][0-9]{0,4})$/
 
 export interface ProxySource {
-  /** Canonical text. */
+  /** In canonical form. */
   readonly address: string
   readonly family: 4 | 6
   readonly port: number
@@ -31,7 +31,7 @@ export interface ProxySource {
 
 export type ProxyHeaderResult =
   | { readonly kind: 'need-more' }
-  /** `length` bytes are the header. Without a source the connection is the balancer's own: a health check. */
+  /** The header is the first `length` bytes. Without a source, the connection is the balancer's own: a health check. */
   | { readonly kind: 'header'; readonly length: number; readonly source: ProxySource | undefined }
   | { readonly kind: 'malformed' }
 
@@ -39,8 +39,8 @@ const NEED_MORE: ProxyHeaderResult = { kind: 'need-more' }
 const MALFORMED: ProxyHeaderResult = { kind: 'malformed' }
 
 /**
- * Looks at all that has arrived so far. Cheap to repeat: an incomplete version 2 header costs one comparison, and
- * version 1 is short.
+ * Looks at everything that has arrived so far. Cheap to repeat: an incomplete version 2 header costs one comparison,
+ * and version 1 is short.
  */
 export function parseProxyHeader(bytes: Buffer): ProxyHeaderResult {
   if (startsLike(bytes, V2_SIGNATURE)) return bytes.length < V2_HEADER_BYTES ? NEED_MORE : parseV2(bytes)
@@ -48,7 +48,7 @@ export function parseProxyHeader(bytes: Buffer): ProxyHeaderResult {
   return MALFORMED
 }
 
-/** Whether `bytes` are `start`, or could become it. */
+/** Whether `bytes` begin with `start`, or could once more of them arrive. */
 function startsLike(bytes: Buffer, start: Buffer): boolean {
   const length = Math.min(bytes.length, start.length)
   return bytes.compare(start, 0, length, 0, length) === 0
@@ -60,7 +60,7 @@ function parseV1(bytes: Buffer): ProxyHeaderResult {
   if (bytes[lineFeed - 1] !== 0x0d) return MALFORMED
   const line = bytes.toString('latin1', 0, lineFeed - 1)
   const length = lineFeed + 1
-  // What follows UNKNOWN is to be ignored, whatever it is.
+  // Whatever follows UNKNOWN must be ignored.
   if (line === 'PROXY UNKNOWN' || line.startsWith('PROXY UNKNOWN ')) {
     return { kind: 'header', length, source: undefined }
   }

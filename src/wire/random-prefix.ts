@@ -1,24 +1,24 @@
-/** What a TLS client random must begin with: bytes, of which a mask says which bits count. */
+/** What a TLS client random must begin with: bytes, and a mask that says which of their bits count. */
 
 /** Whole bytes in hexadecimal, at least one. */
 const HEX = /^(?:[0-9a-f]{2})+$/i
-/** A random is as long (RFC 8446 section 4.1.2). */
+/** Length of a random in bytes (RFC 8446 section 4.1.2). */
 export const RANDOM_BYTES = 32
 
-/** Plain, so that it can be sent to another thread. Both have the same length. */
+/** Plain data, so that it can be sent to another thread. `bytes` and `mask` have the same length. */
 export interface RandomPrefix {
   readonly bytes: Uint8Array
   readonly mask: Uint8Array
 }
 
-/** Undefined when `text` is not whole bytes in hexadecimal. */
+/** Returns undefined when `text` is not whole bytes in hexadecimal. */
 export function parseHex(text: string): Uint8Array | undefined {
   return HEX.test(text) ? Uint8Array.from(Buffer.from(text, 'hex')) : undefined
 }
 
 /**
- * `hex` or `hex/hexmask`. Without a mask all of the prefix counts; with one, as many bytes as both have, and no more
- * than a random has.
+ * Reads `hex` or `hex/hexmask`. Without a mask the whole prefix counts. With one, as many bytes are compared as both
+ * have, and no more than a random has.
  */
 export function parseRandomPrefix(text: string): RandomPrefix | undefined {
   const [bytesText = '', maskText, ...rest] = text.split('/')
@@ -31,7 +31,7 @@ export function parseRandomPrefix(text: string): RandomPrefix | undefined {
   return { bytes: bytes.slice(0, compared), mask: mask.slice(0, compared) }
 }
 
-/** A prefix that is longer than `random` matches nothing. */
+/** A prefix longer than `random` never matches. */
 export function matchesRandom({ bytes, mask }: RandomPrefix, random: Uint8Array): boolean {
   if (bytes.length > random.length) return false
   return bytes.every((byte, index) => ((byte ^ (random[index] ?? 0)) & (mask[index] ?? 0)) === 0)

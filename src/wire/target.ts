@@ -18,7 +18,7 @@ export interface HostPort {
   readonly port: number
 }
 
-/** Where a connection is handed on to, in the form that `net.connect` takes. */
+/** Where a connection is passed on to, in the form that `net.connect` takes. */
 export type PassTarget = HostPort | { readonly path: string }
 
 /** A web server that the operator names. */

@@ -23,18 +23,18 @@ export const ENDPOINT_BYTES = PADDED_ADDRESS_BYTES + 2
 export const ADDRESSING_BYTES = 2 * ENDPOINT_BYTES
 /** Everything in front of a downlink payload. */
 export const DOWNLINK_HEADER_BYTES = LENGTH_BYTES + ADDRESSING_BYTES
-/** 65535 less the UDP header: what IPv6 carries. IPv4 carries 20 bytes less; its socket refuses the rest. */
+/** 65535 less the UDP header: the most that IPv6 carries. IPv4 carries 20 bytes less; its socket refuses the rest. */
 export const MAX_UDP_PAYLOAD_SIZE = 65_527
-/** Addressing and the length of the app name: the smallest uplink length. */
+/** Addressing and the length byte of the app name: the smallest uplink length. */
 export const MIN_UPLINK_LENGTH = ADDRESSING_BYTES + 1
-/** Above this an uplink length is not believed and the stream is lost. */
+/** An uplink length above this is taken for garbage, and the stream is given up. */
 export const MAX_UPLINK_LENGTH = MIN_UPLINK_LENGTH + 255 + MAX_UDP_PAYLOAD_SIZE
 export const MAX_DOWNLINK_LENGTH = ADDRESSING_BYTES + MAX_UDP_PAYLOAD_SIZE
 
-/** Why a frame was skipped. It costs the datagram only. */
+/** Why a frame was skipped. Only that datagram is lost. */
 export type SkipReason = 'too_short' | 'app_name_overrun' | 'payload_too_long'
 
-/** One datagram from the client. Addresses become text only when they are asked for. */
+/** One datagram from the client. Addresses are turned into text only when somebody asks for them. */
 export class UplinkDatagram {
   /** The 36 bytes of addressing as Latin-1: the key of the flow within its stream. */
   readonly key: string
@@ -48,7 +48,7 @@ export class UplinkDatagram {
     this.#body = body.subarray(start, payloadStart)
   }
 
-  /** The client's padded address and port as sent: what a reply's destination repeats byte for byte. */
+  /** The client's padded address and port as sent; the destination of a reply repeats them byte for byte. */
   get sourceBytes(): Buffer {
     return this.#body.subarray(0, ENDPOINT_BYTES)
   }
@@ -61,12 +61,15 @@ export class UplinkDatagram {
     return decodeEndpoint(this.#body, ENDPOINT_BYTES)
   }
 
-  /** What is not UTF-8 in it shows as U+FFFD: the name is for the log, and no reason to lose a datagram. */
+  /** Bytes that are not UTF-8 show as U+FFFD: the name is only for the log, and no reason to lose a datagram. */
   get appName(): string {
     return this.#body.toString('utf8', MIN_UPLINK_LENGTH)
   }
 
-  /** The addressing of replies in this flow, for {@link encodeUdpReply}: from the destination to the client's source. A new buffer. */
+  /**
+   * The addressing of replies in this flow, for {@link encodeUdpReply}: from the destination to the client's source.
+   * Returns a new buffer.
+   */
   replyAddressing(): Buffer {
     const addressing = Buffer.allocUnsafeSlow(ADDRESSING_BYTES)
     this.#body.copy(addressing, 0, ENDPOINT_BYTES, ADDRESSING_BYTES)
@@ -78,11 +81,11 @@ export class UplinkDatagram {
 export interface UplinkSink {
   /** Called in order, within `push`. A datagram may be empty. */
   onDatagram(datagram: UplinkDatagram): void
-  /** A frame was skipped exactly; `length` is what it declared. */
+  /** A frame was skipped whole; `length` is the length it declared. */
   onSkipped(reason: SkipReason, length: number): void
 }
 
-/** The endpoint's side: bytes of a `_udp2` stream to datagrams. */
+/** The endpoint's side: turns the bytes of a `_udp2` stream into datagrams. */
 export class UdpUplinkDecoder {
   readonly #frames: LengthPrefixedDecoder
 
@@ -117,14 +120,14 @@ function judgeUplink(sink: UplinkSink, body: Buffer, start: number, end: number)
   sink.onDatagram(new UplinkDatagram(body, start, payloadStart, end))
 }
 
-/** Bytes that a reply with `payloadLength` bytes of payload takes. */
+/** Size in bytes of a reply with `payloadLength` bytes of payload. */
 export function udpReplySize(payloadLength: number): number {
   return DOWNLINK_HEADER_BYTES + payloadLength
 }
 
 /**
- * Writes one downlink frame at `offset`, for which {@link udpReplySize} bytes must be there, and returns the
- * offset behind it: several replies share one buffer and one write.
+ * Writes one downlink frame at `offset`, where there must be room for {@link udpReplySize} bytes, and returns the
+ * offset after it: several replies share one buffer and one write.
  * @param addressing 36 bytes: {@link UplinkDatagram.replyAddressing}.
  */
 export function writeUdpReply(target: Buffer, offset: number, addressing: Buffer, payload: Buffer): number {
@@ -141,7 +144,7 @@ export function encodeUdpReply(addressing: Buffer, payload: Buffer): Buffer {
   return frame
 }
 
-/** The 36 bytes of addressing. @throws EndpointError `malformed` for what is no address. */
+/** The 36 bytes of addressing. @throws EndpointError `malformed` when one of the two is not an IP address. */
 export function encodeAddressing(
   source: Omit<SocketAddress, 'family'>,
   destination: Omit<SocketAddress, 'family'>,
@@ -177,18 +180,18 @@ export function encodeUdpUplink(addressing: Buffer, payload: Buffer, appName = '
   return frame
 }
 
-/** One datagram towards the client. `payload` is a view, as for {@link UplinkDatagram}. */
+/** One datagram to the client. `payload` is a view, as in {@link UplinkDatagram}. */
 export interface DownlinkDatagram {
   readonly source: SocketAddress
   readonly destination: SocketAddress
   readonly payload: Buffer
 }
 
-/** The client's side: bytes of a `_udp2` stream to replies. */
+/** The client's side: turns the bytes of a `_udp2` stream into replies. */
 export class UdpDownlinkDecoder {
   readonly #frames: LengthPrefixedDecoder
 
-  /** @param onSkipped a frame too short for its addressing was skipped. */
+  /** @param onSkipped called when a frame too short for its addressing was skipped. */
   constructor(onDatagram: (datagram: DownlinkDatagram) => void, onSkipped?: (reason: SkipReason) => void) {
     this.#frames = new LengthPrefixedDecoder(MAX_DOWNLINK_LENGTH, (body, start, end) => {
       if (end - start < ADDRESSING_BYTES) {

@@ -7,7 +7,7 @@ import type { Cursor } from './cursor.ts'
 
 export const MAX_VARINT = (1n << 62n) - 1n
 
-/** Reads one integer, minimal or not. @throws EndpointError `too_short`. */
+/** Reads one integer, in its shortest form or not. @throws EndpointError `too_short`. */
 export function readVarint(cursor: Cursor): bigint {
   const first = cursor.u8()
   let value = BigInt(first & 0x3f)
