@@ -15,6 +15,11 @@ export interface Clock {
   every(periodMs: number, run: () => void): Timer
 }
 
+/** Waits, by `clock`. */
+export function pause(clock: Clock, delayMs: number): Promise<void> {
+  return new Promise((resolve) => clock.after(delayMs, resolve))
+}
+
 class SystemTimer implements Timer {
   readonly #handle: NodeJS.Timeout
 

@@ -3,8 +3,7 @@
  * probes a client that does not answer, anything; so a client that stops acknowledging would collect as much of our
  * memory as its own windows allow. Here a session may have no more than its allowance unsent.
  *
- * How much has been sent is known only by asking (`sentBytes`), which waits for the native thread: some microseconds
- * at rest, milliseconds when it is busy. It is asked once per 8 MiB handed over, and on a tick while much is unsent.
+ * How much has been sent is known only by asking (`wire.ts`), which waits. It is asked once per 8 MiB handed over, and on a tick while much is unsent.
  *
  * The answer counts packets: headers and what was sent twice included, so that the estimate errs to the side of
  * sending more, by as much as is lost on the way. What was handed over and then dropped with its stream errs to the
@@ -12,6 +11,7 @@
  * acknowledged a ping, nothing can be left.
  */
 import type { Clock, Timer } from '../../clock.ts'
+import type { Wire } from './wire.ts'
 
 /** What one session may have unsent. */
 export const MAX_BACKLOG_BYTES = 16 * 1024 * 1024
@@ -28,38 +28,22 @@ const MAX_ASKED = 8
 /** Less than that is acknowledgements and pings. */
 const QUIET_BYTES = 2048
 
-export interface BacklogPort {
-  /** All bytes sent in packets of a session; undefined when it is gone. Waits for the native thread. */
-  sentBytes(session: number): number | undefined
-  /** `onPing` follows when the client acknowledges something of what is sent from now on. Waits as well. */
-  ping(session: number): void
-}
-
 /** Those of all sessions of one native server. */
 export class Backlogs {
-  readonly port: BacklogPort
   readonly clock: Clock
-  readonly #bySession = new Map<number, Backlog>()
   /** Had something unsent when they were asked; those that were not asked for longest first. */
   readonly #filled = new Set<Backlog>()
   #timer: Timer | undefined
   /** Unsent in all sessions, as far as asked. */
   knownBytes = 0
 
-  constructor(port: BacklogPort, clock: Clock) {
-    this.port = port
+  constructor(clock: Clock) {
     this.clock = clock
   }
 
   /** `onRoom`: some of it has been sent. */
-  open(session: number, onRoom: () => void): Backlog {
-    const backlog = new Backlog(this, session, onRoom)
-    this.#bySession.set(session, backlog)
-    return backlog
-  }
-
-  onPing(session: number): void {
-    this.#bySession.get(session)?.onPing()
+  open(wire: Wire, onRoom: () => void): Backlog {
+    return new Backlog(this, wire, onRoom)
   }
 
   get allowanceBytes(): number {
@@ -82,15 +66,12 @@ export class Backlogs {
 
   remove(backlog: Backlog): void {
     this.#filled.delete(backlog)
-    // The number may have been given to another session.
-    if (this.#bySession.get(backlog.session) === backlog) this.#bySession.delete(backlog.session)
   }
 
   destroy(): void {
     this.#timer?.cancel()
     this.#timer = undefined
     this.#filled.clear()
-    this.#bySession.clear()
   }
 
   #tick(): void {
@@ -107,8 +88,8 @@ export class Backlogs {
 }
 
 export class Backlog {
-  readonly session: number
   readonly #all: Backlogs
+  readonly #wire: Wire
   readonly #onRoom: () => void
   /** Handed over and not known to be sent. */
   #unsent = 0
@@ -118,14 +99,19 @@ export class Backlog {
   #handedSince = 0
   #askAt = 0
   #waitMs = TICK_MS
-  /** What had been sent before a ping that is on its way. */
-  #pingedAt: number | undefined
+  /** A ping on its way, and what had been sent before it. */
+  #pinged: { readonly ping: number; readonly sentBytes: number } | undefined
   #hungry = false
 
-  constructor(all: Backlogs, session: number, onRoom: () => void) {
+  constructor(all: Backlogs, wire: Wire, onRoom: () => void) {
     this.#all = all
-    this.session = session
+    this.#wire = wire
     this.#onRoom = onRoom
+  }
+
+  /** Handed over and, as far as known, not sent. */
+  get unsentBytes(): number {
+    return this.#unsent
   }
 
   /** Whether `bytes` more may be handed over. If not, `onRoom` follows. */
@@ -157,12 +143,13 @@ export class Backlog {
     return true
   }
 
+  /** The wire has an answer to a ping. */
   onPing(): void {
-    const before = this.#pingedAt
-    this.#pingedAt = undefined
-    if (before === undefined) return
+    const pinged = this.#pinged
+    if (pinged === undefined || this.#wire.answered < pinged.ping) return
+    this.#pinged = undefined
     this.#ask(this.#all.clock.now())
-    if (this.#sentBytes !== undefined && this.#sentBytes - before < QUIET_BYTES) this.#setUnsent(0)
+    if (this.#sentBytes !== undefined && this.#sentBytes - pinged.sentBytes < QUIET_BYTES) this.#setUnsent(0)
     this.#tellRoom()
   }
 
@@ -177,7 +164,7 @@ export class Backlog {
   }
 
   #ask(now: number): void {
-    const sent = this.#all.port.sentBytes(this.session)
+    const sent = this.#wire.sample()?.sentBytes
     this.#handedSince = 0
     if (sent === undefined) {
       this.#askAt = now + MAX_WAIT_MS
@@ -194,9 +181,7 @@ export class Backlog {
   /** Nothing has been sent between two questions. */
   #onQuiet(sent: number): void {
     this.#waitMs = Math.min(2 * this.#waitMs, MAX_WAIT_MS)
-    if (this.#pingedAt !== undefined) return
-    this.#pingedAt = sent
-    this.#all.port.ping(this.session)
+    this.#pinged ??= { ping: this.#wire.ping(), sentBytes: sent }
   }
 
   #setUnsent(bytes: number): void {

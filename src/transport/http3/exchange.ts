@@ -57,7 +57,7 @@ abstract class Http3Exchange {
     const dated = 'date' in headers ? headers : { date: new Date().toUTCString(), ...headers }
     this.answer(status, dated, endStream)
     // What the client still sends after the whole response is not waited for.
-    this.stream.once('finish', () => this.stream.readableFlowing === null && this.stream.discardInput())
+    this.stream.once('finish', () => this.stream.discardInput())
     return this.stream
   }
 

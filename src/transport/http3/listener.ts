@@ -1,16 +1,17 @@
 /** One native HTTP/3 server, bound to a port with one certificate, and its sessions. */
-import { setTimeout as delay } from 'node:timers/promises'
 import type { ConnectionPlace, Http3Dependencies, Http3Options } from './transport.ts'
 import { releaseChunk } from './lent-chunk.ts'
+import { Endings } from './ending.ts'
 import { createHttp3Server } from './native.ts'
 import type { Http3Events, Http3Field, Http3Opening, Http3Server } from './native.ts'
 import { SendWindows } from './send.ts'
+import { SilenceWatch } from './silence.ts'
 import { Http3Session } from './session.ts'
 import type { SessionContext } from './session.ts'
 import { H3_NO_ERROR } from './stream.ts'
 import type { Http3Stream } from './stream.ts'
+import { pause } from '../../clock.ts'
 import type { Timer } from '../../clock.ts'
-import type { LingerQueue } from '../linger.ts'
 import { normalizePeerAddress } from '../../wire/ip-kind.ts'
 
 /** How long a producer pause may last; the addon itself ends it after 5 s. */
@@ -25,12 +26,8 @@ export type ListenerCreation =
   { readonly kind: 'created'; readonly listener: Listener } | Extract<Http3Opening, { kind: 'unavailable' }>
 
 /** A listener for one certificate, not bound yet. Throws when the certificate is refused. */
-export function createListener(
-  options: Http3Options,
-  deps: Http3Dependencies,
-  linger: LingerQueue,
-): ListenerCreation {
-  const listener = new Listener(options.handshakeTimeoutMs, deps, linger)
+export function createListener(options: Http3Options, deps: Http3Dependencies): ListenerCreation {
+  const listener = new Listener(options.handshakeTimeoutMs, deps)
   const opening = createHttp3Server(
     {
       key: options.key,
@@ -61,7 +58,8 @@ interface Handshake {
 export class Listener implements Http3Events {
   readonly #handshakeTimeoutMs: number
   readonly #deps: Http3Dependencies
-  readonly #linger: LingerQueue
+  readonly #endings: Endings
+  readonly #silence: SilenceWatch
   readonly #handshakes = new Map<number, Handshake>()
   readonly #sessions = new Map<number, Http3Session>()
   /** Of handshakes and sessions. */
@@ -75,10 +73,11 @@ export class Listener implements Http3Events {
   #context: SessionContext | undefined
   #closing: Promise<void> | undefined
 
-  constructor(handshakeTimeoutMs: number, deps: Http3Dependencies, linger: LingerQueue) {
+  constructor(handshakeTimeoutMs: number, deps: Http3Dependencies) {
     this.#handshakeTimeoutMs = handshakeTimeoutMs
     this.#deps = deps
-    this.#linger = linger
+    this.#endings = new Endings(deps.clock)
+    this.#silence = new SilenceWatch(deps.clock)
   }
 
   get port(): number {
@@ -96,7 +95,8 @@ export class Listener implements Http3Events {
     this.#context = {
       server,
       windows: this.#windows,
-      linger: this.#linger,
+      endings: this.#endings,
+      silence: this.#silence,
       uploads,
       uploadKey,
       channelOf,
@@ -133,10 +133,13 @@ export class Listener implements Http3Events {
     await Promise.all([...this.#sessions.values()].map((session) => session.close({ graceMs })))
     this.#closeHandshakes()
     // The library ends a connection a moment after it is told to, and ends them all with code 0 when it stops.
-    const deadline = this.#deps.clock.now() + CLOSE_PATIENCE_MS
-    while (this.#ending.size > 0 && this.#deps.clock.now() < deadline) await delay(CLOSE_POLL_MS)
-    await this.#server?.close()
+    const { clock } = this.#deps
+    const deadline = clock.now() + CLOSE_PATIENCE_MS
+    while (this.#ending.size > 0 && clock.now() < deadline) await pause(clock, CLOSE_POLL_MS)
+    await this.#server?.close(clock)
     this.#windows?.destroy()
+    this.#endings.destroy()
+    this.#silence.destroy()
   }
 
   #closeHandshakes(): void {
@@ -218,19 +221,19 @@ export class Listener implements Http3Events {
   }
 
   onBlocked(handle: number, stream: number): void {
-    this.#sessions.get(handle)?.stream(stream)?.onBlocked()
+    this.#sessions.get(handle)?.window(stream)?.onBlocked()
   }
 
   onRoom(handle: number, stream: number, empty: boolean): void {
-    this.#sessions.get(handle)?.stream(stream)?.onRoom(empty)
+    this.#sessions.get(handle)?.window(stream)?.onRoom(empty)
   }
 
   onMark(handle: number, stream: number): void {
-    this.#sessions.get(handle)?.stream(stream)?.onMark()
+    this.#sessions.get(handle)?.window(stream)?.onMark()
   }
 
   onPing(handle: number): void {
-    this.#windows?.onPing(handle)
+    this.#sessions.get(handle)?.onPing()
   }
 
   onAdmission(): void {

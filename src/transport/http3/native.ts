@@ -8,9 +8,11 @@
  */
 import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
+import type { Clock } from '../../clock.ts'
 import { ForeignResets, THREAD_SHIFT } from './foreign-resets.ts'
 import { lendChunk } from './lent-chunk.ts'
 import { startOneThread } from './one-thread.ts'
+import type { WirePort, WireSample } from './wire.ts'
 
 export const HTTP3_PACKAGE = '@currentspace/http3'
 
@@ -74,7 +76,7 @@ interface NativeServer {
   streamClose(session: number, stream: number, code: number): boolean
   closeSession(session: number, code: number, reason: string): boolean
   /** Throws when the session is gone. */
-  getSessionMetrics(session: number): { readonly bytesOut: number }
+  getSessionMetrics(session: number): { readonly bytesOut: number; readonly rttMs: number }
   pingSession(session: number): boolean
   ackEventBatch(count: number): void
   requestShutdown(): boolean
@@ -174,7 +176,7 @@ export function createHttp3Server(
 }
 
 /** One UDP socket and native thread, and all QUIC connections on them. */
-export class Http3Server {
+export class Http3Server implements WirePort {
   #port: number | undefined
   readonly #binding: NativeBinding
   readonly #native: NativeServer
@@ -231,16 +233,17 @@ export class Http3Server {
     return this.#binding.runtimeTelemetry().outboundPendingWriteBytes
   }
 
-  /** All bytes of packets that a session has sent. Waits for the native thread; undefined when the session is gone. */
-  sentBytes(session: number): number | undefined {
+  /** {@link WirePort} */
+  sample(session: number): WireSample | undefined {
     try {
-      return this.#native.getSessionMetrics(session).bytesOut
+      const { bytesOut, rttMs } = this.#native.getSessionMetrics(session)
+      return { sentBytes: bytesOut, rttMs }
     } catch {
       return undefined
     }
   }
 
-  /** Asks for `onPing`. Waits for the native thread. */
+  /** {@link WirePort}: asks for `onPing`. */
   ping(session: number): void {
     this.#native.pingSession(session)
   }
@@ -274,17 +277,17 @@ export class Http3Server {
   }
 
   /** Closes all connections at once and ends the native threads. */
-  close(): Promise<void> {
-    this.#closing ??= this.#shutDown()
+  close(clock: Clock): Promise<void> {
+    this.#closing ??= this.#shutDown(clock)
     return this.#closing
   }
 
-  async #shutDown(): Promise<void> {
+  async #shutDown(clock: Clock): Promise<void> {
     if (this.#port === undefined) return
     this.#native.requestShutdown()
-    const patience = setTimeout(this.#ended.resolve, SHUTDOWN_PATIENCE_MS)
+    const patience = clock.after(SHUTDOWN_PATIENCE_MS, this.#ended.resolve)
     await this.#ended.promise
-    clearTimeout(patience)
+    patience.cancel()
     this.forgiveDebt()
     this.#native.joinWorker()
   }

@@ -78,6 +78,7 @@ export class SendWindow {
   #trickled = 0
   #mayTrickle = false
   #silentSince: number | undefined
+  #whenTaken: (() => void) | undefined
 
   constructor(hub: WindowHub, share: WindowShare, session: number, stream: number, owner: SendOwner) {
     this.#hub = hub
@@ -97,6 +98,15 @@ export class SendWindow {
     if (!this.#isOpen() || !this.#share.mayTake(this, piece.length) || !this.#hand(piece, fin)) return false
     if (this.#state === 'free') this.#markWhenHalf()
     return true
+  }
+
+  /** Calls `run` once QUIC has taken everything, the end included. Nothing more may be sent. */
+  settle(run: () => void): void {
+    this.#whenTaken = run
+    // The end has no length, and is confirmed like a byte.
+    this.#unconfirmed++
+    this.#share.take(1)
+    this.askForMark()
   }
 
   onBlocked(): void {
@@ -126,7 +136,8 @@ export class SendWindow {
     if (this.#state !== 'free') return
     this.#windowBytes = Math.min(this.#windowBytes * 2, MAX_WINDOW_BYTES)
     this.#confirm(Math.min(confirmed, this.#unconfirmed))
-    this.#markWhenHalf()
+    if (this.#whenTaken === undefined) this.#markWhenHalf()
+    else this.askForMark()
     this.owner.onSendReady()
   }
 
@@ -176,6 +187,7 @@ export class SendWindow {
   #confirm(bytes: number): void {
     this.#unconfirmed -= bytes
     this.#share.release(bytes, true)
+    if (this.#unconfirmed === 0) this.#whenTaken?.()
   }
 
   #isOpen(): boolean {

@@ -13,21 +13,18 @@
  */
 import type { Clock, Timer } from '../../clock.ts'
 import { Backlogs } from './backlog.ts'
-import type { BacklogPort } from './backlog.ts'
 import { SendShare } from './send-share.ts'
 import type { ShareHub } from './send-share.ts'
 import type { SendWindow, WindowPort } from './send-window.ts'
+import type { Wire } from './wire.ts'
 
 const TICK_MS = 250
 /** How long the addon may refuse everybody before blocked streams are given up. */
 const REFUSAL_PATIENCE_MS = 2000
 
-/** The part of the native server that sending needs. */
-export type SendPort = WindowPort & BacklogPort
-
 /** The windows of all streams of one native server. */
 export class SendWindows implements ShareHub {
-  readonly port: SendPort
+  readonly port: WindowPort
   readonly clock: Clock
   readonly #shares = new Set<SendShare>()
   readonly #backlogs: Backlogs
@@ -40,15 +37,15 @@ export class SendWindows implements ShareHub {
   /** On its way in all sessions. */
   totalBytes = 0
 
-  constructor(port: SendPort, clock: Clock) {
+  constructor(port: WindowPort, clock: Clock) {
     this.port = port
     this.clock = clock
-    this.#backlogs = new Backlogs(port, clock)
+    this.#backlogs = new Backlogs(clock)
   }
 
-  openSession(session: number): SendShare {
-    const backlog = this.#backlogs.open(session, () => share.feed())
-    const share = new SendShare(this, session, backlog)
+  openSession(wire: Wire): SendShare {
+    const backlog = this.#backlogs.open(wire, () => share.feed())
+    const share = new SendShare(this, wire.session, backlog)
     this.#shares.add(share)
     return share
   }
@@ -56,11 +53,6 @@ export class SendWindows implements ShareHub {
   /** {@link ShareHub} */
   removeSession(share: SendShare): void {
     this.#shares.delete(share)
-  }
-
-  /** The client has acknowledged something of what was sent after a ping. */
-  onPing(session: number): void {
-    this.#backlogs.onPing(session)
   }
 
   /** The addon admits sends again. */

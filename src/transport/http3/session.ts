@@ -5,6 +5,7 @@ import type { Channel, Session } from '../../contract/session.ts'
 import type { AcceptSession, SessionListener } from '../../contract/session-listener.ts'
 import { isOversized, isTrailerSection, parseRequestHead } from './fields.ts'
 import type { RequestHead } from './fields.ts'
+import type { Endings, SessionEndings } from './ending.ts'
 import type { Http3Field, Http3Server } from './native.ts'
 import { Http3Connect, Http3Plain } from './exchange.ts'
 import type { Respond } from './exchange.ts'
@@ -18,12 +19,10 @@ import {
   H3_REQUEST_REJECTED,
   Http3Stream,
 } from './stream.ts'
+import type { SilenceWatch, Speaker } from './silence.ts'
 import type { StreamOutcome, StreamHost } from './stream.ts'
 import type { UploadBuffer, UploadListener, UploadStore } from './upload.ts'
-import type { Lingering, LingerQueue } from '../linger.ts'
-
-/** How long content that the client still reads may take before its unfinished request is reset. */
-const CONTENT_LINGER_MS = 30_000
+import { Wire } from './wire.ts'
 
 /** Between the end of the last stream and of a draining session: its last bytes are still on their way. */
 const FLUSH_MS = 500
@@ -34,7 +33,8 @@ const PORT = /:\d*$/u
 export interface SessionContext {
   readonly server: Http3Server
   readonly windows: SendWindows
-  readonly linger: LingerQueue
+  readonly endings: Endings
+  readonly silence: SilenceWatch
   readonly uploads: UploadStore
   readonly uploadKey: (session: Session) => string | undefined
   readonly channelOf: (hostname: string) => Channel
@@ -55,8 +55,9 @@ export class Http3Session implements Session, StreamHost {
   readonly #context: SessionContext
   readonly #share: SendShare
   readonly #streams = new Map<number, Http3Stream>()
-  /** Finished by us, not by the client. */
-  readonly #lingering = new Map<number, LingeringStream>()
+  readonly #wire: Wire
+  /** Ended by us, not by the client. */
+  readonly #endings: SessionEndings
   readonly #closed = Promise.withResolvers<void>()
   #listener: SessionListener | undefined
   #state: Session['state'] = 'open'
@@ -75,7 +76,11 @@ export class Http3Session implements Session, StreamHost {
     this.remoteAddress = remote.address
     this.remotePort = remote.port
     this.#context = context
-    this.#share = context.windows.openSession(handle)
+    this.#wire = new Wire(handle, context.server)
+    this.#share = context.windows.openSession(this.#wire)
+    this.#endings = context.endings.open(this.#wire, this.#share.backlog, (stream) =>
+      context.server.reset(handle, stream, H3_NO_ERROR),
+    )
   }
 
   get state(): Session['state'] {
@@ -97,7 +102,7 @@ export class Http3Session implements Session, StreamHost {
       if (!isTrailerSection(fields)) known.reset(H3_MESSAGE_ERROR)
       return
     }
-    if (this.#lingering.has(id)) return
+    if (this.#endings.has(id)) return
     const code = this.#state === 'open' ? undefined : H3_REQUEST_REJECTED
     const head = parseRequestHead(fields)
     const refusal =
@@ -122,14 +127,24 @@ export class Http3Session implements Session, StreamHost {
     return this.#streams.get(id)
   }
 
+  /** That of a stream, also when we have ended it and the client has not. */
+  window(id: number): SendWindow | undefined {
+    return this.#streams.get(id)?.window ?? this.#endings.window(id)
+  }
+
+  onPing(): void {
+    this.#wire.onPing()
+    this.#share.backlog.onPing()
+  }
+
   /** END_STREAM. */
   onFinished(id: number): void {
     this.#streams.get(id)?.onFinished()
-    this.#forgetLingering(id)
+    this.#endings.forget(id)
   }
 
   onReset(id: number, code: number): void {
-    this.#forgetLingering(id)
+    this.#endings.forget(id)
     const stream = this.#streams.get(id)
     // Clients end tunnels with NO_ERROR too: that is an end.
     if (code === H3_NO_ERROR && stream?.answered) stream.onFinished()
@@ -137,7 +152,7 @@ export class Http3Session implements Session, StreamHost {
   }
 
   onStreamError(id: number): void {
-    this.#forgetLingering(id)
+    this.#endings.forget(id)
     this.#streams.get(id)?.abandon()
   }
 
@@ -148,7 +163,7 @@ export class Http3Session implements Session, StreamHost {
     this.#deadline?.cancel()
     this.#flush?.cancel()
     for (const stream of this.#streams.values()) stream.abandon()
-    for (const id of this.#lingering.keys()) this.#forgetLingering(id)
+    this.#endings.close()
     this.#share.close()
     if (error !== undefined) this.#context.counters.count('session_errors', 'HTTP3')
     this.#context.onEnd(this)
@@ -185,63 +200,29 @@ export class Http3Session implements Session, StreamHost {
     return uploads.open(() => uploadKey(this), listener)
   }
 
-  onStreamStuck(): void {
+  onStreamStuck(id: number): void {
     this.#context.counters.count('http3_stuck_streams')
+    if (!this.#endings.has(id)) return
+    this.#endings.forget(id)
+    this.#context.server.reset(this.handle, id, H3_EXCESSIVE_LOAD)
   }
 
-  onStreamEnd(id: number, end: StreamOutcome): void {
+  onOutputEnd(stream: Speaker): void {
+    this.#context.silence.add(stream)
+  }
+
+  onStreamEnd(stream: Http3Stream, end: StreamOutcome): void {
+    const { id, window } = stream
     this.#streams.delete(id)
-    if (this.#state === 'closed') return
+    this.#context.silence.remove(stream)
+    if (this.#state === 'closed') return window.close()
     if (end.kind === 'reset') this.#context.server.reset(this.handle, id, end.code)
-    else if (end.kind === 'linger') this.#lingerFor(id, end.wroteContent)
+    else if (end.kind === 'unended') this.#endings.add(id, window, end.contentBytes)
     if (this.#state !== 'draining' || this.#streams.size > 0 || this.#flush !== undefined) return
     this.#flush = this.#context.clock.after(FLUSH_MS, () => this.#streams.size > 0 || this.#end(undefined))
   }
 
   readonly #respond: Respond = (stream, fields, fin) => {
     this.#context.server.respond(this.handle, stream, fields, fin)
-  }
-
-  /** The native stream lives until the client ends its side or we do. */
-  #lingerFor(id: number, wroteContent: boolean): void {
-    const lingering = new LingeringStream(() => {
-      this.#lingering.delete(id)
-      this.#context.server.reset(this.handle, id, H3_NO_ERROR)
-    })
-    this.#lingering.set(id, lingering)
-    if (!wroteContent) this.#context.linger.add(lingering)
-    else lingering.expireWith(this.#context.clock.after(CONTENT_LINGER_MS, () => lingering.release()))
-  }
-
-  #forgetLingering(id: number): void {
-    if (this.#lingering.size === 0) return
-    this.#lingering.get(id)?.forget()
-    this.#lingering.delete(id)
-  }
-}
-
-class LingeringStream implements Lingering {
-  readonly #release: () => void
-  #timer: Timer | undefined
-  closed = false
-
-  constructor(release: () => void) {
-    this.#release = release
-  }
-
-  expireWith(timer: Timer): void {
-    this.#timer = timer
-  }
-
-  release(): void {
-    if (this.closed) return
-    this.closed = true
-    this.#release()
-  }
-
-  /** The client has ended its side. */
-  forget(): void {
-    this.closed = true
-    this.#timer?.cancel()
   }
 }

@@ -9,6 +9,7 @@ import { releaseChunk } from './lent-chunk.ts'
 import type { UploadBuffer, UploadListener, UploadOverflow } from './upload.ts'
 import { MAX_PIECE_BYTES } from './send-window.ts'
 import type { SendOwner, SendWindow } from './send-window.ts'
+import type { Speaker } from './silence.ts'
 
 /** RFC 9114 section 8.1. */
 export const H3_NO_ERROR = 0x100
@@ -34,22 +35,25 @@ const EMPTY = Buffer.alloc(0)
 export interface StreamHost {
   openWindow(stream: number, owner: SendOwner): SendWindow
   openUpload(listener: UploadListener): UploadBuffer
-  /** The stream is over: `code` resets it, `linger` lets the client end its side first. Called once. */
-  onStreamEnd(stream: number, end: StreamOutcome): void
+  /** All has been sent, and the client's side is open. */
+  onOutputEnd(stream: Speaker): void
+  /** The stream is over. Called once. */
+  onStreamEnd(stream: Http3Stream, end: StreamOutcome): void
   /** The addon refuses others because of this stream. */
-  onStreamStuck(): void
+  onStreamStuck(stream: number): void
 }
 
 export type StreamOutcome =
   | { readonly kind: 'finished' }
   | { readonly kind: 'gone' }
   | { readonly kind: 'reset'; readonly code: number }
-  | { readonly kind: 'linger'; readonly wroteContent: boolean }
+  /** The client has not ended its side; so much content was sent. */
+  | { readonly kind: 'unended'; readonly contentBytes: number }
 
-export class Http3Stream extends Duplex implements SendOwner {
+export class Http3Stream extends Duplex implements SendOwner, Speaker {
   readonly id: number
   readonly #host: StreamHost
-  readonly #window: SendWindow
+  readonly window: SendWindow
   /** Of the current batch of events, not yet handed on. */
   #arrived: Buffer[] = []
   #upload: UploadBuffer | undefined
@@ -59,15 +63,18 @@ export class Http3Stream extends Duplex implements SendOwner {
   /** Some of what was discarded might have been wanted. */
   #lost = false
   #inputEnded = false
+  /** The end of the input is our doing. */
+  #silenced = false
   #endPushed = false
   #output: Buffer[] = []
   #offset = 0
   #whenWritten: ((error?: Error | null) => void) | undefined
   #outputEnd: 'open' | 'wanted' | 'sent' = 'open'
-  #wroteContent = false
+  #writtenBytes = 0
   #resetCode: number | undefined
   readonly #contentBytes: number | undefined
-  #receivedBytes = 0
+  /** Content that has arrived. */
+  receivedBytes = 0
   /** A response has been begun. */
   answered = false
   #abandoned = false
@@ -80,7 +87,7 @@ export class Http3Stream extends Duplex implements SendOwner {
     this.id = id
     this.#contentBytes = contentBytes
     this.#host = host
-    this.#window = host.openWindow(id, this)
+    this.window = host.openWindow(id, this)
     this.#inputEnded = inputEnded
     // `close` without `end` says it; whoever destroys with an error has it already.
     this.on('error', ignoreError)
@@ -93,7 +100,7 @@ export class Http3Stream extends Duplex implements SendOwner {
 
   /** The response has been sent completely with its head. */
   endOutput(): void {
-    this.#outputEnd = 'sent'
+    this.#onOutputSent()
     super.end()
   }
 
@@ -125,15 +132,18 @@ export class Http3Stream extends Duplex implements SendOwner {
       releaseChunk(chunk)
       return false
     }
-    this.#receivedBytes += chunk.length
+    this.receivedBytes += chunk.length
     this.#arrived.push(chunk)
     return this.#arrived.length === 1
   }
 
   onFinished(): void {
-    if (this.#inputEnded) return
+    if (this.#inputEnded) {
+      this.#silenced = false
+      return
+    }
     // RFC 9114 section 4.1.2.
-    if (this.#contentBytes !== undefined && this.#contentBytes !== this.#receivedBytes && !this.#discarding) {
+    if (this.#contentBytes !== undefined && this.#contentBytes !== this.receivedBytes && !this.#discarding) {
       return this.reset(H3_MESSAGE_ERROR)
     }
     this.flushInput()
@@ -163,6 +173,19 @@ export class Http3Stream extends Duplex implements SendOwner {
         releaseChunk(chunk)
       }
     }
+  }
+
+  /** {@link Speaker}: the client has nothing more to say, and will be told so when the stream is over. */
+  onSilence(): void {
+    if (this.#inputEnded || this.destroyed) return
+    this.#inputEnded = true
+    this.#silenced = true
+    this.#pushEnd()
+  }
+
+  #onOutputSent(): void {
+    this.#outputEnd = 'sent'
+    if (!this.#inputEnded) this.#host.onOutputEnd(this)
   }
 
   /** {@link UploadBuffer} */
@@ -203,7 +226,7 @@ export class Http3Stream extends Duplex implements SendOwner {
   override _write(chunk: Buffer, _encoding: BufferEncoding, done: (error?: Error | null) => void): void {
     this.#output.push(chunk)
     this.#whenWritten = done
-    this.#wroteContent = true
+    this.#writtenBytes += chunk.length
     this.onSendReady()
   }
 
@@ -213,7 +236,7 @@ export class Http3Stream extends Duplex implements SendOwner {
   ): void {
     this.#output = packWhole(chunks)
     this.#whenWritten = done
-    this.#wroteContent = true
+    for (const chunk of this.#output) this.#writtenBytes += chunk.length
     this.onSendReady()
   }
 
@@ -231,8 +254,8 @@ export class Http3Stream extends Duplex implements SendOwner {
       if (!this.#sendPiece(this.#output[0] as Buffer)) return
     }
     if (this.#outputEnd === 'wanted') {
-      if (!this.#window.send(EMPTY, true)) return
-      this.#outputEnd = 'sent'
+      if (!this.window.send(EMPTY, true)) return
+      this.#onOutputSent()
     }
     const done = this.#whenWritten
     this.#whenWritten = undefined
@@ -240,20 +263,8 @@ export class Http3Stream extends Duplex implements SendOwner {
   }
 
   onSendStuck(): void {
-    this.#host.onStreamStuck()
+    this.#host.onStreamStuck(this.id)
     this.reset(H3_EXCESSIVE_LOAD)
-  }
-
-  onBlocked(): void {
-    this.#window.onBlocked()
-  }
-
-  onRoom(empty: boolean): void {
-    this.#window.onRoom(empty)
-  }
-
-  onMark(): void {
-    this.#window.onMark()
   }
 
   override _destroy(error: Error | null, done: (error?: Error | null) => void): void {
@@ -261,8 +272,9 @@ export class Http3Stream extends Duplex implements SendOwner {
     this.#arrived = []
     this.#output = []
     this.#upload?.destroy()
-    this.#window.close()
-    this.#host.onStreamEnd(this.id, this.#conclude())
+    const outcome = this.#conclude()
+    if (outcome.kind !== 'unended') this.window.close()
+    this.#host.onStreamEnd(this, outcome)
     const written = this.#whenWritten
     this.#whenWritten = undefined
     done(error)
@@ -273,8 +285,8 @@ export class Http3Stream extends Duplex implements SendOwner {
     if (this.#abandoned) return { kind: 'gone' }
     if (this.#resetCode !== undefined) return { kind: 'reset', code: this.#resetCode }
     if (this.#outputEnd !== 'sent') return { kind: 'reset', code: H3_REQUEST_CANCELLED }
-    if (this.#inputEnded) return { kind: 'finished' }
-    return { kind: 'linger', wroteContent: this.#wroteContent }
+    if (this.#inputEnded && !this.#silenced) return { kind: 'finished' }
+    return { kind: 'unended', contentBytes: this.#writtenBytes }
   }
 
   /** Sends a part of the oldest chunk. False when it has to wait. */
@@ -283,7 +295,7 @@ export class Http3Stream extends Duplex implements SendOwner {
     // Equal pieces instead of full ones and a crumb.
     const pieceBytes = Math.ceil(rest / Math.ceil(rest / MAX_PIECE_BYTES))
     const whole = pieceBytes === chunk.length
-    if (!this.#window.send(whole ? chunk : chunk.subarray(this.#offset, this.#offset + pieceBytes), false)) {
+    if (!this.window.send(whole ? chunk : chunk.subarray(this.#offset, this.#offset + pieceBytes), false)) {
       return false
     }
     this.#offset += pieceBytes

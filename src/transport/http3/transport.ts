@@ -2,8 +2,8 @@
  * HTTP/3 (RFC 9114 over RFC 9000, specification 3.2): UDP on the port whose TCP half belongs to the gate.
  * `http3-native.ts` is the only file that knows the library.
  */
-import { setTimeout as delay } from 'node:timers/promises'
 import { tmpdir } from 'node:os'
+import { pause } from '../../clock.ts'
 import type { Clock } from '../../clock.ts'
 import type { Counters } from '../../counters.ts'
 import type { Log } from '../../log.ts'
@@ -13,7 +13,6 @@ import { createListener } from './listener.ts'
 import type { Listener, ListenerCreation } from './listener.ts'
 import type { UploadStore } from './upload.ts'
 import { isPrivateDirectory } from './private-directory.ts'
-import { LingerQueue } from '../linger.ts'
 
 export interface Http3Options {
   /** An address literal; `::` takes IPv4 as well. */
@@ -90,7 +89,6 @@ const OPEN_RETRY_MS = 40
 export class Http3Transport {
   #options: Http3Options
   readonly #deps: Http3Dependencies
-  readonly #linger: LingerQueue
   #listener: Listener | undefined
   readonly #retired = new Set<Listener>()
   #state: 'new' | 'listening' | 'closed' = 'new'
@@ -98,7 +96,6 @@ export class Http3Transport {
   constructor(options: Http3Options, deps: Http3Dependencies) {
     this.#options = options
     this.#deps = deps
-    this.#linger = new LingerQueue(deps.clock)
   }
 
   /** Sessions whose handshake is complete. */
@@ -111,7 +108,7 @@ export class Http3Transport {
   /** Binds UDP. Rejects when the certificate is refused or the address is taken. */
   async start(): Promise<Http3Start> {
     if (this.#state !== 'new') throw new Error('started already')
-    const created = await this.#attempt(() => createListener(this.#options, this.#deps, this.#linger))
+    const created = await this.#attempt(() => createListener(this.#options, this.#deps))
     if (created.kind === 'unavailable') return created
     const { listener } = created
     listener.listen(this.#options)
@@ -138,7 +135,7 @@ export class Http3Transport {
   async openReplacement(cert: Buffer, key: Buffer): Promise<Http3Replacement | undefined> {
     if (this.#state !== 'listening') return undefined
     const options = { ...this.#options, cert, key }
-    const created = await this.#attempt(() => createListener(options, this.#deps, this.#linger))
+    const created = await this.#attempt(() => createListener(options, this.#deps))
     if (created.kind === 'unavailable') throw created.error
     return { takeOver: ({ graceMs = 0 } = {}) => this.#replace(options, created.listener, graceMs) }
   }
@@ -159,14 +156,12 @@ export class Http3Transport {
   async close({ graceMs }: { graceMs: number }): Promise<void> {
     this.#state = 'closed'
     await Promise.all(this.#listeners().map((listener) => listener.close(graceMs)))
-    this.#linger.destroy()
   }
 
   /** Ends everything now. */
   destroy(reason: Error): void {
     this.#state = 'closed'
     for (const listener of this.#listeners()) listener.destroy(reason)
-    this.#linger.destroy()
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -188,7 +183,7 @@ export class Http3Transport {
         return create()
       } catch (error) {
         if (attempt === OPEN_ATTEMPTS) throw error
-        await delay(OPEN_RETRY_MS * attempt)
+        await pause(this.#deps.clock, OPEN_RETRY_MS * attempt)
       }
     }
   }

@@ -6,19 +6,21 @@ import {
   MIN_BACKLOG_BYTES,
   TOTAL_BACKLOG_BYTES,
 } from '../../../../src/transport/http3/backlog.ts'
-import type { Backlog, BacklogPort } from '../../../../src/transport/http3/backlog.ts'
+import type { Backlog } from '../../../../src/transport/http3/backlog.ts'
+import { Wire } from '../../../../src/transport/http3/wire.ts'
+import type { WirePort, WireSample } from '../../../../src/transport/http3/wire.ts'
 import { FakeClock } from '../../../support/fake-clock.ts'
 
 const PIECE_BYTES = 16_384
 
-class Port implements BacklogPort {
+class Port implements WirePort {
   readonly sent = new Map<number, number>()
   readonly pings: number[] = []
   asked = 0
 
-  sentBytes(session: number): number {
+  sample(session: number): WireSample {
     this.asked++
-    return this.sent.get(session) ?? 0
+    return { sentBytes: this.sent.get(session) ?? 0, rttMs: 1 }
   }
 
   ping(session: number): void {
@@ -26,10 +28,23 @@ class Port implements BacklogPort {
   }
 }
 
-function setUp(): { port: Port; clock: FakeClock; backlogs: Backlogs } {
-  const port = new Port()
-  const clock = new FakeClock()
-  return { port, clock, backlogs: new Backlogs(port, clock) }
+class Stage {
+  readonly port = new Port()
+  readonly clock = new FakeClock()
+  readonly #backlogs = new Backlogs(this.clock)
+  told = 0
+
+  open(session = 1): Backlog {
+    return this.#backlogs.open(this.wire(session), () => this.told++)
+  }
+
+  readonly wires = new Map<number, Wire>()
+
+  wire(session: number): Wire {
+    const wire = this.wires.get(session) ?? new Wire(session, this.port)
+    this.wires.set(session, wire)
+    return wire
+  }
 }
 
 /** Hands over as much as is taken; gives how much that was. */
@@ -41,37 +56,37 @@ function fill(backlog: Backlog): number {
 
 describe('a backlog', () => {
   test('ends at its allowance while nothing is sent', () => {
-    const { backlogs } = setUp()
-    expect(fill(backlogs.open(1, () => {}))).toBe(MAX_BACKLOG_BYTES)
+    expect(fill(new Stage().open())).toBe(MAX_BACKLOG_BYTES)
   })
 
   test('is not asked about while little is handed over', () => {
-    const { port, backlogs } = setUp()
-    const backlog = backlogs.open(1, () => {})
+    const stage = new Stage()
+    const backlog = stage.open()
     for (let bytes = 0; bytes < MAX_BACKLOG_BYTES / 4; bytes += PIECE_BYTES) {
       expect(backlog.mayTake(PIECE_BYTES)).toBe(true)
       backlog.add(PIECE_BYTES)
     }
-    expect(port.asked).toBe(0)
+    expect(stage.port.asked).toBe(0)
   })
 
   test('tells of room when half of it has been sent', () => {
-    const { port, clock, backlogs } = setUp()
-    let told = 0
-    const backlog = backlogs.open(1, () => told++)
+    const stage = new Stage()
+    const { port, clock } = stage
+    const backlog = stage.open()
     fill(backlog)
     port.sent.set(1, MAX_BACKLOG_BYTES / 4)
     clock.advance(2000)
-    expect(told).toBe(0)
+    expect(stage.told).toBe(0)
     port.sent.set(1, MAX_BACKLOG_BYTES / 2)
     clock.advance(2000)
-    expect(told).toBe(1)
+    expect(stage.told).toBe(1)
     expect(fill(backlog)).toBe(MAX_BACKLOG_BYTES / 2)
   })
 
   test('is asked about ever less often while nothing is sent', () => {
-    const { port, clock, backlogs } = setUp()
-    fill(backlogs.open(1, () => {}))
+    const stage = new Stage()
+    const { port, clock } = stage
+    fill(stage.open())
     clock.advance(10_000)
     const before = port.asked
     clock.advance(60_000)
@@ -79,34 +94,37 @@ describe('a backlog', () => {
   })
 
   test('is empty when the client answers a ping and nothing more is sent', () => {
-    const { port, clock, backlogs } = setUp()
-    let told = 0
+    const stage = new Stage()
+    const { port, clock } = stage
     // Its streams were reset: what they had handed over never goes out.
-    const backlog = backlogs.open(1, () => told++)
+    const backlog = stage.open()
     fill(backlog)
     clock.advance(1000)
     expect(port.pings).toEqual([1])
     port.sent.set(1, 40)
-    backlogs.onPing(1)
-    expect(told).toBe(1)
+    stage.wire(1).onPing()
+    backlog.onPing()
+    expect(stage.told).toBe(1)
     expect(fill(backlog)).toBe(MAX_BACKLOG_BYTES)
   })
 
   test('is not empty when a ping is answered and more was sent', () => {
-    const { port, clock, backlogs } = setUp()
-    let told = 0
-    fill(backlogs.open(1, () => told++))
+    const stage = new Stage()
+    const { port, clock } = stage
+    const backlog = stage.open()
+    fill(backlog)
     clock.advance(1000)
     port.sent.set(1, 100_000)
-    backlogs.onPing(1)
-    expect(told).toBe(0)
+    stage.wire(1).onPing()
+    backlog.onPing()
+    expect(stage.told).toBe(0)
   })
 
   test('leaves less to others when many sessions have one, but always something', () => {
-    const { clock, backlogs } = setUp()
+    const stage = new Stage()
     const sizes = Array.from({ length: 100 }, (_, session) => {
-      const size = fill(backlogs.open(session, () => {}))
-      clock.advance(100)
+      const size = fill(stage.open(session))
+      stage.clock.advance(100)
       return size
     })
     expect(sizes[0]).toBe(MAX_BACKLOG_BYTES)
@@ -116,8 +134,9 @@ describe('a backlog', () => {
   })
 
   test('leaves no timer when its session ends', () => {
-    const { clock, backlogs } = setUp()
-    const backlog = backlogs.open(1, () => {})
+    const stage = new Stage()
+    const { clock } = stage
+    const backlog = stage.open()
     fill(backlog)
     expect(clock.pending).toBe(1)
     backlog.close()

@@ -1,21 +1,21 @@
 /** One slow reader must not take the 4 MiB of unsent bytes that the HTTP/3 library shares between all streams. */
 import { describe, expect, test } from 'vitest'
 import { SendWindows } from '../../../../src/transport/http3/send.ts'
-import type { SendPort } from '../../../../src/transport/http3/send.ts'
 import type { SendShare } from '../../../../src/transport/http3/send-share.ts'
 import { MAX_PIECE_BYTES } from '../../../../src/transport/http3/send-window.ts'
-import type { SendOwner, SendWindow } from '../../../../src/transport/http3/send-window.ts'
+import type { SendOwner, SendWindow, WindowPort } from '../../../../src/transport/http3/send-window.ts'
+import { Wire } from '../../../../src/transport/http3/wire.ts'
+import type { WirePort, WireSample } from '../../../../src/transport/http3/wire.ts'
 import { FakeClock } from '../../../support/fake-clock.ts'
 
 const PIECE = Buffer.alloc(MAX_PIECE_BYTES)
 
 /** The library: counts what it is given, refuses when told to. */
-class Port implements SendPort {
+class Port implements WindowPort, WirePort {
   admitting = true
   held = 0
   sentInPackets = 0
   readonly marks: number[] = []
-  readonly pings: number[] = []
   readonly sent = new Map<number, number>()
 
   send(_session: number, stream: number, chunk: Buffer): boolean {
@@ -34,13 +34,11 @@ class Port implements SendPort {
     return this.held
   }
 
-  sentBytes(): number {
-    return this.sentInPackets
+  sample(): WireSample {
+    return { sentBytes: this.sentInPackets, rttMs: 1 }
   }
 
-  ping(session: number): void {
-    this.pings.push(session)
-  }
+  ping(): void {}
 }
 
 /** A stream with endless output, or with `left` bytes of it. */
@@ -66,11 +64,18 @@ class Source implements SendOwner {
   }
 }
 
-function setUp(): { port: Port; clock: FakeClock; windows: SendWindows; source: Source } {
+function setUp(): {
+  port: Port
+  clock: FakeClock
+  windows: SendWindows
+  source: Source
+  open: (session: number) => SendShare
+} {
   const port = new Port()
   const clock = new FakeClock()
   const windows = new SendWindows(port, clock)
-  return { port, clock, windows, source: new Source(windows.openSession(1), 0) }
+  const open = (session: number): SendShare => windows.openSession(new Wire(session, port))
+  return { port, clock, windows, open, source: new Source(open(1), 0) }
 }
 
 describe('SendWindow', () => {
@@ -166,16 +171,16 @@ describe('SendWindow', () => {
 })
 
 test('a library that refuses everybody costs the session that holds most its blocked streams', () => {
-  const { port, clock, windows } = setUp()
-  const greedy = windows.openSession(7)
+  const { port, clock, open } = setUp()
+  const greedy = open(7)
   const hogs = Array.from({ length: 8 }, (_, at) => new Source(greedy, at * 4))
-  const modest = new Source(windows.openSession(8), 0)
+  const modest = new Source(open(8), 0)
   for (const { window } of [...hogs, modest]) {
     window.send(PIECE, false)
     window.onBlocked()
   }
   port.admitting = false
-  const waiting = new Source(windows.openSession(9), 0)
+  const waiting = new Source(open(9), 0)
   waiting.onSendReady()
   clock.advance(1000)
   expect(hogs.some(({ stuck }) => stuck)).toBe(false)
@@ -185,8 +190,8 @@ test('a library that refuses everybody costs the session that holds most its blo
 })
 
 test('many small windows do not hold each other up for ever', () => {
-  const { port, clock, windows } = setUp()
-  const shares = Array.from({ length: 14 }, (_, session) => windows.openSession(session))
+  const { port, clock, open } = setUp()
+  const shares = Array.from({ length: 14 }, (_, session) => open(session))
   const sources = new Map<number, Source>()
   for (const [session, share] of shares.entries()) {
     for (let at = 0; at < 64; at++)
@@ -204,8 +209,8 @@ test('many small windows do not hold each other up for ever', () => {
 
 describe('shares', () => {
   test('leave room for others, however many streams a session has', () => {
-    const { port, windows } = setUp()
-    const greedy = windows.openSession(7)
+    const { port, open } = setUp()
+    const greedy = open(7)
     for (let at = 0; at < 300; at++) {
       const hog = new Source(greedy, at * 4)
       hog.onSendReady()
@@ -213,14 +218,14 @@ describe('shares', () => {
     }
     const held = [...port.sent.values()].reduce((sum, bytes) => sum + bytes, 0)
     expect(held).toBeLessThanOrEqual(2 * 1024 * 1024)
-    const other = new Source(windows.openSession(8), 4000)
+    const other = new Source(open(8), 4000)
     other.onSendReady()
     expect(port.sent.get(4000)).toBeGreaterThan(MAX_PIECE_BYTES)
   })
 
   test('do not let paused streams starve their neighbours', () => {
-    const { port, windows } = setUp()
-    const session = windows.openSession(7)
+    const { port, open } = setUp()
+    const session = open(7)
     for (let at = 0; at < 80; at++) {
       const paused = new Source(session, at * 4)
       paused.onSendReady()
@@ -236,8 +241,8 @@ describe('shares', () => {
   })
 
   test('go on when streams of the session end', () => {
-    const { port, windows } = setUp()
-    const session = windows.openSession(7)
+    const { port, open } = setUp()
+    const session = open(7)
     const sources = Array.from({ length: 300 }, (_, at) => new Source(session, at * 4))
     for (const source of sources) source.onSendReady()
     const before = port.sent.size

@@ -1,0 +1,198 @@
+/**
+ * Ends the client's side of streams that we have ended. Clients of QUIC exist that notice the end of a stream only
+ * when both sides have ended, so the client's side must be stopped soon after a complete answer. The library can only
+ * reset both sides at once, which takes back whatever of the answer the client does not have yet. So a stream waits
+ * here until nothing can be lost any more:
+ *
+ *   1. QUIC has taken everything (the send window tells);
+ *   2. the client has answered a ping that was sent after that;
+ *   3. meanwhile, three round trips long, nothing else was sent: what gets lost is sent again within that time. On a
+ *      session that is never still, that time must pass twice after all that was unsent has gone out.
+ *
+ * On a short path this takes about 60 ms. All waiting streams of a session share the questions it takes.
+ */
+import type { Clock, Timer } from '../../clock.ts'
+import type { Backlog } from './backlog.ts'
+import type { SendWindow } from './send-window.ts'
+import type { Wire, WireSample } from './wire.ts'
+
+const TICK_MS = 10
+/** While QUIC has not taken everything of any stream. */
+const IDLE_MS = 250
+/** Sessions asked per tick. */
+const MAX_ASKED = 8
+/** A client may wait so long before it acknowledges (RFC 9000 section 18.2, `max_ack_delay`), and some. */
+const QUIET_BASE_MS = 30
+const QUIET_ROUND_TRIPS = 3
+/** A ping. Anything that is sent again is larger. */
+const STILL_BYTES = 64
+/** Less than that is acknowledgements, pings and small talk: if more were waiting, it would be sent. */
+const QUIET_BYTES = 2048
+const ROUNDS = 2
+/** What QUIC may hold of one stream: the window that clients give it, twice. */
+const STREAM_WINDOW_BYTES = 2 * 1024 * 1024
+/** When the client does not take the answer; content takes longer. */
+const PATIENCE_MS = 30_000
+const CONTENT_PATIENCE_MS = 300_000
+
+/** Those of all sessions of one native server. */
+export class Endings {
+  readonly clock: Clock
+  /** Have streams that wait; those that were not asked for longest first. */
+  readonly #waiting = new Set<SessionEndings>()
+  #timer: Timer | undefined
+
+  constructor(clock: Clock) {
+    this.clock = clock
+  }
+
+  /** `release` resets a stream without an error. */
+  open(wire: Wire, backlog: Backlog, release: (stream: number) => void): SessionEndings {
+    return new SessionEndings(this, wire, backlog, release)
+  }
+
+  /** {@link SessionEndings} */
+  watch(session: SessionEndings): void {
+    this.#waiting.add(session)
+    this.#timer ??= this.clock.every(TICK_MS, () => this.#tick())
+  }
+
+  unwatch(session: SessionEndings): void {
+    this.#waiting.delete(session)
+  }
+
+  destroy(): void {
+    this.#timer?.cancel()
+    this.#timer = undefined
+    this.#waiting.clear()
+  }
+
+  #tick(): void {
+    const now = this.clock.now()
+    let asked = 0
+    for (const session of this.#waiting) {
+      if (asked === MAX_ASKED) break
+      if (!session.isDue(now)) continue
+      asked++
+      this.#waiting.delete(session)
+      if (session.onTick(now)) this.#waiting.add(session)
+    }
+    if (this.#waiting.size > 0) return
+    this.#timer?.cancel()
+    this.#timer = undefined
+  }
+}
+
+interface Ending {
+  readonly window: SendWindow
+  readonly contentBytes: number
+  readonly expiresAt: number
+  taken: boolean
+  /** A ping that was sent after QUIC had taken it. */
+  ping: number | undefined
+  /** How much will have been sent when all that was ahead of it is out. */
+  outAtBytes: number
+  /** Pings that were answered since then. */
+  rounds: number
+}
+
+/** Streams of one session that we have ended and the client has not. */
+export class SessionEndings {
+  readonly #all: Endings
+  readonly #wire: Wire
+  readonly #backlog: Backlog
+  readonly #release: (stream: number) => void
+  readonly #endings = new Map<number, Ending>()
+  #askAt = 0
+  #sentBytes = 0
+
+  constructor(all: Endings, wire: Wire, backlog: Backlog, release: (stream: number) => void) {
+    this.#all = all
+    this.#wire = wire
+    this.#backlog = backlog
+    this.#release = release
+  }
+
+  /** `contentBytes`: how much was sent behind the head. */
+  add(stream: number, window: SendWindow, contentBytes: number): void {
+    const patienceMs = contentBytes > 0 ? CONTENT_PATIENCE_MS : PATIENCE_MS
+    const expiresAt = this.#all.clock.now() + patienceMs
+    const ending: Ending = {
+      window,
+      contentBytes,
+      expiresAt,
+      taken: false,
+      ping: undefined,
+      outAtBytes: 0,
+      rounds: 0,
+    }
+    this.#endings.set(stream, ending)
+    window.settle(() => {
+      ending.taken = true
+      this.#askAt = 0
+    })
+    this.#all.watch(this)
+  }
+
+  has(stream: number): boolean {
+    return this.#endings.has(stream)
+  }
+
+  window(stream: number): SendWindow | undefined {
+    return this.#endings.get(stream)?.window
+  }
+
+  /** The client has ended its side, or the stream is gone. */
+  forget(stream: number): void {
+    this.#endings.get(stream)?.window.close()
+    if (this.#endings.delete(stream) && this.#endings.size === 0) this.#all.unwatch(this)
+  }
+
+  close(): void {
+    for (const stream of this.#endings.keys()) this.forget(stream)
+  }
+
+  isDue(now: number): boolean {
+    return now >= this.#askAt
+  }
+
+  /** True when there is more to wait for. */
+  onTick(now: number): boolean {
+    const ready = this.#endings.values().some(({ taken }) => taken)
+    const sample = ready ? this.#wire.sample() : undefined
+    if (sample !== undefined) this.#onSample(sample)
+    this.#askAt = now + (sample === undefined ? IDLE_MS : quietMs(sample))
+    for (const [stream, { expiresAt }] of this.#endings) if (now >= expiresAt) this.#end(stream)
+    return this.#endings.size > 0
+  }
+
+  /** Between two samples there are at least {@link quietMs}. */
+  #onSample({ sentBytes }: WireSample): void {
+    const progress = sentBytes - this.#sentBytes
+    this.#sentBytes = sentBytes
+    let ping: number | undefined
+    for (const [stream, ending] of this.#endings) {
+      if (!ending.taken || (ending.ping !== undefined && this.#wire.answered < ending.ping)) continue
+      if (ending.ping === undefined) {
+        const aheadBytes = this.#backlog.unsentBytes + 2 * Math.min(ending.contentBytes, STREAM_WINDOW_BYTES)
+        ending.outAtBytes = sentBytes + aheadBytes
+      } else {
+        if (progress < QUIET_BYTES || sentBytes >= ending.outAtBytes) ending.rounds++
+        if (progress <= STILL_BYTES || ending.rounds === ROUNDS) {
+          this.#end(stream)
+          continue
+        }
+      }
+      ending.ping = ping ??= this.#wire.ping()
+    }
+  }
+
+  #end(stream: number): void {
+    this.forget(stream)
+    this.#release(stream)
+  }
+}
+
+function quietMs({ rttMs }: WireSample): number {
+  return QUIET_BASE_MS + QUIET_ROUND_TRIPS * rttMs
+}

@@ -1,0 +1,44 @@
+/**
+ * What can be learned about the packets of one session. Asking waits for the native thread: some microseconds at
+ * rest, milliseconds when it is busy.
+ */
+export interface WireSample {
+  /** All bytes of packets sent so far: headers, acknowledgements and what was sent twice included. */
+  readonly sentBytes: number
+  readonly rttMs: number
+}
+
+/** The part of the native server that tells it. */
+export interface WirePort {
+  /** Undefined when the session is gone. */
+  sample(session: number): WireSample | undefined
+  /** An event follows when the client acknowledges something that was not acknowledged before. */
+  ping(session: number): void
+}
+
+export class Wire {
+  readonly session: number
+  readonly #port: WirePort
+  #pings = 0
+  /** How many pings have been answered; they are answered in order. */
+  answered = 0
+
+  constructor(session: number, port: WirePort) {
+    this.session = session
+    this.#port = port
+  }
+
+  sample(): WireSample | undefined {
+    return this.#port.sample(this.session)
+  }
+
+  /** Gives its number: it is answered when `answered` has reached that. */
+  ping(): number {
+    this.#port.ping(this.session)
+    return ++this.#pings
+  }
+
+  onPing(): void {
+    this.answered++
+  }
+}

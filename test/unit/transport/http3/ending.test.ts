@@ -1,0 +1,148 @@
+/** A reset takes back what the client does not have yet, so it waits until nothing can be lost; but not for long. */
+import { describe, expect, test } from 'vitest'
+import { Backlogs } from '../../../../src/transport/http3/backlog.ts'
+import { Endings } from '../../../../src/transport/http3/ending.ts'
+import type { SessionEndings } from '../../../../src/transport/http3/ending.ts'
+import { SendWindow } from '../../../../src/transport/http3/send-window.ts'
+import type { WindowHub, WindowShare } from '../../../../src/transport/http3/send-window.ts'
+import { Wire } from '../../../../src/transport/http3/wire.ts'
+import type { WireSample } from '../../../../src/transport/http3/wire.ts'
+import { FakeClock } from '../../../support/fake-clock.ts'
+
+const PING_BYTES = 40
+
+/** One session on a path with a round trip of 10 ms. */
+class Stage {
+  readonly clock = new FakeClock()
+  readonly released: number[] = []
+  readonly marked: SendWindow[] = []
+  rttMs = 10
+  sentBytes = 20_000
+  /** Whether the client answers. */
+  connected = true
+  readonly wire: Wire = new Wire(1, {
+    sample: (): WireSample => ({ sentBytes: this.sentBytes, rttMs: this.rttMs }),
+    ping: () => {
+      this.sentBytes += PING_BYTES
+      this.clock.after(this.rttMs, () => this.connected && this.wire.onPing())
+    },
+  })
+  readonly #hub: WindowHub = {
+    clock: this.clock,
+    port: { send: () => true, mark: () => true, pendingBytes: () => 0 },
+    addBlocked() {},
+    removeBlocked() {},
+    addRefused() {},
+    onAdmitted() {},
+    addUnmarked() {},
+    removeUnmarked() {},
+    remove() {},
+  }
+  readonly #share: WindowShare = { mayTake: () => true, take() {}, release() {}, remove() {} }
+  readonly endings: SessionEndings
+
+  constructor() {
+    const backlog = new Backlogs(this.clock).open(this.wire, () => {})
+    this.endings = new Endings(this.clock).open(this.wire, backlog, (id) => this.released.push(id))
+  }
+
+  /** Ends a stream; its mark comes back at once unless `taken` is false. */
+  end(stream: number, { contentBytes = 0, taken = true } = {}): SendWindow {
+    const window = new SendWindow(this.#hub, this.#share, 1, stream, {
+      onSendReady() {},
+      onSendStuck() {},
+    })
+    this.endings.add(stream, window, contentBytes)
+    if (taken) window.onMark()
+    return window
+  }
+}
+
+describe('a stream that we have ended', () => {
+  test('is released within 100 ms on a short path', () => {
+    const stage = new Stage()
+    stage.rttMs = 1
+    stage.end(0)
+    stage.clock.advance(100)
+    expect(stage.released).toEqual([0])
+  })
+
+  test('is not released before three round trips', () => {
+    const stage = new Stage()
+    stage.rttMs = 100
+    stage.end(0)
+    stage.clock.advance(300)
+    expect(stage.released).toEqual([])
+    stage.clock.advance(700)
+    expect(stage.released).toEqual([0])
+  })
+
+  test('waits while QUIC has not taken all of it', () => {
+    const stage = new Stage()
+    const window = stage.end(0, { taken: false })
+    stage.clock.advance(10_000)
+    expect(stage.released).toEqual([])
+    window.onMark()
+    stage.clock.advance(200)
+    expect(stage.released).toEqual([0])
+  })
+
+  test('waits while the client answers nothing', () => {
+    const stage = new Stage()
+    stage.connected = false
+    stage.end(0, { contentBytes: 1000 })
+    stage.clock.advance(20_000)
+    expect(stage.released).toEqual([])
+  })
+
+  test('waits while something is sent again', () => {
+    const stage = new Stage()
+    stage.end(0)
+    stage.clock.advance(15)
+    stage.sentBytes += 150
+    stage.clock.advance(70)
+    expect(stage.released).toEqual([])
+    stage.clock.advance(200)
+    expect(stage.released).toEqual([0])
+  })
+
+  test('waits on a busy session until what was ahead of it may be out', () => {
+    const stage = new Stage()
+    const busy = stage.clock.every(1, () => (stage.sentBytes += 2000))
+    stage.end(0, { contentBytes: 1_000_000 })
+    stage.clock.advance(900)
+    expect(stage.released).toEqual([])
+    stage.clock.advance(500)
+    expect(stage.released).toEqual([0])
+    busy.cancel()
+  })
+
+  test('is released in the end whatever happens', () => {
+    const stage = new Stage()
+    stage.connected = false
+    stage.end(0)
+    stage.end(4, { contentBytes: 1, taken: false })
+    stage.clock.advance(31_000)
+    expect(stage.released).toEqual([0])
+    stage.clock.advance(300_000)
+    expect(stage.released).toEqual([0, 4])
+    expect(stage.clock.pending).toBe(0)
+  })
+
+  test('is forgotten when the client ends its side', () => {
+    const stage = new Stage()
+    stage.end(0)
+    stage.endings.forget(0)
+    stage.clock.advance(1000)
+    expect(stage.released).toEqual([])
+    expect(stage.clock.pending).toBe(0)
+  })
+
+  test('shares its questions with all others', () => {
+    const stage = new Stage()
+    for (let stream = 0; stream < 400; stream += 4) stage.end(stream)
+    stage.clock.advance(200)
+    expect(stage.released).toHaveLength(100)
+    expect(stage.sentBytes - 20_000).toBeLessThanOrEqual(3 * PING_BYTES)
+  })
+})
