@@ -9,6 +9,8 @@ import type { Counters } from '../counters.ts'
 
 /** Left for clients to connect and for pages: this share of the limit. */
 const SHARE_FOR_CLIENTS = 1 / 8
+/** What one user may have of those that may go to targets, however high his own limits are. */
+export const SHARE_OF_A_USER = { tunnels: 1 / 2, flows: 1 / 4 } as const
 /** Left for files that a reload reads, the log and questions to name servers. */
 const FOR_CONTROL = 24
 /** How often those are counted that nothing else counts: files, sockets of origins, of name servers. */
@@ -50,6 +52,11 @@ export class DescriptorReserve {
 
   /** Whether a client that was just accepted, and has its descriptor, may keep it. */
   readonly mayAccept = (): boolean => this.#used() <= this.#acceptUpTo
+
+  /** A limit of one user, lowered where it would leave the others less than the rest of what may go to targets. */
+  lower(limit: number, share: number): number {
+    return Math.max(1, Math.min(limit, Math.floor((this.#dialBelow - this.#others) * share)))
+  }
 
   close(): void {
     this.#tick?.cancel()

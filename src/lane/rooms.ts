@@ -23,7 +23,7 @@ import { UdpForwarder } from '../forward/udp.ts'
 import { Gate } from '../gate/gate.ts'
 import { HostMap } from '../gate/host-map.ts'
 import { InboundRules } from '../gate/inbound-rules.ts'
-import { countDescriptors, DescriptorReserve, readDescriptorLimit } from './descriptors.ts'
+import { countDescriptors, DescriptorReserve, readDescriptorLimit, SHARE_OF_A_USER } from './descriptors.ts'
 import * as map from './options.ts'
 import type { Log } from '../log.ts'
 import { IdleMonitor } from '../relay/idle-monitor.ts'
@@ -109,19 +109,24 @@ export async function openRooms(settings: Settings, deps: LaneDependencies): Pro
     clock,
     dialer,
     readPool,
-    mayDial,
+    descriptors,
   })
   const site = createWebSite(map.webSiteOptions(settings), { clock, counters, log, dialer })
-  const dispatcher = new Dispatcher(map.dispatcherOptions(settings), {
-    clock,
-    counters,
-    log,
-    registry,
-    throttle: new AuthThrottle(map.authThrottle(settings), clock),
-    directory: new Directory(map.clientCredentials(settings)),
-    site: site.service,
-    forwarders,
-  })
+  const limits = map.dispatcherOptions(settings)
+  const maxTunnelsPerUser = descriptors.lower(limits.maxTunnelsPerUser, SHARE_OF_A_USER.tunnels)
+  const dispatcher = new Dispatcher(
+    { ...limits, maxTunnelsPerUser },
+    {
+      clock,
+      counters,
+      log,
+      registry,
+      throttle: new AuthThrottle(map.authThrottle(settings), clock),
+      directory: new Directory(map.clientCredentials(settings)),
+      site: site.service,
+      forwarders,
+    },
+  )
   const { acceptSession } = dispatcher
   const mayUpgrade: Http1Style['mayUpgrade'] = (...asked) => site.service.mayUpgrade(...asked)
   const http1 = new Http1Transport(HTTP1_OPTIONS, {
@@ -197,19 +202,20 @@ function createTcpEgress(
 
 function createForwarders(
   settings: Settings,
-  deps: Pick<Rooms, 'counters' | 'policy' | 'icmp'> & {
+  deps: Pick<Rooms, 'counters' | 'policy' | 'icmp' | 'descriptors'> & {
     idleMonitor: IdleMonitor
     clock: Clock
     dialer: TcpEgress
     readPool: ReadPool
-    mayDial: () => boolean
   },
 ): Forwarders {
-  const { counters, policy, icmp, idleMonitor, clock, dialer, readPool, mayDial } = deps
-  const udp = new UdpEgress({ ...map.udpEgress(settings), policy, counters, mayDial })
+  const { counters, policy, icmp, idleMonitor, clock, dialer, readPool, descriptors } = deps
+  const udp = new UdpEgress({ ...map.udpEgress(settings), policy, counters, mayDial: descriptors.mayDial })
+  const limits = map.udpForwarding(settings)
+  const maxFlowsPerUser = descriptors.lower(limits.maxFlowsPerUser, SHARE_OF_A_USER.flows)
   return {
     tcp: new TcpForwarder({ ...map.tcpForwarding(settings), dialer, idleMonitor, readPool }),
-    udp: new UdpForwarder({ ...map.udpForwarding(settings), dialer: udp, clock, counters }),
+    udp: new UdpForwarder({ ...limits, maxFlowsPerUser, dialer: udp, clock, counters }),
     icmp: new IcmpForwarder({ ...map.icmpForwarding(settings), sender: icmp, counters }),
     check: new CheckForwarder(),
   }

@@ -45,6 +45,14 @@ it('learns of descriptors that nothing counts before they matter', () => {
   expect(clock.pending).toBe(0)
 })
 
+it('lowers a limit of one user to his share, and leaves it where there are enough', () => {
+  // 400, less 24, less 50, less 40: 286 may go to targets.
+  expect(create(400).lower(4096, 1 / 2)).toBe(143)
+  expect(create(400).lower(100, 1 / 2)).toBe(100)
+  expect(create(1_048_576).lower(4096, 1 / 2)).toBe(4096)
+  expect(create(undefined).lower(4096, 1 / 2)).toBe(4096)
+})
+
 it('holds nothing back where no limit is known', () => {
   const reserve = create(undefined)
   tunnels = 1_000_000
