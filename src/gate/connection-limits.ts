@@ -1,7 +1,8 @@
 /**
- * How many connections and handshakes there may be, in all and from one address (`docs/limits.md`). IPv4 addresses count
- * singly, IPv6 by their /64. New connections of an address also spend tokens: a burst lets everybody behind one NAT
- * come back at once, the rate bounds what a scanner can do for long. Over a limit the newest is refused.
+ * How many connections and handshakes there may be, in all and from one address (`docs/limits.md`). IPv4 addresses
+ * count one by one, IPv6 addresses by their /64. Each new connection also costs its address a token: a burst lets
+ * everybody behind one NAT come back at once, and the rate bounds what a scanner can do over time. Over a limit, the
+ * newest connection is refused.
  */
 import type { Clock } from '../clock.ts'
 import { customerOf } from '../wire/ip-kind.ts'
@@ -11,9 +12,9 @@ export interface ConnectionLimitsOptions {
   readonly handshakesTotal: number
   readonly connectionsPerAddress: number
   readonly connectionsTotal: number
-  /** New connections of one address at once. */
+  /** New connections that one address may open at once. */
   readonly connectionBurst: number
-  /** New connections of one address per second, for long. */
+  /** New connections per second that one address may keep opening. */
   readonly connectionRate: number
 }
 
@@ -24,7 +25,7 @@ export type LimitReason =
   | 'connections_per_address'
   | 'connection_rate'
 
-/** Addresses without a connection that are remembered for their tokens; beyond it the longest idle is forgotten. */
+/** How many addresses without a connection are remembered for their tokens; above it the longest idle is forgotten. */
 const MAX_IDLE_ADDRESSES = 8192
 
 /** What one address holds. */
@@ -33,13 +34,16 @@ interface Holding {
   connections: number
   handshakes: number
   tokens: number
-  /** When `tokens` was right, in milliseconds of the clock. */
+  /** When `tokens` was last brought up to date, in milliseconds of the clock. */
   countedAtMs: number
 }
 
 /** The place of one connection. Every method is idempotent. */
 export interface Admission {
-  /** Counts the connection for its address as well; a reason means that it must go. At most once. */
+  /**
+   * Counts the connection against its address as well. A returned reason means that it must be closed. Call at most
+   * once.
+   */
   identify(address: string): LimitReason | undefined
   handshakeDone(): void
   /** The connection is closed. */
@@ -52,7 +56,7 @@ export class ConnectionLimits {
   #connections = 0
   #handshakes = 0
   readonly #active = new Map<string, Holding>()
-  /** In the order in which they fell idle. */
+  /** In the order in which they became idle. */
   readonly #idle = new Map<string, Holding>()
 
   constructor(options: ConnectionLimitsOptions, clock: Clock) {
@@ -68,12 +72,12 @@ export class ConnectionLimits {
     return this.#handshakes
   }
 
-  /** Addresses that something is remembered of; for tests and gauges. */
+  /** Number of addresses remembered, for tests and gauges. */
   get addresses(): number {
     return this.#active.size + this.#idle.size
   }
 
-  /** A place for a new connection, which is taken to be in its handshake; or the limit that has no room. */
+  /** A place for a new connection, counted as being in its handshake; or the name of the limit that is reached. */
   admit(): Admission | LimitReason {
     if (this.#connections >= this.#options.connectionsTotal) return 'connections_total'
     if (this.#handshakes >= this.#options.handshakesTotal) return 'handshakes_total'
@@ -142,7 +146,7 @@ export class ConnectionLimits {
     holding.countedAtMs = now
   }
 
-  /** Drops the longest idle addresses whose tokens are complete again, and any above the ceiling: a few each time. */
+  /** Drops the longest idle addresses whose tokens are back to full, and any above the ceiling: a few each time. */
   #forgetRested(): void {
     for (const holding of this.#idle.values()) {
       this.#refill(holding)

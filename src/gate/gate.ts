@@ -1,8 +1,8 @@
 /**
- * The gate: what happens to a TCP connection before TLS (`docs/protocol.md`, "Which host a connection is for"). Limits, the PROXY
- * header of a trusted balancer, the ClientHello, inbound rules, the host its server name is for; then the socket goes
- * on with every byte still in it. Everything here happens before anything is answered, so that a stranger learns
- * nothing; what he gets afterwards is the decoy's business.
+ * The gate: what happens to a TCP connection before TLS (`docs/protocol.md`, "Which host a connection is for"). Limits,
+ * the PROXY header of a trusted balancer, the ClientHello, inbound rules, the host that its server name selects; then
+ * the socket goes on with every byte still in it. All of this happens before anything is answered, so that strangers
+ * learn nothing; what they get afterwards is up to the decoy.
  */
 import type { Socket } from 'node:net'
 import type { Clock, Timer } from '../clock.ts'
@@ -25,22 +25,24 @@ import type { InboundRules } from './inbound-rules.ts'
 import { passThrough } from './passthrough.ts'
 import type { Splice } from './passthrough.ts'
 
-/** What becomes of a connection that is not for a host of ours: answered as a web server would, ended, or passed on. */
+/**
+ * What becomes of a connection that is not for one of our hosts: answered as a web server would, closed, or passed on.
+ */
 export type StrangerTreatment = 'decoy' | 'drop' | 'pass'
 
 export interface GateOptions {
-  /** For the PROXY header and the ClientHello together, and again for connecting to a server behind us. */
+  /** Time for the PROXY header and the ClientHello together, and again for connecting to a server behind us. */
   readonly helloTimeoutMs: number
-  /** Of connections whose server name is unknown or missing. `pass` without a server to pass to means `decoy`. */
+  /** For connections whose server name is unknown or missing. `pass` without a server to pass to means `decoy`. */
   readonly unknownSni: StrangerTreatment
-  /** Of connections that an inbound rule denies. */
+  /** For connections that an inbound rule denies. */
   readonly denied: StrangerTreatment
-  /** Balancers. Their connections must begin with a PROXY header; nobody else's may. */
+  /** Load balancers. Their connections must begin with a PROXY header; nobody else's may. */
   readonly proxyProtocolFrom: readonly IpPrefix[]
   readonly limits: ConnectionLimitsOptions
 }
 
-/** A peer that began with something that is not TLS; all it sent is still in the socket. */
+/** A peer whose first bytes are not TLS; everything it sent is still in the socket. */
 export interface PlainConnection {
   readonly socket: Socket
   readonly remoteAddress: string
@@ -51,12 +53,12 @@ export interface GateDependencies {
   readonly clock: Clock
   readonly counters: Counters
   readonly log: Log
-  /** Takes the socket over. Whoever does bounds the handshake in time. */
+  /** Takes over the socket, and with it the time limit on the handshake. */
   onConnection(connection: GatedConnection): void
-  /** Takes the socket over; without it such connections are closed. */
+  /** Takes over the socket. Without it such connections are closed. */
   readonly onNotTls?: (connection: PlainConnection) => void
   readonly splice: Splice
-  /** Whether a connection may keep the descriptor that it has got. Default: it may. */
+  /** Whether a connection may keep the descriptor it was given. Default: it may. */
   readonly mayAccept?: () => boolean
 }
 
@@ -79,15 +81,15 @@ export class Gate {
   readonly #options: GateOptions
   readonly #deps: GateDependencies
   readonly #limits: ConnectionLimits
-  /** Sockets whose hello is not complete: nobody but the gate has them. */
+  /** Sockets whose hello is not complete: only the gate knows them. */
   readonly #own = new Set<Socket>()
-  /** Passed on to another server: nobody else ends them. */
+  /** Passed on to another server: nobody else would end them. */
   readonly #passed = new Set<Socket>()
   #rules: InboundRules
   #hosts: HostMap
   #closed = false
   #closing: Promise<void> | undefined
-  /** Settles after the gate was closed. */
+  /** Resolves once the gate is closed and nothing that was passed on is left. */
   readonly #passedGone = Promise.withResolvers<void>()
   #nextPassWarningMs = -Infinity
 
@@ -101,19 +103,21 @@ export class Gate {
     deps.counters.gauge('gate_handshakes', () => this.#limits.handshakes)
   }
 
-  /** Applies to connections whose hello is not complete yet, and to new ones. */
+  /** Applies to new connections and to those whose hello is not complete yet. */
   update({ rules, hosts }: { rules?: InboundRules; hosts?: HostMap }): void {
     this.#rules = rules ?? this.#rules
     this.#hosts = hosts ?? this.#hosts
   }
 
-  /** What a name is for where no ClientHello can be read; an unknown one gets the decoy. */
+  /** The channel of a host name, for use where no ClientHello can be read; an unknown name gets the decoy. */
   channelOf(hostname: string): Channel {
     const route = this.#hosts.find(hostname)
     return route?.kind === 'host' ? route.channel : 'decoy'
   }
 
-  /** A place for a QUIC connection of `address`, under the limits and rules of TCP; undefined when it must go. */
+  /**
+   * A place for a QUIC connection from `address`, under the same limits and rules as TCP; undefined when it is refused.
+   */
   admitQuic(address: string): Pick<Admission, 'handshakeDone' | 'release'> | undefined {
     const admission = this.#limits.admit()
     if (typeof admission === 'string') return this.#refuse(admission)
@@ -130,7 +134,7 @@ export class Gate {
 
   /** Takes a socket straight from `net.Server`. */
   accept(socket: Socket): void {
-    // From here to the end of the socket, whoever has it: an unhandled error would end the process.
+    // For the rest of the socket's life, whoever has it: an unhandled error would end the process.
     socket.on('error', ignoreError)
     if (this.#closed) return this.#drop(socket, 'closing')
     if (this.#deps.mayAccept?.() === false) return this.#drop(socket, 'no_descriptor')
@@ -155,8 +159,8 @@ export class Gate {
   }
 
   /**
-   * Refuses new connections and ends those whose hello is not complete. Those that were passed on may go on for up to
-   * `graceMs`; resolves when none is left. What was handed over belongs to its transport. Idempotent.
+   * Refuses new connections and ends those whose hello is not complete. Those that were passed on may continue for up
+   * to `graceMs`; resolves when none is left. Sockets handed to a transport are that transport's. Idempotent.
    */
   close({ graceMs }: { graceMs: number }): Promise<void> {
     this.#closing ??= this.#close(graceMs)
@@ -172,13 +176,13 @@ export class Gate {
     deadline.cancel()
   }
 
-  /** Ends at once what the gate has, passed on or not. Idempotent. */
+  /** Ends everything the gate still has at once, passed on or not. Idempotent. */
   destroy(): void {
     this.#closed = true
     for (const socket of [...this.#own, ...this.#passed]) socket.destroy()
   }
 
-  /** However a socket ends, and whoever has it by then. */
+  /** Runs however a socket ends, and whoever has it by then. */
   #onClose(arrival: Arrival): void {
     this.#own.delete(arrival.socket)
     this.#passed.delete(arrival.socket)
@@ -214,7 +218,7 @@ export class Gate {
   #onHello(arrival: Arrival, outcome: HelloOutcome): void {
     if (outcome.kind === 'ended') return this.#end(arrival, 'ended_early')
     if (outcome.kind === 'fault' && outcome.what === 'not_tls') return this.#onNotTls(arrival)
-    // A broken hello goes to the TLS stack all the same, whose alert is what a web server would send.
+    // A broken hello still goes to the TLS stack, which answers with the alert that a web server would send.
     const hello = outcome.kind === 'hello' ? outcome.hello : undefined
     const verdict = this.#rules.evaluate({
       address: arrival.remoteAddress,
@@ -281,7 +285,7 @@ export class Gate {
     })
   }
 
-  /** Seldom: strangers choose how often this happens. */
+  /** Rate limited, because strangers decide how often this happens. */
   #warnOfPassFailure(code: string, to: PassTarget): void {
     const now = this.#deps.clock.now()
     if (now < this.#nextPassWarningMs) return
@@ -300,7 +304,7 @@ export class Gate {
     onNotTls({ socket, remoteAddress, remotePort })
   }
 
-  /** The one way out for a connection that goes nowhere. Its `close` frees what it held. */
+  /** The one way out for a connection that is not wanted. Its `close` event frees what it held. */
   #end(arrival: Arrival, reason: DropReason): void {
     arrival.settle()
     this.#drop(arrival.socket, reason)
@@ -312,14 +316,14 @@ export class Gate {
   }
 }
 
-/** A connection from its accept to the decision about it. */
+/** A connection from its accept until it is decided what becomes of it. */
 class Arrival {
   readonly socket: Socket
   readonly admission: Admission
   remoteAddress: string
   remotePort: number
   deadline: Timer | undefined
-  /** Ends the reading that is under way. */
+  /** Stops the reading that is under way. */
   stop: (() => void) | undefined
 
   constructor(socket: Socket, admission: Admission, remoteAddress: string, remotePort: number) {
@@ -329,7 +333,7 @@ class Arrival {
     this.remotePort = remotePort
   }
 
-  /** Nothing more is read or timed here. Says whether something was. */
+  /** Ends reading and timing. Returns whether there was anything to end. */
   settle(): boolean {
     const wasPending = this.deadline !== undefined
     this.deadline?.cancel()

@@ -1,7 +1,6 @@
 /**
- * What stands at the beginning of a TCP connection: perhaps a PROXY header, then a ClientHello.
- * Both may arrive in any pieces; both are bounded by their codecs. The header is taken out of the socket, the
- * ClientHello stays in it.
+ * Reads the beginning of a TCP connection: perhaps a PROXY header, then a ClientHello. Both may arrive in any pieces,
+ * and their codecs bound the size of both. The header is taken out of the socket, the ClientHello stays in it.
  */
 import type { Socket } from 'node:net'
 import { ClientHelloParser } from '../wire/client-hello.ts'
@@ -13,10 +12,12 @@ import { readAhead } from './read-ahead.ts'
 export type HelloOutcome =
   | { readonly kind: 'hello'; readonly hello: ClientHello }
   | { readonly kind: 'fault'; readonly what: ClientHelloFault }
-  /** The peer ended before its hello was complete. */
+  /** The peer closed before its hello was complete. */
   | { readonly kind: 'ended' }
 
-/** Calls back once; afterwards all that was read is in the socket again. Returns how to stop. */
+/**
+ * Calls back once; by then everything that was read is in the socket again. Returns a function that stops the reading.
+ */
 export function readClientHello(socket: Socket, onOutcome: (outcome: HelloOutcome) => void): () => void {
   const parser = new ClientHelloParser()
   const judge = (
@@ -38,13 +39,13 @@ export function readClientHello(socket: Socket, onOutcome: (outcome: HelloOutcom
 }
 
 export type ProxyHeaderOutcome =
-  /** Without a source the connection is the balancer's own. */
+  /** Without a source, the connection is the balancer's own. */
   | { readonly kind: 'header'; readonly source: ProxySource | undefined }
-  /** No header, or none that can be read. */
+  /** No header, or one that cannot be read. */
   | { readonly kind: 'fault' }
   | { readonly kind: 'ended' }
 
-/** Calls back once, with the header taken out of the socket. Returns how to stop. */
+/** Calls back once, with the header taken out of the socket. Returns a function that stops the reading. */
 export function readProxyHeader(
   socket: Socket,
   onOutcome: (outcome: ProxyHeaderOutcome) => void,

@@ -1,6 +1,6 @@
 /**
- * Which host a server name is for (`docs/protocol.md`). In this order: host names, their aliases (`allowed_sni`), names
- * that are passed on; first all that match exactly, then wildcards of one level (`*.example.com`). The case does not
+ * Which host a server name is for (`docs/protocol.md`). Tried in this order: host names, their aliases (`allowed_sni`),
+ * names that are passed on; first all exact matches, then wildcards of one level (`*.example.com`). Case does not
  * matter.
  */
 import type { Host } from '../contract/gated-connection.ts'
@@ -9,7 +9,7 @@ import { normalizeServerName, parentOf } from '../wire/host-name.ts'
 import type { PassTarget } from '../wire/target.ts'
 
 export interface PassEntry {
-  /** Empty: every name that nothing else knows. */
+  /** Empty: every name that nothing else matches. */
   readonly names: readonly string[]
   readonly to: PassTarget
 }
@@ -25,11 +25,11 @@ export type Route =
 
 export class HostMap {
   readonly #exact = new Map<string, Route>()
-  /** By what follows `*.`. */
+  /** Keyed by what follows `*.`. */
   readonly #wildcards = new Map<string, Route>()
   /** For a name that is not known but must be answered: the first main host stands in; undefined without hosts. */
   readonly decoy: Route | undefined
-  /** Where unknown names are passed on to, when that is wanted; undefined when no entry says so. */
+  /** Where unknown names are passed on to; undefined when no entry asks for that. */
   readonly passAll: Route | undefined
 
   constructor({ hosts, pass }: HostMapOptions) {
@@ -43,7 +43,7 @@ export class HostMap {
     this.passAll = rest && { kind: 'pass', to: rest.to }
   }
 
-  /** Undefined for a name that is not known, and for none. */
+  /** Undefined for an unknown name, and when there is none. */
   find(serverName: string | undefined): Route | undefined {
     if (serverName === undefined) return undefined
     const name = normalizeServerName(serverName)
@@ -53,7 +53,7 @@ export class HostMap {
     return dot > 0 ? this.#wildcards.get(name.slice(dot + 1)) : undefined
   }
 
-  /** Keeps what was added first. */
+  /** The first route added for a name stays. */
   #add(pattern: string, route: Route): void {
     const parent = parentOf(pattern)
     const table = parent === undefined ? this.#exact : this.#wildcards

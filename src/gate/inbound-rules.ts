@@ -1,7 +1,7 @@
 /**
- * Inbound rules: who may begin a session (`docs/protocol.md`). The first rule whose conditions all hold decides, else the
- * default action. Conditions on the TLS random cannot be judged without it: then everybody is denied, whatever
- * the order of the rules, as with the reference endpoint. Over QUIC that is always so.
+ * Inbound rules: who may start a session (`docs/protocol.md`). The first rule whose conditions all hold decides, else
+ * the default action. Conditions on the TLS random cannot be judged without it: then everybody is denied, whatever the
+ * order of the rules, as the reference endpoint does. Over QUIC that is always the case.
  *
  *   client_random_psk_key   random = R 16 | T 16, K = HKDF-SHA256(PSK, salt R, "tls13 encryption context", 16),
  *                           T = AES-128-ECB(K, first 16 bytes of SHA-256(server name))
@@ -15,11 +15,11 @@ import type { RandomPrefix } from '../wire/random-prefix.ts'
 
 export type RuleAction = 'allow' | 'deny'
 
-/** A condition that is null always holds. */
+/** A condition that is null is always met. */
 export interface InboundRule {
   readonly source: IpPrefix | null
   readonly randomPrefix: RandomPrefix | null
-  /** Counts instead of the prefix of the same rule. */
+  /** Takes the place of the same rule's prefix. */
   readonly pskKey: Uint8Array | null
   readonly action: RuleAction
 }
@@ -29,19 +29,19 @@ export interface InboundRulesOptions {
   readonly rules: readonly InboundRule[]
 }
 
-/** What is known of a connection when it is judged. */
+/** What is known about a connection when it is judged. */
 export interface InboundSubject {
-  /** Canonical; an IPv4-mapped peer is given as IPv4. */
+  /** Canonical; an IPv4-mapped peer appears as IPv4. */
   readonly address: string
-  /** The 32 bytes of the ClientHello; undefined when they could not be had. */
+  /** The 32 bytes from the ClientHello; undefined when they are not available. */
   readonly random?: Uint8Array | undefined
-  /** As sent, case included: the PSK form signs its bytes. */
+  /** As sent, case included: the PSK form is computed over its exact bytes. */
   readonly serverName?: string | undefined
 }
 
 export interface Verdict {
   readonly action: RuleAction
-  /** The rule that decided, by its place in the list, or why none was asked. */
+  /** Which rule decided, by its place in the list, or why none was consulted. */
   readonly by: number | 'default' | 'no_random' | 'no_server_name' | 'no_address'
 }
 
@@ -51,7 +51,7 @@ const PSK_BLOCK_BYTES = 16
 export class InboundRules {
   readonly #defaultAction: RuleAction
   readonly #rules: readonly InboundRule[]
-  /** Whether some rule looks at the TLS random: over QUIC then everybody is denied, which deserves a warning. */
+  /** Whether any rule looks at the TLS random: over QUIC everybody is then denied, which deserves a warning. */
   readonly needsRandom: boolean
   readonly #needsServerName: boolean
 
@@ -90,7 +90,7 @@ function holdsFor({ randomPrefix, pskKey }: InboundRule, random: Uint8Array, ser
   return randomPrefix === null || matchesRandom(randomPrefix, random)
 }
 
-/** T of the header's formula for the R that `random` begins with. */
+/** The T of the header's formula, for the R that `random` begins with. */
 function pskTag(key: Uint8Array, random: Uint8Array, serverName: string): Buffer {
   const derived = hkdfSync('sha256', key, random.subarray(0, PSK_BLOCK_BYTES), PSK_INFO, PSK_BLOCK_BYTES)
   const cipher = createCipheriv('aes-128-ecb', Buffer.from(derived), null).setAutoPadding(false)

@@ -1,6 +1,6 @@
 /**
- * Hands a connection on to another server with its TLS untouched, so that the endpoint can stand in front of a web
- * server on the same port. The target is the operator's own: the address policy for clients does not apply.
+ * Passes a connection on to another server with its TLS untouched, so that the endpoint can stand in front of a web
+ * server on the same port. The operator chose the target: the address policy for clients does not apply.
  */
 import { connect } from 'node:net'
 import type { Socket } from 'node:net'
@@ -9,7 +9,7 @@ import type { PassTarget } from '../wire/target.ts'
 
 /**
  * Moves bytes both ways, keeping half-close, until both directions have ended or one side is lost. Owns both sockets
- * from the call on and destroys them at the end. Never throws.
+ * from then on and destroys them at the end. Never throws.
  */
 export type Splice = (client: Socket, upstream: Socket) => void
 
@@ -18,13 +18,13 @@ export interface PassthroughOptions {
   readonly connectTimeoutMs: number
   readonly clock: Clock
   readonly splice: Splice
-  /** The upstream stands and the splice runs. */
+  /** The upstream is connected and the splice is running. */
   onSpliced(): void
-  /** The upstream cannot be had; the client's socket is destroyed. */
+  /** The upstream cannot be reached; the client's socket is destroyed. */
   onFailed(code: string): void
 }
 
-/** Connects and splices. Ends quietly when the client goes away meanwhile. */
+/** Connects and splices. Ends quietly when the client leaves in the meantime. */
 export function passThrough(client: Socket, options: PassthroughOptions): void {
   // The client may end its side before the server has spoken; without this Node would end ours too.
   client.allowHalfOpen = true

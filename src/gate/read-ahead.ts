@@ -1,15 +1,18 @@
 /**
- * Looks at the first bytes of a socket without taking them: what was read goes back by `unshift`, so that whoever
+ * Looks at the first bytes of a socket without consuming them: what was read goes back by `unshift`, so that whoever
  * comes next (TLS, another server) finds the connection untouched.
  */
 import type { Socket } from 'node:net'
 
-/** Says what `fresh`, the newest of `all`, decides; undefined to wait for more. Must decide before its own limit. */
+/**
+ * Decides from all bytes so far, of which `fresh` is the newest part; undefined means wait for more. Must reach a
+ * decision at some size of its own, since nothing else bounds the reading.
+ */
 export type Judge<Verdict> = (all: Buffer, fresh: Buffer) => Verdict | undefined
 
 export interface ReadAheadResult<Verdict> {
   readonly verdict: Verdict
-  /** All that was read; none of it is in the socket now. */
+  /** Everything that was read; none of it is in the socket now. */
   readonly bytes: Buffer
 }
 
@@ -17,9 +20,9 @@ export interface ReadAheadResult<Verdict> {
 const INITIAL_BUFFER_BYTES = 2048
 
 /**
- * Reads until `judge` decides, then calls `onVerdict` once with the socket detached; the caller puts back what is
- * to be put back. `onEnded` is called instead when the peer's side ends first.
- * @returns stops reading; neither callback is called then.
+ * Reads until `judge` decides, then calls `onVerdict` once with the socket detached; the caller puts back whatever
+ * belongs back. `onEnded` is called instead when the peer ends its side first.
+ * @returns a function that stops the reading; neither callback is called after it.
  */
 export function readAhead<Verdict>(
   socket: Socket,
@@ -30,7 +33,7 @@ export function readAhead<Verdict>(
   let buffer: Buffer | undefined
   let length = 0
 
-  /** All bytes so far. The first piece is not copied: mostly it is the only one. */
+  /** All bytes so far. The first piece is not copied: usually it is the only one. */
   const collect = (fresh: Buffer): Buffer => {
     const needed = length + fresh.length
     if (buffer === undefined) {
@@ -55,7 +58,7 @@ export function readAhead<Verdict>(
     socket.off('close', onEnd)
   }
   const onEnd = (): void => {
-    // A listener that is removed while its event runs is called all the same.
+    // A listener that is removed while its event is being emitted is still called.
     if (stopped) return
     stop()
     onEnded()
