@@ -1,6 +1,6 @@
 /**
- * Who may use the endpoint: one immutable snapshot of the credentials (specification 9).
- * Replacing the snapshot is replacing the object.
+ * Who may use the endpoint: one immutable snapshot of the credentials (specification 9). To change it, replace the
+ * whole object.
  */
 import { hash, randomBytes, timingSafeEqual } from 'node:crypto'
 import { parseBasicAuth } from '../wire/basic-auth.ts'
@@ -8,25 +8,25 @@ import { parseBasicAuth } from '../wire/basic-auth.ts'
 export interface Alias {
   readonly username: string
   readonly password: string
-  /** Milliseconds since the Unix epoch; null for as long as the snapshot is in force. */
+  /** Milliseconds since the Unix epoch; null when it is valid as long as the snapshot. */
   readonly validUntil: number | null
 }
 
 export interface ClientCredentials {
   readonly username: string
   readonly password: string
-  /** Other spellings that authenticate as this user, and the password that was his before. */
+  /** Other spellings that authenticate as this user, and the user's previous password. */
   readonly aliases: readonly Alias[]
-  /** Sessions over HTTP/1.1 and HTTP/2 together; null for no limit. */
+  /** Sessions over HTTP/1.1 and HTTP/2 together; null means no limit. */
   readonly maxTcpSessions: number | null
-  /** Sessions over HTTP/3; null for no limit. */
+  /** Sessions over HTTP/3; null means no limit. */
   readonly maxQuicSessions: number | null
 }
 
-/** What credentials stand for. */
+/** What valid credentials give. */
 export interface Grant {
   readonly user: User
-  /** Milliseconds since the Unix epoch; Infinity when they hold until the next snapshot. */
+  /** Milliseconds since the Unix epoch; Infinity when they are valid until the next snapshot. */
   readonly validUntil: number
 }
 
@@ -46,7 +46,7 @@ interface Entry {
   readonly keys: Key[]
 }
 
-/** The user that every request is when the endpoint has no credentials at all (loopback only). */
+/** The user behind every request when the endpoint has no credentials at all (loopback only). */
 export const ANONYMOUS: User = { name: 'anonymous', maxTcpSessions: null, maxQuicSessions: null }
 
 export class Directory {
@@ -69,7 +69,7 @@ export class Directory {
   }
 
   /**
-   * What a `proxy-authorization` value stands for at `nowMs` (wall time). Undefined for an unknown user and for a wrong
+   * Checks a `proxy-authorization` value at `nowMs` (wall time). Returns undefined for an unknown user and for a wrong
    * password alike: each takes one digest and the same number of comparisons in constant time.
    */
   authenticate(header: string | undefined, nowMs: number): Grant | undefined {
@@ -91,7 +91,7 @@ export class Directory {
     this.#entries.set(username, entry)
   }
 
-  /** As many keys for everyone, also for nobody: how many a user has takes no time that could be measured. */
+  /** Gives every user the same number of keys, and nobody too: how many a user really has cannot be measured. */
   #level(): void {
     const most = Math.max(1, ...[...this.#entries.values()].map(({ keys }) => keys.length))
     for (const { keys } of [...this.#entries.values(), this.#nobody]) {
@@ -99,7 +99,7 @@ export class Directory {
     }
   }
 
-  /** Fixed length and salted: comparing tells nothing about the length or a prefix of a password. */
+  /** Fixed length and salted: a comparison reveals nothing about the length or a prefix of a password. */
   #digest(password: Uint8Array): Buffer {
     return hash('sha256', Buffer.concat([this.#salt, password]), 'buffer')
   }
