@@ -1,4 +1,4 @@
-/** The command lines: ours (`culvert COMMAND …`) and the reference endpoint's. Text to values. */
+/** The command lines: ours (`culvert COMMAND …`) and the reference endpoint's. Turns text into values. */
 import { parseArgs, type ParseArgsOptionsConfig } from 'node:util'
 import { UsageError } from './terminal.ts'
 
@@ -11,7 +11,7 @@ export interface ServeCommand {
   readonly hosts: string
   readonly level: LogLevel
   readonly logfile: string | undefined
-  /** Options that are accepted and change nothing. */
+  /** Options that are accepted but have no effect. */
   readonly warnings: readonly string[]
 }
 
@@ -88,7 +88,7 @@ const LEGACY = {
   client_config: { type: 'string', short: 'c' },
 } as const satisfies ParseArgsOptionsConfig
 
-/** The reference's name: its command line is taken as it is. */
+/** The reference endpoint's name: started under it, the program takes the reference's command line. */
 export const LEGACY_PROGRAM = 'trusttunnel_endpoint'
 
 /** `argv` without the program itself. @throws UsageError */

@@ -12,7 +12,7 @@ import { readVersion } from './help.ts'
 import { LogOutput } from './log/output.ts'
 import type { ExitCode } from './terminal.ts'
 
-/** Rejects with a `ConfigError` when the files are wrong; nothing has been opened then. */
+/** Rejects with a `ConfigError` when the configuration files are wrong; nothing has been opened by then. */
 export async function runServe(command: ServeCommand): Promise<ExitCode> {
   const settings = await loadSettings(command.vpn, command.hosts)
   const output = openLog(command, settings)
@@ -51,12 +51,13 @@ export function warnAll(log: Log, settings: Settings): void {
     log.warn(path === '' ? { file } : { file, path }, message)
 }
 
-/** What is left to the process once its end is decided: threads may hang in native code, a log may have no reader. */
+/** How long the process may take once it is ending: threads may hang in native code, a log may have no reader. */
 const END_DEADLINE_MS = 3000
 
 /**
- * Starts, waits, ends. The first SIGTERM or SIGINT drains, a second one does not wait; SIGHUP opens the log file
- * anew and reads the configuration again. However it ends, the process does not outlive it by more than a moment.
+ * Starts the endpoint, waits, and ends it. The first SIGTERM or SIGINT drains, a second one does not wait; SIGHUP
+ * reopens the log file and reads the configuration again. However the endpoint ends, the process follows within
+ * `END_DEADLINE_MS`.
  */
 export async function runUntilSignal(
   supervisor: Supervisor,
@@ -91,7 +92,7 @@ export async function runUntilSignal(
     await supervisor.closed.catch(fail)
     if (!failed) log.info('ended')
   } catch (error) {
-    // Told to end while it started, or it has said already what is wrong.
+    // Either it was told to end while starting, or it has already logged what is wrong.
     if (!ending && !failed) logFailure(log, error)
     failed ||= !ending
   } finally {
@@ -101,18 +102,18 @@ export async function runUntilSignal(
   return failed ? 1 : 0
 }
 
-/** Nothing waits for it, but as long as anything else keeps the process, it comes. */
+/** Does not keep the process alive by itself, but kills it if anything else does. */
 function endForCertain(): void {
   systemClock.after(END_DEADLINE_MS, () => process.kill(process.pid, 'SIGKILL'))
 }
 
-/** A fault of our own: without its stack nobody can tell where. */
+/** A fault of our own: without its stack nobody could tell where. */
 function logCrash(log: Log, error: unknown): void {
   const code = error instanceof Error && 'code' in error ? error.code : 'internal'
   log.fatal({ code, err: error }, 'failed')
 }
 
-/** A fault of the machine (address in use, missing capability) needs no stack to be understood. */
+/** A fault of the machine (address in use, missing capability) can be understood without a stack. */
 function logFailure(log: Log, error: unknown): void {
   const code = error instanceof Error && 'code' in error ? error.code : undefined
   if (typeof code === 'string' && error instanceof Error) log.fatal({ code }, error.message)

@@ -1,4 +1,4 @@
-/** What a command and the person at the terminal have between them. */
+/** What commands print for people, how they exit, and the error for a wrong command line. */
 
 /** What commands write for people, apart from the log. */
 export interface Terminal {

@@ -1,16 +1,16 @@
-/** Whether clients can verify a certificate by the roots that come with their system, or must be given it. */
+/** Whether clients can verify a certificate with the roots that come with their system, or must be given it. */
 import { X509Certificate } from 'node:crypto'
 import { getCACertificates } from 'node:tls'
 
 export interface TrustOptions {
-  /** PEM. What this machine and Node know, when not said. */
+  /** In PEM. Default: the roots of this machine and of Node. */
   readonly roots?: readonly string[]
   readonly now?: Date
 }
 
 const LONGEST_CHAIN = 10
 
-/** The certificates of a PEM text, in its order. */
+/** The certificates in a PEM text, in its order. */
 export function parseChain(pem: string): X509Certificate[] {
   const blocks = pem.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g) ?? []
   return blocks.map((block) => new X509Certificate(block))

@@ -1,4 +1,4 @@
-/** What a user puts into a client: the TOML file or the deep link (`docs/protocol.md`, "What a client is given"). */
+/** What a user enters into a client: the TOML file or the deep link (`docs/protocol.md`, "What a client is given"). */
 import { EndpointError } from '../../errors.ts'
 import { encodeDeepLink } from '../../wire/deep-link.ts'
 import { isTrusted, parseChain, type TrustOptions } from './certificate-trust.ts'
@@ -34,14 +34,14 @@ export interface ClientConfig {
   readonly password: string
   readonly clientRandomPrefix: string | undefined
   readonly clientRandomPskKey: string | undefined
-  /** PEM; empty when clients can verify the certificate by themselves. */
+  /** PEM; empty when clients can verify the certificate on their own. */
   readonly certificate: string
   readonly upstreamProtocol: 'http2' | 'http3'
   readonly name: string | undefined
   readonly dnsUpstreams: readonly string[]
 }
 
-/** @throws EndpointError `config_invalid` for a user, address or name that the settings do not have. */
+/** @throws EndpointError `config_invalid` for a user, address or name that is not in the settings. */
 export function createClientConfig(
   settings: Settings,
   options: ClientConfigOptions,
@@ -73,7 +73,7 @@ export function createClientConfig(
   return { config, warnings }
 }
 
-/** HTTP/2 works everywhere; over QUIC there is one certificate, which may be for another host. */
+/** HTTP/2 works everywhere; over QUIC there is a single certificate, which may be another host's. */
 function isHttp3Better({ vpn, hosts }: Settings, hostname: string): boolean {
   const { http2, quic } = vpn.listen_protocols
   return http2 === null && quic !== null && isCoveredOverQuic(hosts, hostname)
@@ -94,7 +94,7 @@ function checkSni(host: HostSettings, sni: string | undefined): string | undefin
   return sni
 }
 
-/** Adds the port that the endpoint listens on, and brackets. */
+/** Adds brackets, and the port that the endpoint listens on when there is none. */
 function completeAddress(address: string, listenPort: number): string {
   const bare = parseIpAddress(address.replace(/^\[(.*)\]$/, '$1'))
   if (bare !== undefined || parseHostName(address) !== undefined) {
@@ -126,7 +126,7 @@ function checkPrefix(settings: Settings, prefix: string | undefined, warnings: s
 
 function checkPskKey(settings: Settings, key: string | undefined, warnings: string[]): string | undefined {
   if (key === undefined) return undefined
-  // The key is a secret: it is not repeated.
+  // The key is a secret: the message must not repeat it.
   const given = parseHex(key)
   if (given === undefined) throw invalid('the client random PSK key is not hexadecimal')
   const rule = matchPskKey(settings.rules, given)
@@ -139,8 +139,8 @@ function checkPskKey(settings: Settings, key: string | undefined, warnings: stri
 }
 
 /**
- * The client's TOML file. The random prefix stands under two names: the client reads `client_random`, the
- * documents say `client_random_prefix`.
+ * The client's TOML file. The random prefix appears under two names: the client reads `client_random`, its
+ * documentation says `client_random_prefix`.
  */
 export function encodeClientToml(config: ClientConfig): string {
   const prefix = config.clientRandomPrefix
@@ -170,7 +170,7 @@ export function encodeClientToml(config: ClientConfig): string {
   return `${lines.join('\n')}\n`
 }
 
-/** Over several lines: PEM contains nothing that a literal string could end at. */
+/** As a multi-line literal string: nothing in PEM can end one early. */
 function formatPem(pem: string): string {
   return pem === '' ? '""' : `'''\n${pem.trimEnd()}\n'''`
 }

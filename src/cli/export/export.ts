@@ -1,4 +1,4 @@
-/** `culvert export`: prints what a user puts into a client (`docs/protocol.md`, "What a client is given"). */
+/** `culvert export`: prints what a user enters into a client (`docs/protocol.md`, "What a client is given"). */
 import { createClientConfig, encodeClientLink, encodeClientToml } from './client-config.ts'
 import { ConfigError, formatIssue } from '../../config/config-error.ts'
 import { loadSettings } from '../../config/load.ts'
@@ -8,11 +8,11 @@ import { EndpointError } from '../../errors.ts'
 import type { ExportCommand } from '../arguments.ts'
 import type { ExitCode, Terminal } from '../terminal.ts'
 
-/** Draws the link as a QR code; the link stays in the fragment, which a browser does not send. */
+/** A page that draws the link as a QR code. The link is in the fragment, which browsers do not send. */
 const QR_PAGE = 'https://trusttunnel.org/qr.html#tt='
 const LINK_PREFIX = 'tt://?'
 
-/** Rejects with a `ConfigError` when the files are wrong. */
+/** Rejects with a `ConfigError` when the configuration files are wrong. */
 export async function runExport(command: ExportCommand, terminal: Terminal): Promise<ExitCode> {
   let settings = await loadSettings(command.vpn, command.hosts)
   for (const warning of settings.warnings) terminal.error(`warning: ${formatIssue(warning)}\n`)

@@ -1,4 +1,7 @@
-/** Rules on the TLS client random as the export needs them: which one meets a prefix, and a new one in the file. */
+/**
+ * Rules on the TLS client random, as far as the export needs them: which rule a prefix meets, and adding a new one to
+ * the file.
+ */
 import { randomBytes, randomInt } from 'node:crypto'
 import { closeSync, fsyncSync, openSync, readFileSync, renameSync, statSync, writeSync } from 'node:fs'
 import { parse } from 'smol-toml'
@@ -7,7 +10,7 @@ import type { InboundRule, RulesSettings } from '../../config/settings.ts'
 import { parseHex } from '../../wire/random-prefix.ts'
 import type { RandomPrefix } from '../../wire/random-prefix.ts'
 
-/** The first rule that every random which starts with `given` meets. */
+/** The first rule that is met by every random starting with `given`. */
 export function matchPrefix(rules: RulesSettings, given: RandomPrefix): InboundRule | undefined {
   return rules.inbound.rules.find(({ client_random_prefix: wanted }) => {
     if (wanted === null || given.bytes.length < wanted.bytes.length) return false
@@ -28,9 +31,9 @@ export function matchPskKey(rules: RulesSettings, key: Uint8Array): InboundRule 
 export interface GeneratedPrefixOptions {
   /** 1 to 32. */
   readonly bytes: number
-  /** How many of its bits are fixed, 1 to 100. */
+  /** Share of its bits that are fixed, 1 to 100. */
   readonly percent: number
-  /** Hexadecimal, of the same length; counts instead of `percent`. */
+  /** Hexadecimal, of the same length; used instead of `percent`. */
   readonly mask?: string | undefined
 }
 
@@ -44,7 +47,7 @@ export function generatePrefix({ bytes, percent, mask }: GeneratedPrefixOptions)
   return `${Buffer.from(prefix).toString('hex')}/${chosen.toString('hex')}`
 }
 
-/** Exactly the share of bits, at least one, in random places. */
+/** Sets exactly that share of the bits, at least one, in random places. */
 function randomMask(bytes: number, percent: number): Buffer {
   const places = Array.from({ length: bytes * 8 }, (_, index) => index)
   const mask = Buffer.alloc(bytes)
@@ -55,7 +58,7 @@ function randomMask(bytes: number, percent: number): Buffer {
   return mask
 }
 
-/** Puts `allow` for the prefix in front of all other rules. The file is replaced at once or not at all. */
+/** Puts an `allow` rule for the prefix in front of all others. The file is replaced in one step or not at all. */
 export function prependAllowRule(file: string, prefix: string): void {
   const { text, mode } = readRules(file)
   const list =
@@ -83,14 +86,14 @@ function readRules(file: string): { text: string; mode: number } {
   }
 }
 
-/** In front of the first entry, else at the end: there no key of the file falls into it. */
+/** Before the first entry; without one at the end, where no other key of the file can fall into it. */
 function insertBeforeList(text: string, list: string, rule: string): string {
   const at = text.search(new RegExp(String.raw`^[ \t]*\[\[${list.replace('.', String.raw`\.`)}\]\]`, 'm'))
   if (at !== -1) return text.slice(0, at) + rule + text.slice(at)
   return text === '' || text.endsWith('\n') ? text + rule : `${text}\n${rule}`
 }
 
-/** Files in unusual spellings (inline tables) are not guessed at. */
+/** Does not guess at files that are written in an unusual way (inline tables). */
 function checkFirst(rules: unknown, list: string, prefix: string, file: string): void {
   let found: unknown = rules
   for (const key of [...list.split('.'), '0', 'client_random_prefix'])

@@ -1,4 +1,4 @@
-/** Log lines for people: what pino writes as JSON, as text. */
+/** Log lines for people: turns the JSON that pino writes into text. */
 
 const LEVELS: Readonly<Record<number, { name: string; color: number }>> = {
   10: { name: 'trace', color: 90 },
@@ -9,7 +9,7 @@ const LEVELS: Readonly<Record<number, { name: string; color: number }>> = {
   60: { name: 'fatal', color: 35 },
 }
 
-/** `12:34:56.789 info  message key=value`. A line that is not JSON is left alone. */
+/** Gives `12:34:56.789 info  message key=value`. A line that is not JSON is left alone. */
 export function formatLine(line: string, colors: boolean): string {
   const fields = parseLine(line)
   if (fields === undefined) return line
@@ -53,7 +53,7 @@ function formatError(error: unknown): string {
     .join('')
 }
 
-/** What a stranger sent must not steer the terminal. */
+/** Text from strangers must not be able to control the terminal. */
 function printable(text: string): string {
   return text.replaceAll(
     /\p{Cc}/gu,

@@ -1,6 +1,6 @@
 /**
  * Where the log goes: JSON lines to standard output or a file, or text to a terminal. The lines of the lanes arrive
- * complete (`write`), those of the control thread through `log`.
+ * finished (`write`), those of the control thread come through `log`.
  */
 import { closeSync, openSync } from 'node:fs'
 import { destination, pino, type Logger } from 'pino'
@@ -16,9 +16,9 @@ export interface LogOutputOptions {
 }
 
 const STDOUT = 1
-/** Read by its owner and group only: it names users. */
+/** Readable by its owner and group only, because it names users. */
 const FILE_MODE = 0o640
-/** What may wait for a full disk or a reader that has stopped; further lines are lost. */
+/** How much may wait for a full disk or a reader that has stopped; further lines are lost. */
 const BACKLOG_CHARACTERS = 8 * 1024 * 1024
 
 export class LogOutput {
@@ -46,15 +46,15 @@ export class LogOutput {
       mode: FILE_MODE,
       maxLength: BACKLOG_CHARACTERS,
     })
-    // Whoever read the log has gone (EPIPE) or the disk is full: the endpoint goes on without a log.
+    // The reader of the log has gone (EPIPE) or the disk is full: the endpoint goes on without a log.
     this.#sink.on('error', () => (this.#broken = true))
     this.#sink.on('drop', () => this.#lost++)
-    // Not at once: what has been written still counts as waiting then.
+    // Not at once: at this moment the bytes just written still count as waiting.
     this.#sink.on('write', () => queueMicrotask(() => this.#onWritten()))
     this.log = pino({ level, base: null }, { write: (line: string) => this.write(line) })
   }
 
-  /** Takes one line as pino writes it, with its line end. */
+  /** Takes one line as pino writes it, newline included. */
   write(line: string): void {
     this.#sink.write(this.#pretty ? formatLine(line, this.#colors) : line)
   }
@@ -67,12 +67,12 @@ export class LogOutput {
     this.log.warn({ lines }, 'log lines were lost: nobody took them')
   }
 
-  /** After the file was moved away (logrotate): goes on in a new one. */
+  /** Call after the file was moved away (logrotate): logging continues in a new one. */
   reopen(): void {
     if (this.#file !== undefined) this.#sink.reopen()
   }
 
-  /** Resolves when everything is written that can be. */
+  /** Resolves when everything that can be written has been. */
   close(): Promise<void> {
     return new Promise((resolve) => {
       if (this.#broken) {

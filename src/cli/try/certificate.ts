@@ -1,6 +1,6 @@
 /**
- * A self-signed certificate without external programs: X.509 v3 (RFC 5280), ECDSA on P-256 with SHA-256.
- * It is its own authority, so that a client which is told to trust it verifies the chain and the name.
+ * Makes a self-signed certificate without external programs: X.509 v3 (RFC 5280), ECDSA on P-256 with SHA-256. It is
+ * its own authority, so a client that is told to trust it verifies the chain and the name.
  */
 import { createHash, generateKeyPairSync, randomBytes, sign, type KeyObject } from 'node:crypto'
 import { ipBytes } from '../../wire/ip-address.ts'
@@ -36,7 +36,7 @@ const VERSION_3 = Buffer.of(2)
 const KEY_USAGE = { bits: Buffer.of(0b1000_0100), unused: 2 }
 const SERIAL_BYTES = 16
 const DAY_MS = 86_400_000
-/** Clocks of clients may be behind. */
+/** Clients' clocks may be behind. */
 const BACKDATED_MS = 3_600_000
 
 export function createSelfSignedCertificate(options: SelfSignedOptions): SelfSignedCertificate {
@@ -90,7 +90,7 @@ function encodeExtensions(names: readonly string[], publicKey: Buffer): Buffer {
 }
 
 function extension(id: string, critical: boolean, value: Buffer): Buffer {
-  // DER leaves out what is the default, and `critical` is false by default.
+  // DER leaves out default values, and `critical` is false by default.
   return der.sequence(der.oid(id), ...(critical ? [der.boolean(true)] : []), der.octetString(value))
 }
 

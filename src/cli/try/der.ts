@@ -48,7 +48,7 @@ export function boolean(value: boolean): Buffer {
   return element(TAG.boolean, Buffer.of(value ? 0xff : 0))
 }
 
-/** A number that is not negative, from its bytes, most significant first. */
+/** A non-negative number from its bytes, most significant first. */
 export function integer(bytes: Uint8Array): Buffer {
   let start = 0
   while (start < bytes.length - 1 && bytes[start] === 0) start++
@@ -83,7 +83,7 @@ function base128(number: number): number[] {
   return digits
 }
 
-/** RFC 5280 section 4.1.2.5: two digits of the year through 2049, four from then on. Whole seconds. */
+/** RFC 5280 section 4.1.2.5: two-digit years through 2049, four digits from then on. Whole seconds. */
 export function time(date: Date): Buffer {
   const digits = date.toISOString().replaceAll(/[-:T]|\.\d+/g, '')
   return date.getUTCFullYear() < 2050

@@ -1,4 +1,4 @@
-/** The private directory of `culvert try`: official files, a certificate and a user, made once and used again. */
+/** The private directory of `culvert try`: official files, a certificate and a user, made once and reused. */
 import { createPrivateKey, randomBytes, X509Certificate } from 'node:crypto'
 import { chmodSync, existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { homedir } from 'node:os'
@@ -25,7 +25,7 @@ export interface TryAddresses {
 
 export const USUAL_PORT = 8443
 const HOSTNAME = 'vpn.endpoint'
-/** What programs that must verify a name can be told without a resolver. */
+/** A name that programs which must verify one can be given without a resolver. */
 const CURL_NAME = 'localhost'
 const USERNAME = 'try'
 const PASSWORD_BYTES = 18
@@ -37,12 +37,12 @@ const PRIVATE_FILE = 0o600
 export function tryDirectory(environment: NodeJS.ProcessEnv): string {
   const { CULVERT_TRY_DIR: chosen, XDG_STATE_HOME: state } = environment
   if (chosen !== undefined && chosen !== '') return chosen
-  // The base directory specification has relative paths ignored.
+  // The XDG base directory specification says to ignore relative paths.
   const base = state?.startsWith('/') === true ? state : join(homedir(), '.local/state')
   return join(base, 'culvert/try')
 }
 
-/** Makes what is missing. `vpn.toml` is written on every start, since the page has another port each time. */
+/** Makes what is missing. `vpn.toml` is written on every start, because the page has a different port each time. */
 export function prepareTryFiles(directory: string, addresses: TryAddresses): TryFiles {
   openPrivateDirectory(directory)
   const files: TryFiles = {
@@ -65,18 +65,18 @@ export function prepareTryFiles(directory: string, addresses: TryAddresses): Try
   return files
 }
 
-/** The password stays out of the command line, where every user of the machine would see it. */
+/** Keeps the password out of the command line, where every user of the machine would see it. */
 export function writeCurlConfig(
   { directory, certificate }: TryFiles,
   { port, username, password }: { port: number; username: string; password: string },
 ): string {
-  // One that runs beside another has another port, and must not redirect the other's line.
+  // A second instance runs on another port, and must not redirect the command line of the first.
   const path = join(directory, port === USUAL_PORT ? 'curl.conf' : `curl-${port}.conf`)
   const lines = [
     `proxy = "https://${CURL_NAME}:${port}"`,
     `proxy-user = ${quoteForCurl(`${username}:${password}`)}`,
     `proxy-cacert = ${quoteForCurl(certificate)}`,
-    // CONNECT for plain http too, whatever the environment says about proxies.
+    // Use CONNECT for plain http too, whatever the environment says about proxies.
     'proxytunnel',
     'noproxy = ""',
   ]
@@ -84,7 +84,7 @@ export function writeCurlConfig(
   return path
 }
 
-/** @throws UsageError when it cannot be made: the operator can name another one. */
+/** @throws UsageError when it cannot be made: the operator can choose another one. */
 function openPrivateDirectory(directory: string): void {
   try {
     mkdirSync(directory, { recursive: true, mode: PRIVATE_DIRECTORY })
@@ -98,7 +98,7 @@ function openPrivateDirectory(directory: string): void {
   if ((mode & 0o777) !== PRIVATE_DIRECTORY) chmodSync(directory, PRIVATE_DIRECTORY)
 }
 
-/** There, of one pair, and valid for a while. */
+/** Whether all are there, belong together, and stay valid for a while. */
 function isUsable({ certificate, key }: TryFiles): boolean {
   try {
     const parsed = new X509Certificate(readFileSync(certificate))
@@ -139,7 +139,7 @@ allow = ["${allow}"]
 
 function writePrivate(path: string, content: string): void {
   writeFileSync(path, content, { mode: PRIVATE_FILE })
-  // The mode above only counts for a new file.
+  // The mode above applies only when the file is new.
   chmodSync(path, PRIVATE_FILE)
 }
 

@@ -1,6 +1,6 @@
 /**
- * `culvert try`: the endpoint without any preparation. On loopback only, with a certificate and a user made on the
- * first start, and a small page to fetch through it, so that it can be tried without a network.
+ * `culvert try`: the endpoint without any preparation. It runs on loopback only, with a certificate and a user made on
+ * the first start and a small page to fetch through it, so that it can be tried without a network.
  */
 import { createServer } from 'node:http'
 import { createServer as createTcpServer, type AddressInfo, type Server } from 'node:net'
@@ -69,7 +69,7 @@ function portOf(server: Server): number {
   return (server.address() as AddressInfo).port
 }
 
-/** Over TCP and UDP. The lanes share their port (SO_REUSEPORT), so that they would not notice another culvert. */
+/** Over TCP and UDP. The lanes share their port (SO_REUSEPORT), so they would not notice another culvert on it. */
 async function isFree(port: number): Promise<boolean> {
   const tcp = createTcpServer().listen(port, LOOPBACK)
   const udp = createSocket('udp4').bind(port, LOOPBACK)
@@ -94,7 +94,7 @@ function closed(handle: { close(done: () => void): unknown }): Promise<void> {
     try {
       handle.close(() => resolve())
     } catch {
-      // It never got as far as to be open.
+      // It never got as far as being open.
       resolve()
     }
   })
