@@ -1,4 +1,5 @@
 /** Who answers a request that is not a tunnel: ping, speed test, reverse proxy or the decoy (`docs/protocol.md`, "Pages of the endpoint"). */
+import { serverNameIn } from '../wire/host-name.ts'
 import type { Counters } from '../counters.ts'
 import type { ForwardEnd } from '../contract/forwarder.ts'
 import type { Exchange, PlainExchange } from '../contract/exchange.ts'
@@ -86,7 +87,7 @@ export class WebService {
   mayForward(request: PlainExchange): boolean {
     // As on every site of ours.
     if (request.method === 'TRACE') return false
-    const ownName = request.authority.split(':', 1)[0]?.toLowerCase() === request.session.serverName
+    const ownName = serverNameIn(request.authority) === request.session.serverName
     return !ownName || this.#pageOf(request.path) === undefined
   }
 

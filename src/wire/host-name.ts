@@ -45,3 +45,8 @@ export function normalizeServerName(name: string): string {
   const lower = name.toLowerCase()
   return lower.endsWith('.') ? lower.slice(0, -1) : lower
 }
+
+/** The name that an authority begins with, as {@link normalizeServerName} writes it; an address stays as it is. */
+export function serverNameIn(authority: string): string {
+  return normalizeServerName(authority.replace(/:\d*$/, ''))
+}

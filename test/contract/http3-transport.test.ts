@@ -48,6 +48,7 @@ async function start(
       acceptSession,
       admit: openPlace,
       uploadKey: ({ id }) => id,
+      channelOf: () => 'main',
       ...deps,
     },
   )
@@ -539,6 +540,7 @@ describe('HTTP/3 listener', () => {
         acceptSession: answerWith(() => {}),
         admit: openPlace,
         uploadKey: ({ id }) => id,
+        channelOf: () => 'main',
       },
     )
     await expect(transport.start()).rejects.toThrow()

@@ -52,6 +52,7 @@ const transport = new Http3Transport(
     ),
     admit: openPlace,
     uploadKey: ({ id }) => id,
+    channelOf: () => 'main',
     acceptSession: () => ({ onExchange: perform, onClose: () => {} }),
   },
 )

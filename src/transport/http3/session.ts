@@ -1,4 +1,5 @@
 /** One QUIC connection as a `Session` (RFC 9114, specification 3.2 and 10.2). */
+import { serverNameIn } from '../../wire/host-name.ts'
 import type { Clock, Timer } from '../../clock.ts'
 import type { Counters } from '../../counters.ts'
 import type { Channel, Session } from '../../contract/session.ts'
@@ -26,8 +27,6 @@ import { Wire } from './wire.ts'
 
 /** Between the end of the last stream and of a draining session: its last bytes are still on their way. */
 const FLUSH_MS = 500
-
-const PORT = /:\d*$/u
 
 /** What all sessions of one native server share. */
 export interface SessionContext {
@@ -120,7 +119,7 @@ export class Http3Session implements Session, StreamHost {
   /** In a CONNECT and in a request for an `http:` address, `:authority` is the target: they are for main hosts. */
   #channelOf({ method, scheme, authority }: RequestHead): Channel {
     if (method === 'CONNECT' || scheme === 'http') return 'main'
-    return this.#context.channelOf(authority.replace(PORT, ''))
+    return this.#context.channelOf(serverNameIn(authority))
   }
 
   stream(id: number): Http3Stream | undefined {

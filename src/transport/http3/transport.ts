@@ -50,8 +50,8 @@ export interface Http3Dependencies {
   readonly uploads: UploadStore
   /** Whose share of the upload store a session uses; undefined while nobody has authenticated. */
   readonly uploadKey: (session: Session) => string | undefined
-  /** What the host of a plain request is for: the library shows no server name. Default: all are main hosts. */
-  readonly channelOf?: (hostname: string) => Channel
+  /** What the host of a plain request is for: the library shows no server name. */
+  readonly channelOf: (hostname: string) => Channel
   /** The place of a connection whose handshake has begun; undefined when it must go. Nothing but its address is known. */
   readonly admit: (address: string) => ConnectionPlace | undefined
 }

@@ -5,6 +5,7 @@ import {
   normalizeServerName,
   parseHostName,
   parseNamePattern,
+  serverNameIn,
 } from '../../../src/wire/host-name.ts'
 
 describe('a host name', () => {
@@ -47,5 +48,17 @@ describe('a pattern', () => {
 
   it('has an example that it matches', () => {
     for (const pattern of ['*.a.b', 'a.b']) expect(matchesPattern(pattern, exampleOf(pattern))).toBe(true)
+  })
+})
+
+describe('the name in an authority', () => {
+  it.each([
+    ['VPN.example:443', 'vpn.example'],
+    ['vpn.example', 'vpn.example'],
+    ['vpn.example.:', 'vpn.example'],
+    ['[::1]:443', '[::1]'],
+    ['', ''],
+  ])('%j', (authority, name) => {
+    expect(serverNameIn(authority)).toBe(name)
   })
 })

@@ -24,6 +24,7 @@ test('a platform without the addon is a result, not an exception', async () => {
       acceptSession: () => ({ onExchange: () => {}, onClose: () => {} }),
       admit: () => undefined,
       uploadKey: () => undefined,
+      channelOf: () => 'main',
     },
   )
   Object.defineProperty(process, 'platform', { value: 'sunos' })
