@@ -10,6 +10,7 @@ import type { LingerQueue } from '../linger.ts'
 import { AUTHENTICATION_REQUIRED, SessionLife } from '../session-life.ts'
 import type { TransportConnection } from '../tls.ts'
 import { Http2Connect, Http2Plain } from './exchange.ts'
+import type { HeadMemory } from './head-memory.ts'
 
 export interface Http2Dependencies {
   clock: Clock
@@ -33,6 +34,7 @@ export class Http2Session extends SessionLife implements Session {
   readonly #socket: TLSSocket
   readonly #deps: Http2Dependencies
   readonly #linger: LingerQueue
+  readonly #heads: HeadMemory
   readonly #exchanges = new Set<Http2Connect | Http2Plain>()
   #goodbye: Timer | undefined
 
@@ -41,6 +43,7 @@ export class Http2Session extends SessionLife implements Session {
     connection: TransportConnection,
     deps: Http2Dependencies,
     linger: LingerQueue,
+    heads: HeadMemory,
   ) {
     super(deps.clock)
     this.id = connection.id
@@ -52,6 +55,7 @@ export class Http2Session extends SessionLife implements Session {
     this.#socket = connection.socket
     this.#deps = deps
     this.#linger = linger
+    this.#heads = heads
   }
 
   get openStreams(): number {
@@ -69,6 +73,7 @@ export class Http2Session extends SessionLife implements Session {
   }
 
   #onStream(stream: ServerHttp2Stream, headers: IncomingHttpHeaders, listener: SessionListener): void {
+    this.#heads.onHead(headers)
     const Kind = headers[':method'] === 'CONNECT' ? Http2Connect : Http2Plain
     const exchange = new Kind(this, stream, headers, this.#linger)
     this.#exchanges.add(exchange)

@@ -2,6 +2,8 @@
  * HTTP/2 (RFC 9113, specification 3.1) as sessions and requests. Receives a TLS socket on which ALPN chose `h2`.
  */
 import http2 from 'node:http2'
+import { collectGarbage } from '../../heap.ts'
+import { HeadMemory } from './head-memory.ts'
 import { Http2Session } from './session.ts'
 import type { Http2Dependencies } from './session.ts'
 import { LingerQueue } from '../linger.ts'
@@ -32,6 +34,7 @@ export class Http2Transport {
   readonly #options: Http2Options
   readonly #deps: Http2Dependencies
   readonly #linger: LingerQueue
+  readonly #heads = new HeadMemory(collectGarbage)
 
   constructor(options: Http2Options, deps: Http2Dependencies) {
     this.#options = options
@@ -56,7 +59,7 @@ export class Http2Transport {
       streamResetRate: STREAM_RESETS_PER_SECOND,
     })
     session.setLocalWindowSize(sessionWindowBytes)
-    new Http2Session(session, connection, this.#deps, this.#linger).listen()
+    new Http2Session(session, connection, this.#deps, this.#linger, this.#heads).listen()
   }
 
   /** Stops the shared timer. Sessions are ended by their owner. */
