@@ -19,6 +19,8 @@ import { HTTP3_OPTIONS } from './room-options.ts'
 export interface ServerReport {
   readonly rssBytes: number
   readonly counters: Record<string, number>
+  /** Of uploads, in memory and on disk. */
+  readonly heldBytes: number
   /** Of the last `slow` upload that has ended. */
   readonly received: { readonly bytes: number; readonly sha256: string } | undefined
 }
@@ -33,6 +35,11 @@ const { cert, key } = testCertificate()
 const chunk = Buffer.alloc(64 * 1024, 'culvert')
 let received: ServerReport['received']
 
+const uploads = new SpillArea(
+  { directory: tmpdir(), memoryBytes: 32 * MEGABYTE, budgetBytes: 1024 * MEGABYTE },
+  { counters, log },
+)
+
 const transport = new Http3Transport(
   {
     ...HTTP3_OPTIONS,
@@ -46,10 +53,7 @@ const transport = new Http3Transport(
     clock: systemClock,
     counters,
     log,
-    uploads: new SpillArea(
-      { directory: tmpdir(), memoryBytes: 32 * MEGABYTE, budgetBytes: 1024 * MEGABYTE },
-      { counters, log },
-    ),
+    uploads,
     admit: openPlace,
     uploadKey: ({ id }) => id,
     channelOf: () => 'main',
@@ -108,6 +112,7 @@ process.on('message', (message) => {
     const report: ServerReport = {
       rssBytes: process.memoryUsage.rss(),
       counters: counters.snapshot(),
+      heldBytes: uploads.memoryBytes + uploads.storedBytes,
       received,
     }
     process.send?.(report)

@@ -165,6 +165,8 @@ export class Http3Stream extends Duplex implements SendOwner, Speaker {
 
   /** Until somebody reads. */
   #keep(chunks: readonly Buffer[]): void {
+    // Whoever got the chunk before may have ended the stream.
+    if (this.destroyed) return chunks.forEach(releaseChunk)
     this.#upload ??= this.#host.openUpload(this)
     for (const chunk of chunks) {
       if (chunk.length >= LARGE_BYTES) this.#upload.write(chunk, releaseChunk)
