@@ -1,11 +1,11 @@
 /**
- * Which addresses may be reached at all. Everything that leaves the endpoint asks here, with the address that is
+ * Which addresses may be reached at all. Everything that leaves the endpoint is checked here, with the address that is
  * really used: literals, what a name resolved to, UDP flows and echo requests alike.
  *
- * The tables are those of the IANA special-purpose registries (RFC 6890) as the reference endpoint reads them;
- * where it says nothing, what cannot be reached from the Internet is private. IPv4 inside IPv6 is judged as
- * IPv4, so `::ffff:127.0.0.1` is loopback (the reference endpoint calls it private). The machine's own addresses
- * are private whatever their range.
+ * The tables are those of the IANA special-purpose registries (RFC 6890) as the reference endpoint reads them; where it
+ * says nothing, whatever cannot be reached from the Internet is private. IPv4 inside IPv6 is judged as IPv4, so
+ * `::ffff:127.0.0.1` is loopback (the reference endpoint calls it private). The machine's own addresses are private in
+ * whatever range they are.
  */
 import { EndpointError, type RefusalCode } from '../errors.ts'
 import { formatIp, ipBytes } from '../wire/ip-address.ts'
@@ -13,7 +13,7 @@ import { embeddedIpv4, teredoClient, unmapped } from '../wire/ip-kind.ts'
 import { parseIpPrefix, prefixHolds, type IpPrefix } from '../wire/ip-prefix.ts'
 import type { SocketAddress } from '../wire/target.ts'
 
-/** `never` stays closed whatever the configuration says: one sender would reach many. */
+/** `never` stays closed whatever the configuration says: one packet would reach many receivers. */
 type Verdict = 'global' | 'private' | 'loopback' | 'never'
 
 /** The first match decides. */
@@ -37,7 +37,7 @@ const IPV4_RANGES: readonly (readonly [string, Verdict])[] = [
   ['240.0.0.0/4', 'private'],
 ]
 
-/** After the forms that carry IPv4. The first match decides. */
+/** Consulted after the forms that carry IPv4. The first match decides. */
 const IPV6_RANGES: readonly (readonly [string, Verdict])[] = [
   ['::1/128', 'loopback'],
   ['::/128', 'private'],
@@ -82,13 +82,13 @@ export interface AddressPolicyOptions {
   /** `ipv6_available`. */
   readonly ipv6: boolean
   /**
-   * Exactly these may always be reached, whatever their range. Canonical, IPv4-mapped as IPv4. Port 0 stands for
+   * Exactly these may always be reached, whatever range they are in. Canonical, IPv4-mapped as IPv4. Port 0 stands for
    * echo requests.
    */
   readonly exemptions: readonly SocketAddress[]
 }
 
-/** `OwnAddresses` as seen from here. */
+/** The part of `OwnAddresses` that the policy needs. */
 export interface KnownAddresses {
   /** `address` is canonical. */
   has(address: string): boolean
@@ -113,8 +113,9 @@ export class AddressPolicy {
   }
 
   /**
-   * Why `address` may not be reached (`target_loopback`, `target_private`, or `target_unreachable` for IPv6 without
-   * IPv6); undefined when it may. `address` is text without brackets or zone; what is none is `target_refused`.
+   * Why `address` may not be reached (`target_loopback`, `target_private`, or `target_unreachable` for IPv6 when there
+   * is none); undefined when it may. `address` is text without brackets or zone; text that is not an address gives
+   * `target_refused`.
    */
   refusal(address: string, port: number): RefusalCode | undefined {
     const bytes = ipBytes(address)

@@ -12,19 +12,19 @@ export class EgressPolicy {
     this.#rules = rules
   }
 
-  /** For everything that is dialled from now on. */
+  /** Applies to everything that is dialled from now on. */
   replaceRules(rules: OutboundRules): void {
     this.#rules = rules
   }
 
-  /** Why `address` may not be reached; undefined when it may. `port` is 0 where there are none (ICMP). */
+  /** Why `address` may not be reached; undefined when it may. `port` is 0 for protocols without ports (ICMP). */
   refusal(address: string, port: number): RefusalCode | undefined {
     const code = this.#addresses.refusal(address, port)
     if (code !== undefined) return code
     return this.#rules.allows(address, port) ? undefined : 'target_denied'
   }
 
-  /** Why no name is to be resolved for this port; otherwise its addresses are judged one by one. */
+  /** Why names must not be resolved for this port; undefined leaves it to their addresses, one by one. */
   nameRefusal(port: number): RefusalCode | undefined {
     return this.#rules.allowsName(port) ? undefined : 'target_denied'
   }

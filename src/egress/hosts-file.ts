@@ -1,12 +1,12 @@
-/** `/etc/hosts` (hosts(5)): names that the operator gives addresses. Read again when it changes. */
+/** `/etc/hosts` (hosts(5)): names for which the operator sets the addresses. Read again when it changes. */
 import { readFile, stat } from 'node:fs/promises'
 import type { Clock } from '../clock.ts'
 import { parseIpAddress, type IpAddress } from '../wire/ip-address.ts'
 
-/** How long the file may have changed without being looked at. */
+/** How long a change of the file may go unnoticed. */
 const CHECK_EVERY_MS = 5000
 
-/** Addresses by name in lower case, in the file's order. */
+/** Addresses by lower-case name, in the file's order. */
 export function parseHosts(text: string): Map<string, IpAddress[]> {
   const hosts = new Map<string, IpAddress[]>()
   for (const line of text.split('\n')) {
@@ -36,7 +36,7 @@ export class HostsFile {
     this.#clock = clock
   }
 
-  /** What the file says about `name` (lower case, without a final dot). A file that cannot be read is empty. */
+  /** What the file says about `name` (lower case, no final dot). A file that cannot be read counts as empty. */
   async lookup(name: string): Promise<readonly IpAddress[] | undefined> {
     if (this.#clock.now() - this.#checkedAt >= CHECK_EVERY_MS) {
       this.#reading ??= this.#refresh().finally(() => (this.#reading = undefined))

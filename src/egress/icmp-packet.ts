@@ -25,7 +25,7 @@ const ECHO_HEADER_BYTES = 8
 const ERROR_HEADER_BYTES = 8
 const MIN_IPV4_HEADER_BYTES = 20
 const IPV6_HEADER_BYTES = 40
-/** Hop-by-hop options, routing, destination options: length in 8-byte units, the first not counted (RFC 8200). */
+/** Hop-by-hop options, routing, destination options: length in 8-byte units, not counting the first (RFC 8200). */
 const OPTION_HEADERS: readonly number[] = [0, 43, 60]
 const FRAGMENT_HEADER = 44
 const AUTHENTICATION_HEADER = 51
@@ -33,10 +33,12 @@ const AUTHENTICATION_HEADER = 51
 /** The largest payload of an echo: 65535 bytes less the headers (IPv4), less the ICMP header (IPv6). */
 export const MAX_ECHO_PAYLOAD_BYTES = { 4: 65507, 6: 65527 } as const
 
-/** How much of a payload tells requests apart; below any length at which routers append extensions. */
+/**
+ * How much of a payload is compared to tell requests apart; less than any length at which routers append extensions.
+ */
 export const HEAD_BYTES = 32
 
-/** The sum of 16-bit words in one's complement arithmetic (RFC 1071); an odd last byte counts as the high one. */
+/** The sum of 16-bit words in one's complement arithmetic (RFC 1071); an odd last byte counts as a high byte. */
 export function onesSum(bytes: Uint8Array, start = 0, end = bytes.length): number {
   let sum = 0
   let index = start
@@ -45,7 +47,7 @@ export function onesSum(bytes: Uint8Array, start = 0, end = bytes.length): numbe
   return foldSum(sum)
 }
 
-/** Brings a sum of words back to 16 bits. Both forms of zero become 0. */
+/** Folds a sum of words to 16 bits. Both forms of zero become 0. */
 export function foldSum(sum: number): number {
   let folded = sum
   while (folded > 0xffff) folded = (folded & 0xffff) + Math.floor(folded / 0x1_0000)
@@ -53,8 +55,8 @@ export function foldSum(sum: number): number {
 }
 
 /**
- * An echo request with room for `payloadBytes`, header filled in, checksum not. The caller fills the payload
- * (from byte 8 on) and calls {@link sealEchoRequest}.
+ * An echo request with room for `payloadBytes`; its header is filled in except for the checksum. The caller fills the
+ * payload (from byte 8 on) and calls {@link sealEchoRequest}.
  */
 export function createEchoRequest(family: 4 | 6, id: number, sequence: number, payloadBytes: number): Buffer {
   const message = Buffer.alloc(ECHO_HEADER_BYTES + payloadBytes)
@@ -64,16 +66,16 @@ export function createEchoRequest(family: 4 | 6, id: number, sequence: number, p
   return message
 }
 
-/** The part of an echo that its sender chose. */
+/** The part of an echo that its sender chooses. */
 export function echoPayload(message: Buffer): Buffer {
   return message.subarray(ECHO_HEADER_BYTES)
 }
 
-/** Writes the checksum where we and not the kernel do so (IPv4). Gives the sum without pseudo-header. */
+/** Writes the checksum where we, not the kernel, must do it (IPv4). Returns the sum without pseudo-header. */
 export function sealEchoRequest(family: 4 | 6, message: Buffer): number {
   message.writeUInt16BE(0, 2)
   const sum = onesSum(message)
-  // A message is never all zeros, so a sum of zero is the other form of it, 0xffff, whose complement is zero.
+  // A message is never all zeros, so a sum of zero is really its other form, 0xffff, whose complement is zero.
   if (family === 4) message.writeUInt16BE(sum === 0 ? 0 : ~sum & 0xffff, 2)
   return sum
 }
@@ -84,18 +86,18 @@ export interface EchoAnswer {
   readonly code: number
   readonly id: number
   readonly sequence: number
-  /** What the request was sent to, when an error quotes it; for a reply that is the packet's source. */
+  /** Where the request went, when an error quotes it; undefined for a reply, whose packet comes from there. */
   readonly quotedDestination: Uint8Array | undefined
-  /** The payload, as far as it came back. */
+  /** As much of the payload as came back. */
   readonly payload: Uint8Array
   /**
    * Whether a quoted request of `payloadBytes` bytes had the sum `sum` ({@link sealEchoRequest}). IPv6 adds the
-   * pseudo-header (RFC 8200 section 8.1), whose source only the quoted packet tells. Always true for a reply.
+   * pseudo-header (RFC 8200 section 8.1), whose source address only the quoted packet reveals. Always true for a reply.
    */
   hasSum(sum: number, payloadBytes: number): boolean
 }
 
-/** Reads a packet of a raw IPv4 socket. Undefined for everything that is no answer to an echo request. */
+/** Reads a packet from a raw IPv4 socket. Undefined for anything that is not an answer to an echo request. */
 export function parseIcmpPacket(packet: Buffer): EchoAnswer | undefined {
   const start = ipv4HeaderBytes(packet, 0)
   if (start === 0 || packet.length < start + ECHO_HEADER_BYTES) return undefined
@@ -106,14 +108,14 @@ export function parseIcmpPacket(packet: Buffer): EchoAnswer | undefined {
   const innerHeader = ipv4HeaderBytes(packet, inner)
   const echo = inner + innerHeader
   if (innerHeader === 0 || packet.length < echo + ECHO_HEADER_BYTES) return undefined
-  // A later fragment holds payload where the header would be.
+  // In a later fragment there is payload where the header would be.
   const fragmentOffset = packet.readUInt16BE(inner + 6) & 0x1fff
   if (fragmentOffset !== 0 || packet[echo] !== ICMP_ECHO_REQUEST) return undefined
   const quotedEnd = Math.min(packet.length, inner + packet.readUInt16BE(inner + 2))
   return quoted(packet, start, echo, quotedEnd, packet.subarray(inner + 16, inner + 20), undefined)
 }
 
-/** Size of the IPv4 header at `offset` when it is whole and carries ICMP, else 0. */
+/** Size of the IPv4 header at `offset` when the header is complete and the packet carries ICMP, else 0. */
 function ipv4HeaderBytes(packet: Buffer, offset: number): number {
   if (packet.length < offset + MIN_IPV4_HEADER_BYTES) return 0
   const first = packet[offset] ?? 0
@@ -122,7 +124,7 @@ function ipv4HeaderBytes(packet: Buffer, offset: number): number {
   return length >= MIN_IPV4_HEADER_BYTES ? length : 0
 }
 
-/** Reads a message of a raw ICMPv6 socket. Undefined for everything that is no answer to an echo request. */
+/** Reads a message from a raw ICMPv6 socket. Undefined for anything that is not an answer to an echo request. */
 export function parseIcmpv6Message(message: Buffer): EchoAnswer | undefined {
   if (message.length < ECHO_HEADER_BYTES) return undefined
   const type = message[0]

@@ -1,23 +1,26 @@
 /**
- * Echo requests that wait for an answer or for their turn (specification 7). Requests with equal
- * destination, id and sequence stand in one group, whoever sent them; within a group the payload tells them apart,
- * or only one of them is on its way.
+ * Echo requests that wait for an answer or for their turn (specification 7). Requests with the same destination, id and
+ * sequence form a group, whoever sent them; within a group either their payloads tell them apart, or only one of them
+ * is on its way at a time.
  */
 import type { IcmpReply, IcmpRequest } from '../wire/icmp-frame.ts'
 import { HEAD_BYTES, type EchoAnswer } from './icmp-packet.ts'
 
-/** Beyond this a quoted payload proves itself, and a checksum that an address translator left wrong is forgiven. */
+/**
+ * From this length on a quoted payload is proof enough, and a checksum that an address translator got wrong is
+ * forgiven.
+ */
 const TELLING_BYTES = 4
 
 /** Who asked. */
 export interface EchoOwner {
   readonly user: string
-  /** A request outlives its owner until it is answered or expires, so that its answer finds nobody else. */
+  /** A request outlives its owner until it is answered or expires, so that its answer does not reach somebody else. */
   closed: boolean
   readonly onReply: (reply: IcmpReply) => void
 }
 
-/** What went out. */
+/** What identifies a request that was sent. */
 export interface EchoMark {
   /** Sum of the message without pseudo-header. */
   readonly sum: number
@@ -29,7 +32,7 @@ export interface EchoMark {
 export interface PendingEcho {
   readonly owner: EchoOwner
   readonly request: IcmpRequest
-  /** {@link echoKey} of the address that is really asked. */
+  /** {@link echoKey} of the address that is really used. */
   readonly key: string
   readonly deadlineMs: number
   /** Undefined while the request is held back. */
@@ -78,12 +81,12 @@ export class PendingEchoes {
     return this.#groups.get(key)?.find(({ mark }) => mark !== undefined && answers(answer, mark))
   }
 
-  /** The first of the group that is held back. */
+  /** The first request of the group that is being held back. */
   nextHeld(key: string): PendingEcho | undefined {
     return this.#groups.get(key)?.find((echo) => echo.mark === undefined)
   }
 
-  /** Those whose time is over, oldest first. They are not removed. */
+  /** Requests whose time is up, oldest first. They are not removed. */
   expired(nowMs: number): PendingEcho[] {
     const result: PendingEcho[] = []
     for (const echo of this.#byAge) {
@@ -94,7 +97,7 @@ export class PendingEchoes {
   }
 }
 
-/** Either the sum or the telling part of the payload may be all that comes back: both must differ. */
+/** An answer may carry nothing but the sum or the telling part of the payload, so both must differ. */
 function alike(one: EchoMark, other: EchoMark): boolean {
   if (one.sum === other.sum) return true
   if (one.head.length < TELLING_BYTES || other.head.length < TELLING_BYTES) return false

@@ -1,11 +1,11 @@
 /**
- * Echo requests on behalf of clients, through one raw socket per address family for the whole process
- * (specification 7). Id, sequence and TTL go out as the client chose them; the payload is drawn at
- * random and tells two clients apart who chose the same.
+ * Echo requests on behalf of clients, through one raw socket per address family for the whole process (specification
+ * 7). Id, sequence and TTL go out as the client chose them; the payload is random and tells apart two clients that
+ * chose the same.
  *
- * One request has one answer: the first reply or error settles it and duplicates are dropped. The reference
- * forwards duplicates for as long as it waits; but once a request is settled the next equal one may go out, and
- * a duplicate would then be taken for the answer to that.
+ * Each request gets one answer: the first reply or error settles it, and duplicates are dropped. The reference forwards
+ * duplicates for as long as it waits; but once a request is settled the next identical one may go out, and a duplicate
+ * would then be taken for the answer to that.
  */
 import type { Clock, Timer } from '../clock.ts'
 import type { Counters, TotalLabel } from '../counters.ts'
@@ -27,9 +27,9 @@ import {
 import { echoKey, PendingEchoes, type EchoMark, type EchoOwner, type PendingEcho } from './icmp-pending.ts'
 import type { RawSocket, RawSocketOptions } from './raw-socket.ts'
 
-/** Draws of a payload before a request is held back. With 4 bytes or more the second succeeds. */
+/** How many payloads are drawn before a request is held back. With 4 bytes or more the second draw succeeds. */
 const MAX_DRAWS = 16
-/** Requests with equal destination, id and sequence at one time. */
+/** Requests with the same destination, id and sequence at one time. */
 const MAX_GROUP = 64
 /** Replies that the kernel keeps while the lane is busy: about 300 small ones. */
 const RECEIVE_BUFFER_BYTES = 256 * 1024
@@ -46,14 +46,14 @@ export interface IcmpOptions {
   /** Use this interface only. */
   readonly interfaceName: string | undefined
   readonly ipv6Available: boolean
-  /** How long an answer is waited for. */
+  /** How long to wait for an answer. */
   readonly requestTimeoutMs: number
   /** Unanswered requests of all users together. */
   readonly maxPending: number
   /** Unanswered requests of one user. */
   readonly maxPendingPerUser: number
   readonly policy: IcmpPolicy
-  /** Fills its argument with bytes that nobody can foresee (`crypto.randomFillSync`). */
+  /** Fills its argument with unpredictable bytes (`crypto.randomFillSync`). */
   readonly fillRandom: (bytes: Buffer) => void
   readonly clock: Clock
   readonly counters: Counters
@@ -64,7 +64,7 @@ export interface IcmpOptions {
 export interface EchoChannel {
   /** Sends or drops; what is dropped is counted by reason. */
   send(request: IcmpRequest): void
-  /** No reply is delivered any more. Idempotent. */
+  /** No reply is delivered after this. Idempotent. */
   close(): void
 }
 
@@ -73,11 +73,11 @@ export type OpenRawSocket = (options: RawSocketOptions) => RawSocket
 
 /**
  * Opens the sockets. Where the kernel lacks one address family it warns and serves the other.
- * @throws EndpointError `config_invalid` that names what is missing: CAP_NET_RAW, the interface, Linux; `unsupported`
- *   when no family is there.
+ * @throws EndpointError `config_invalid`, naming what is missing: CAP_NET_RAW, the interface, Linux; `unsupported`
+ *   when neither family is available.
  */
 export async function openIcmp(options: IcmpOptions): Promise<IcmpEgress> {
-  // Not loaded before it is needed: koffi is native code.
+  // Loaded only when needed: koffi is native code.
   const { openRawSocket } = await import('./raw-socket.ts')
   return openFamilies(options, openRawSocket)
 }
@@ -143,7 +143,7 @@ export class IcmpEgress {
     this.#sockets.set(family, socket)
   }
 
-  /** @param user whose limit the requests count against. */
+  /** @param user the user whose limit the requests count against. */
   open(user: string, onReply: (reply: IcmpReply) => void): EchoChannel {
     const owner: EchoOwner = { user, closed: false, onReply }
     return {
@@ -156,7 +156,7 @@ export class IcmpEgress {
     }
   }
 
-  /** Ends everything; nothing is answered any more. Idempotent. */
+  /** Ends everything; no answer is delivered after this. Idempotent. */
   close(): void {
     for (const socket of this.#sockets.values()) socket.close()
     this.#sockets.clear()
@@ -171,7 +171,7 @@ export class IcmpEgress {
     if (!answer || !from) return
     const asked = answer.quotedDestination === undefined ? from.address : formatIp(answer.quotedDestination)
     const echo = this.#pending.find(echoKey(asked, answer.id, answer.sequence), answer)
-    // Most often another program's ping, or a duplicate.
+    // Usually a reply to another program's ping, or a duplicate.
     if (echo === undefined) return
     this.#forget(echo)
     this.#release(echo.key)
@@ -179,7 +179,7 @@ export class IcmpEgress {
   }
 
   #submit(owner: EchoOwner, request: IcmpRequest): void {
-    // What is judged is the address that is really asked: an IPv4-mapped one is asked over IPv4.
+    // The policy judges the address that is really used: an IPv4-mapped one is reached over IPv4.
     const target = normalizePeerAddress(request.destination)
     if (target === undefined) return
     const key = echoKey(target.address, request.id, request.sequence)
@@ -218,7 +218,7 @@ export class IcmpEgress {
     this.#options.counters.count('icmp_drops', reason)
   }
 
-  /** Sends, or leaves the request held back behind an equal one. */
+  /** Sends the request, or leaves it waiting behind an identical one. */
   #launch(echo: PendingEcho, address: string, family: 4 | 6): void {
     const { id, sequence, dataSize, ttl } = echo.request
     const message = createEchoRequest(family, id, sequence, dataSize)
@@ -235,7 +235,7 @@ export class IcmpEgress {
     }
   }
 
-  /** Fills the payload so that no answer can be confused; undefined when that cannot be had. */
+  /** Draws a payload that no answer to another request can match; undefined when there is none. */
   #draw(key: string, family: 4 | 6, message: Buffer): EchoMark | undefined {
     const payload = echoPayload(message)
     for (let draw = 0; draw < MAX_DRAWS; draw += 1) {
@@ -259,7 +259,7 @@ export class IcmpEgress {
     this.#tick = undefined
   }
 
-  /** Sends the next request of a group that was held back, if there is one. */
+  /** Sends the next request of a group that is being held back, if there is one. */
   #release(key: string): void {
     const held = this.#pending.nextHeld(key)
     const target = held && normalizePeerAddress(held.request.destination)
@@ -268,7 +268,7 @@ export class IcmpEgress {
 
   #expire(): void {
     const expired = this.#pending.expired(this.#options.clock.now())
-    // All of them first, so that none is sent whose own time is over.
+    // Remove all of them first, so that none is sent whose own time is up.
     for (const echo of expired) {
       this.#drop(echo.mark === undefined ? 'held' : 'unanswered')
       this.#forget(echo)

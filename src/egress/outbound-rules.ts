@@ -1,6 +1,6 @@
 /**
  * Outbound rules: which destinations the operator forbids (`[outbound]` of the rules file). The first rule whose
- * conditions all hold decides; a rule without conditions always holds.
+ * conditions all hold decides; a rule without conditions always does.
  */
 import { ipBytes } from '../wire/ip-address.ts'
 import { unmapped } from '../wire/ip-kind.ts'
@@ -9,7 +9,7 @@ import type { PortRange } from '../wire/target.ts'
 
 export type RuleAction = 'allow' | 'deny'
 
-/** A condition that is null always holds. */
+/** A condition that is null is always met. */
 export interface OutboundRule {
   readonly ports: PortRange | null
   readonly destination: IpPrefix | null
@@ -18,7 +18,7 @@ export interface OutboundRule {
 
 export interface OutboundRulesOptions {
   readonly rules: readonly OutboundRule[]
-  /** What holds when no rule matches. */
+  /** What happens when no rule matches. */
   readonly defaultAction: RuleAction
 }
 
@@ -31,7 +31,7 @@ export class OutboundRules {
     this.#defaultAction = defaultAction
   }
 
-  /** What is really dialled. */
+  /** Asked about the address that is really dialled. */
   allows(address: string, port: number): boolean {
     if (this.#rules.length === 0) return this.#defaultAction === 'allow'
     const parsed = ipBytes(address)
@@ -45,8 +45,8 @@ export class OutboundRules {
   }
 
   /**
-   * Whether a name may be resolved: false only when its port alone settles it. A rule with a range leaves it
-   * open until the addresses are known.
+   * Whether a name may be resolved: false only when its port alone settles it. A rule with an address range leaves the
+   * question open until the addresses are known.
    */
   allowsName(port: number): boolean {
     const rule = this.#rules.find(({ ports }) => concerns(ports, port))

@@ -1,17 +1,17 @@
 /**
- * The machine's own addresses. What listens on a public one behind the host's firewall is as private as what listens
- * on loopback: a client must not reach it because his connection comes from within.
+ * The machine's own addresses. A service that listens on a public address behind the host's firewall is as private as
+ * one on loopback: a client must not reach it just because its connection comes from inside.
  */
 import { networkInterfaces } from 'node:os'
 import type { Clock } from '../clock.ts'
 import { normalizePeerAddress } from '../wire/ip-kind.ts'
 
-/** How long an address may have come or gone without being noticed. */
+/** How long an address may have appeared or disappeared without being noticed. */
 const READ_EVERY_MS = 5000
 
 export interface OwnAddressesOptions {
   readonly clock: Clock
-  /** Texts, with or without a zone. */
+  /** As text, with or without a zone. */
   readonly read: () => readonly string[]
 }
 

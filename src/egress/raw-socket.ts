@@ -1,8 +1,7 @@
 /**
- * A raw ICMP or ICMPv6 socket on the event loop (specification 7). Node has none, so libc is called
- * through koffi, but only to open, to configure and to send: for receiving, the descriptor takes the place of a
- * UDP socket that Node already watches. `docs/decisions/003-raw-sockets.md` says why and what that rests on.
- * Linux only. Needs CAP_NET_RAW.
+ * A raw ICMP or ICMPv6 socket on the event loop (specification 7). Node has none, so libc is called through koffi, but
+ * only to open, configure and send: for receiving, the descriptor takes the place of a UDP socket that Node already
+ * watches. `docs/decisions/003-raw-sockets.md` says why, and what this relies on. Linux only. Needs CAP_NET_RAW.
  */
 import { createSocket, type Socket } from 'node:dgram'
 import { getSystemErrorMap, getSystemErrorName } from 'node:util'
@@ -47,7 +46,7 @@ interface Libc {
 
 let loaded: Libc | undefined
 
-/** The C library that the process itself runs on: with `null` no file name has to be guessed (glibc, musl). */
+/** The C library that the process itself uses: with `null` no file name has to be guessed (glibc, musl). */
 function libc(): Libc {
   if (loaded !== undefined) return loaded
   const library = koffi.load(null)
@@ -76,15 +75,18 @@ export type SystemCode = `E${string}`
 
 export interface RawSocket {
   /**
-   * Sends an ICMP message with the given TTL or hop limit (1 to 255) to 4 or 16 bytes of address.
-   * Never blocks. Gives the name of the system's error (`EAGAIN`, `ENETUNREACH`), undefined on success.
+   * Sends an ICMP message with the given TTL or hop limit (1 to 255) to an address of 4 or 16 bytes. Never blocks.
+   * Returns the name of the system's error (`EAGAIN`, `ENETUNREACH`), undefined on success.
    */
   send(message: Buffer, destination: Uint8Array, hops: number): SystemCode | undefined
   /** Idempotent. */
   close(): void
 }
 
-/** @throws EndpointError `config_invalid` without CAP_NET_RAW or the interface, `unsupported` without the family. */
+/**
+ * @throws EndpointError `config_invalid` without CAP_NET_RAW or without the interface, `unsupported` when the kernel
+ * lacks the address family.
+ */
 export function openRawSocket(options: RawSocketOptions): RawSocket {
   if (process.platform !== 'linux') throw new EndpointError('config_invalid', 'ICMP needs Linux')
   const v4 = options.family === 4
@@ -96,7 +98,7 @@ export function openRawSocket(options: RawSocketOptions): RawSocket {
     configure(raw, options)
     return new WatchedRawSocket(raw, options)
   } finally {
-    // By now either the copy is in use or the attempt has failed.
+    // At this point either the copy is in use or the attempt has failed.
     libc().close(raw)
   }
 }
@@ -120,7 +122,7 @@ function errnoText(errno: number): string {
 
 function configure(fd: number, options: RawSocketOptions): void {
   const { family, interfaceName } = options
-  // A set bit blocks the type; words of 32 bits in the order of the machine.
+  // A set bit blocks the type; 32-bit words in the byte order of the machine.
   const filter = family === 4 ? new Uint32Array(1) : new Uint32Array(8)
   filter.fill(0xffff_ffff)
   for (const type of family === 4 ? ICMP_TYPES_WANTED : ICMPV6_TYPES_WANTED) {
@@ -167,8 +169,8 @@ class WatchedRawSocket implements RawSocket {
   }
 
   /**
-   * Node takes a plain UDP socket, and before the event loop has begun to watch its descriptor (it does so when it
-   * next waits for events) the descriptor becomes the raw socket. Both steps must stay in one turn.
+   * Node opens a plain UDP socket. Before the event loop starts to watch its descriptor (it does so when it next waits
+   * for events), the raw socket takes over that descriptor. Both steps must happen in the same turn.
    */
   #adopt(raw: number, family: number): number {
     const fd = libc().socket(family, SOCK_DGRAM | SOCK_NONBLOCK | CLOSE_ON_EXEC, 0)

@@ -1,9 +1,9 @@
 /**
- * Names to addresses: the hosts file, the special names of RFC 6761, then DNS for both families at once, in the
- * order of RFC 8305.
+ * Resolves names to addresses: the hosts file, the special names of RFC 6761, then DNS for both families at once, in
+ * the order of RFC 8305.
  *
- * `dns.lookup` is not used: it blocks one of the four threads of the libuv pool for as long as a server is silent,
- * so four slow names of one client would stop every other one.
+ * `dns.lookup` is not used: it blocks one of the four threads of the libuv pool for as long as a server is silent, so
+ * four slow names from one client would stop everyone else's.
  */
 import { promises as dns } from 'node:dns'
 import type { Clock, Timer } from '../clock.ts'
@@ -14,7 +14,7 @@ import type { SocketAddress } from '../wire/target.ts'
 import { HostsFile } from './hosts-file.ts'
 
 const MAX_TTL_MS = 60_000
-/** `ENOTFOUND` and `ENODATA`; other failures are not remembered. */
+/** How long `ENOTFOUND` and `ENODATA` are remembered; other failures are not. */
 const NEGATIVE_TTL_MS = 5000
 const MAX_CACHED_ANSWERS = 4096
 /** RFC 8305 section 3: how long the family that answered waits for the other. */
@@ -30,15 +30,15 @@ interface CachedAnswer {
 }
 
 export interface ResolverOptions {
-  /** False: only IPv4 is asked for. */
+  /** False: ask for IPv4 only. */
   readonly ipv6: boolean
-  /** Those of the system when empty. An address may have a zone. */
+  /** Empty: the system's. An address may have a zone. */
   readonly servers: readonly SocketAddress[]
   readonly hostsPath: string
   readonly clock: Clock
 }
 
-/** IPv6 first, then by turns (RFC 8305 section 4). */
+/** IPv6 first, then alternating (RFC 8305 section 4). */
 function interleave(ipv6: readonly IpAddress[], ipv4: readonly IpAddress[]): IpAddress[] {
   const result: IpAddress[] = []
   for (let index = 0; index < Math.max(ipv6.length, ipv4.length); index += 1) {
@@ -85,7 +85,7 @@ export class Resolver {
   }
 
   /**
-   * At least one address, the preferred first. A family that fails or is late does not hold up the other.
+   * At least one address, the preferred one first. A family that fails or is late does not hold up the other.
    * @throws EndpointError `target_refused` when there is none; the signal's reason when it fires first.
    */
   async resolve(host: string, { signal }: { signal: AbortSignal }): Promise<IpAddress[]> {
@@ -96,7 +96,7 @@ export class Resolver {
     return addresses
   }
 
-  /** Gives up every question in flight. */
+  /** Abandons every question in flight. */
   close(): void {
     this.#dns.cancel()
     this.#cache.clear()
@@ -125,7 +125,7 @@ export class Resolver {
       : ipv4
   }
 
-  /** What is there when both families have answered, or a moment after the first that has addresses. */
+  /** What is known once both families have answered, or a moment after the first one with addresses. */
   async #queryBoth(name: string): Promise<IpAddress[]> {
     const found: Record<Family, readonly IpAddress[]> = { 4: [], 6: [] }
     const delay = Promise.withResolvers<undefined>()
@@ -143,7 +143,10 @@ export class Resolver {
     return addresses
   }
 
-  /** One question; equal ones in flight are one. An empty answer means that the name has no such address. */
+  /**
+   * One question; identical questions in flight are asked once. An empty answer means that the name has no address of
+   * that family.
+   */
   #query(name: string, family: Family): Promise<readonly IpAddress[]> {
     const key = `${family} ${name}`
     const cached = this.#cache.get(key)

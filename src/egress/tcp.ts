@@ -1,11 +1,11 @@
 /**
- * TCP connections to targets: resolve, judge every address that would be dialled, then try them as RFC 8305
+ * TCP connections to targets: resolve the name, check every address against the policy, then try them as RFC 8305
  * section 5 says, all within one time limit.
  *
- * When no address may be dialled the code is `target_denied` if a rule forbids one that the policy allows, else
- * `target_private`, else `target_loopback`, else `target_unreachable` if IPv6 is all there is and it is not
- * available. When several attempts fail the code is that of the one that got furthest:
- * refused, then timed out, then unreachable.
+ * When no address may be dialled, the code is `target_denied` if a rule forbids an address that the policy allows, else
+ * `target_private`, else `target_loopback`, else `target_unreachable` if there are only IPv6 addresses and IPv6 is not
+ * available. When several attempts fail, the code is that of the attempt that got furthest: refused, then timed out,
+ * then unreachable.
  */
 import net from 'node:net'
 import type { OnReadOpts, Socket } from 'node:net'
@@ -18,18 +18,18 @@ import type { Target } from '../wire/target.ts'
 
 /** RFC 8305 section 8: Connection Attempt Delay. */
 const ATTEMPT_DELAY_MS = 250
-/** A name with more is not worth the sockets. */
+/** A name with more addresses than this is not worth the sockets. */
 const MAX_ADDRESSES = 16
-/** Finds targets that vanished without a word; the kernel probes from there on. */
+/** Finds targets that vanished silently; the kernel starts probing after this time. */
 const KEEP_ALIVE_AFTER_MS = 60_000
 
-/** `EgressPolicy` as seen from here. */
+/** The part of `EgressPolicy` that dialling needs. */
 export interface DialPolicy {
   refusal(address: string, port: number): RefusalCode | undefined
   nameRefusal(port: number): RefusalCode | undefined
 }
 
-/** `Resolver` as seen from here. */
+/** The part of `Resolver` that dialling needs. */
 export interface DialResolver {
   resolve(host: string, options: { signal: AbortSignal }): Promise<IpAddress[]>
 }
@@ -37,14 +37,14 @@ export interface DialResolver {
 export interface TcpEgressOptions {
   readonly policy: DialPolicy
   readonly resolver: DialResolver
-  /** Over resolution and every attempt. */
+  /** Covers name resolution and every attempt. */
   readonly connectTimeoutMs: number
   readonly clock: Clock
   /** Gets the gauge `outbound_tcp_sockets`, attempts included. */
   readonly counters: Counters
-  /** Whether there is a descriptor for one more connection. Default: until the system says no. */
+  /** Whether there is a descriptor for one more connection. Default: yes, until the system refuses one. */
   readonly mayDial?: () => boolean
-  /** Reads sockets into memory of its own (`relay/read-pool.ts`). Default: Node's. */
+  /** Reads sockets into memory of its own (`relay/read-pool.ts`). Default: Node's way of reading. */
   readonly readInto?: (socket: () => Socket) => OnReadOpts
 }
 
@@ -64,7 +64,7 @@ function errnoOf(error: Error): string {
 }
 
 function ignoreError(): void {
-  // 'close' follows; whoever owns the socket acts on that.
+  // 'close' follows, and the owner of the socket acts on that.
 }
 
 /** The connection attempts of one call. */
@@ -82,7 +82,7 @@ class Race {
   #winner: Socket | undefined
   #stagger: Timer | undefined
 
-  /** @param onOpen gets each socket as it is made. */
+  /** @param onOpen called with each socket as it is created. */
   constructor(
     addresses: readonly IpAddress[],
     port: number,
@@ -102,7 +102,7 @@ class Race {
     return this.#done.promise
   }
 
-  /** Destroys every attempt, also one that succeeded a moment ago and has not reached the caller yet. */
+  /** Destroys every attempt, including one that has just succeeded and has not reached the caller yet. */
   abort(error: Error): void {
     this.#end()
     this.#winner?.destroy()
@@ -168,13 +168,13 @@ class Race {
   }
 }
 
-/** One call: its time limit, its signal, and what is under way. */
+/** One call: its time limit, its signal, and the steps under way. */
 class Dial {
   readonly #target: Target
   readonly #egress: TcpEgressOptions
   readonly #onOpen: (socket: Socket) => void
   readonly #failed = Promise.withResolvers<never>()
-  /** What the resolver listens to. */
+  /** The signal for the resolver. */
   readonly #resolving = new AbortController()
   #race: Race | undefined
 
@@ -218,7 +218,7 @@ class Dial {
   async #resolve(): Promise<readonly IpAddress[]> {
     const { policy, resolver } = this.#egress
     const target = this.#target
-    // A mapped address is dialled, and judged by the rules, as the IPv4 address that it is.
+    // A mapped address is dialled, and checked against the rules, as the IPv4 address it stands for.
     if (target.kind === 'address') return [normalizePeerAddress(target.address) ?? target]
     const forbidden = policy.nameRefusal(target.port)
     if (forbidden !== undefined) throw new EndpointError(forbidden, 'an outbound rule forbids the port')
@@ -226,7 +226,7 @@ class Dial {
     return addresses.map((each) => normalizePeerAddress(each.address) ?? each)
   }
 
-  /** The addresses that may be dialled; throws when none may. */
+  /** The addresses that may be dialled; throws when there are none. */
   #judge(candidates: readonly IpAddress[]): IpAddress[] {
     const { policy } = this.#egress
     const { port } = this.#target
@@ -258,10 +258,10 @@ export class TcpEgress {
   }
 
   /**
-   * A connected socket with half-close, keep-alive, no delay and an error listener; nothing is read from it yet
-   * beyond its buffer. The caller owns it.
+   * A connected socket with half-close, keep-alive, no delay and an error listener; nothing has been read from it
+   * beyond what it buffers itself. The caller owns it.
    * @throws EndpointError `target_refused`, `target_unreachable`, `target_timeout`, `target_private`,
-   *   `target_loopback`, `target_denied`, or `limit_exceeded` without a descriptor for it.
+   *   `target_loopback`, `target_denied`, or `limit_exceeded` when there is no descriptor for it.
    */
   async dial(target: Target, { signal }: { signal: AbortSignal }): Promise<Socket> {
     const { mayDial, counters } = this.#options

@@ -1,19 +1,19 @@
 /**
- * UDP towards targets: one connected socket per flow, so that only the exact destination can answer
- * (specification 6.5). The address that is really used passes the policy first.
+ * UDP to targets: one connected socket per flow, so that only the exact destination can answer (specification 6.5). The
+ * address that is really used passes the policy first.
  */
 import { createSocket, type Socket, type SocketOptions } from 'node:dgram'
 import type { Counters } from '../counters.ts'
 import { EndpointError } from '../errors.ts'
 import { normalizePeerAddress } from '../wire/ip-kind.ts'
 
-/** What a socket may hold until it stands: datagrams and bytes. The newest beyond that are dropped. */
+/** How much a socket may hold before it is connected: datagrams and bytes. Beyond that the newest are dropped. */
 const MAX_EARLY_DATAGRAMS = 64
 const MAX_EARLY_BYTES = 64 * 1024
-/** Sends in flight before the length of the kernel's backlog is asked for. */
+/** How many sends are in flight before asking for the length of the kernel's backlog. */
 const UNSENT_BEFORE_CHECK = 64
 
-/** What the address policy and the outbound rules say about an address that would be used. */
+/** What the address policy and the outbound rules say about an address that is about to be used. */
 export interface UdpPolicy {
   /** @throws EndpointError with a refusal code. */
   check(address: string, port: number): void
@@ -22,10 +22,10 @@ export interface UdpPolicy {
 export interface UdpEgressOptions {
   readonly policy: UdpPolicy
   readonly ipv6Available: boolean
-  /** Bytes that may wait in one socket when the kernel does not take them. */
+  /** Bytes that may wait in one socket while the kernel does not take them. */
   readonly maxSendQueueBytes: number
   readonly counters: Counters
-  /** Whether there is a descriptor for one more socket. Default: until the system says no. */
+  /** Whether there is a descriptor for one more socket. Default: yes, until the system refuses one. */
   readonly mayDial?: () => boolean
 }
 
@@ -51,7 +51,7 @@ const lookupLiteral: NonNullable<SocketOptions['lookup']> = (hostname, _options,
   callback(null, hostname, hostname.includes(':') ? 6 : 4)
 }
 
-/** Opens UDP sockets and knows how many there are. */
+/** Opens UDP sockets and knows how many are open. */
 export class UdpEgress {
   readonly #options: UdpEgressOptions
   readonly #maxSendQueueBytes: number
@@ -65,8 +65,8 @@ export class UdpEgress {
 
   /**
    * A socket connected to `destination`; an IPv4-mapped address is reached over IPv4.
-   * @throws EndpointError a refusal code: forbidden by the policy, IPv6 not available (`target_unreachable`),
-   *   no descriptor left (`limit_exceeded`), or the system's refusal (`target_refused`).
+   * @throws EndpointError with a refusal code: forbidden by the policy, IPv6 not available (`target_unreachable`),
+   *   no descriptor left (`limit_exceeded`), or refused by the system (`target_refused`).
    */
   open(destination: { readonly address: string; readonly port: number }, handlers: UdpHandlers): UdpSocket {
     const target = normalizePeerAddress(destination.address)
@@ -88,7 +88,7 @@ export class UdpEgress {
   }
 }
 
-/** The refusal that an error of the system amounts to. */
+/** The refusal that corresponds to a system error. */
 function refusalOf(error: Error): EndpointError {
   const exhausted = 'code' in error && (error.code === 'EMFILE' || error.code === 'ENFILE')
   return new EndpointError(exhausted ? 'limit_exceeded' : 'target_refused', 'cannot open a UDP socket', {
@@ -102,7 +102,7 @@ class ConnectedSocket implements UdpSocket {
   readonly #maxSendQueueBytes: number
   readonly #onClosed: () => void
   #state: 'opening' | 'connecting' | 'open' | 'closed' = 'opening'
-  /** What came before the socket was connected. */
+  /** What was sent before the socket was connected. */
   #early: Buffer[] = []
   #earlyBytes = 0
   #unsent = 0
@@ -156,7 +156,7 @@ class ConnectedSocket implements UdpSocket {
     this.#onClosed()
   }
 
-  /** One function for all datagrams: a closure each would cost more than the rest of the send. */
+  /** One function for all datagrams: a closure for each would cost more than the rest of the send. */
   readonly #onSent = (error: Error | null): void => {
     this.#unsent -= 1
     if (error !== null) this.#fail(error)
