@@ -1,4 +1,4 @@
-/** Health checks, `_check` (specification section 8): the 200 that ends the stream is the whole answer. */
+/** Health checks, `_check` (specification section 8): a 200 that ends the stream is the whole answer. */
 import type { Forwarder, OpenTunnel, TunnelEnd } from '../contract/forwarder.ts'
 import type { StreamEnd } from '../contract/stream-end.ts'
 

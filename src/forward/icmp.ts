@@ -1,6 +1,6 @@
 /**
- * `_icmp`: echo requests of a client over one stream (specification 7). What cannot be sent or is not
- * answered leaves no trace towards the client; the format has no words for it.
+ * `_icmp`: echo requests of a client over one stream (specification 7). The client never learns that a request could
+ * not be sent or was not answered, because the format has no way to say it.
  */
 import type { Counters } from '../counters.ts'
 import { EndpointError } from '../errors.ts'
@@ -20,11 +20,11 @@ import { StreamLifetime, type StreamHandlers } from './stream-lifetime.ts'
 /** One client's use of the raw sockets. */
 export interface EchoChannel {
   send(request: IcmpRequest): void
-  /** No reply comes any more. Idempotent. */
+  /** No reply is delivered after this. Idempotent. */
   close(): void
 }
 
-/** Who sends echo requests; `egress/icmp.ts` does. */
+/** Sends echo requests; `egress/icmp.ts` does. */
 export interface EchoSender {
   open(user: string, onReply: (reply: IcmpReply) => void): EchoChannel
 }
@@ -33,7 +33,7 @@ export interface IcmpForwarderOptions {
   /** Undefined when ICMP is not enabled. */
   readonly sender: EchoSender | undefined
   readonly counters: Counters
-  /** Replies that wait for one slow client. */
+  /** Replies that may wait for one slow client. */
   readonly queueCapacity: number
 }
 
@@ -107,7 +107,7 @@ class IcmpStream implements StreamHandlers {
     }
   }
 
-  /** Nobody waits for answers any more: the client itself has ended its side. */
+  /** The client has ended its own side, so it is not waiting for answers any more. */
   onClientEnd(): void {
     this.#channel.close()
     this.#queue.end()

@@ -1,6 +1,6 @@
 /**
- * The life of a stream that carries datagrams: it ends when the client ends it, when it is reset, or when the
- * signal fires, and whichever comes first is the reason. Shared by `_udp2` and `_icmp`.
+ * The life of a stream that carries datagrams: it ends when the client ends it, when it is reset, or when the signal
+ * fires, and whichever comes first is the reason. Shared by `_udp2` and `_icmp`.
  */
 import type { Duplex } from 'node:stream'
 import type { Log } from '../log.ts'
@@ -9,11 +9,11 @@ import type { StreamEnd, StreamReset } from '../contract/stream-end.ts'
 import type { TunnelEndReason } from '../contract/forwarder.ts'
 
 export interface StreamHandlers {
-  /** May throw: an `EndpointError` is the client's fault, anything else ours; both end the stream. */
+  /** May throw: an `EndpointError` is the client's fault, anything else is ours; both end the stream. */
   onData(chunk: Buffer): void
   /** The client has ended its side: write what is left and end the other. */
   onClientEnd(): void
-  /** Called once: let go of everything. */
+  /** Called once: release everything. */
   onEnd(): void
 }
 
@@ -38,13 +38,13 @@ export class StreamLifetime {
     this.#handlers = handlers
   }
 
-  /** Reads the stream until its end. Never rejects. */
+  /** Reads the stream until it ends. Never rejects. */
   run(): Promise<TunnelEndReason> {
     this.#io.on('data', this.#onData)
     this.#io.once('end', this.#onClientEnd)
     this.#io.once('finish', this.#onFinish)
     this.#io.once('close', this.#onClose)
-    // `close` follows and says all there is to say.
+    // `close` follows, and that is what counts.
     this.#io.on('error', () => {})
     this.#signal.addEventListener('abort', this.#onAbort, { once: true })
     if (this.#signal.aborted) this.#onAbort()

@@ -8,7 +8,7 @@ import type { Forwarder, OpenTunnel, TunnelContext, TunnelEnd } from '../contrac
 import type { StreamEnd } from '../contract/stream-end.ts'
 import type { Target } from '../wire/target.ts'
 
-/** What opens connections within its own time limit: `egress/tcp.ts`, or an upstream. */
+/** Opens connections within a time limit of its own: `egress/tcp.ts`, or an upstream. */
 export interface TcpDialer {
   /** Rejects with an `EndpointError` whose code is a `RefusalCode`. The socket has an error listener. */
   dial(target: Target, options: { signal: AbortSignal }): Promise<Socket>
@@ -16,10 +16,10 @@ export interface TcpDialer {
 
 export interface TcpForwarderOptions {
   readonly dialer: TcpDialer
-  /** Over both directions. */
+  /** Limit for both directions together. */
   readonly idleTimeoutMs: number
   readonly idleMonitor: IdleMonitor
-  /** What the dialer's sockets are read into, if it does that. */
+  /** The pool that the dialer's sockets are read into, if it uses one. */
   readonly readPool?: ReadPool
 }
 

@@ -1,4 +1,4 @@
-/** How many UDP flows there may be: in all, and of one user (each costs a descriptor). */
+/** Limits on UDP flows: in all, and per user (each flow needs a descriptor). */
 
 export interface UdpBudgetOptions {
   readonly maxFlows: number
@@ -14,19 +14,17 @@ export class UdpBudget {
     this.#options = options
   }
 
-  /** Whether this user may have no further flow. */
+  /** Whether this user may open no further flow. */
   isFull(user: string): boolean {
     const { maxFlows, maxFlowsPerUser } = this.#options
     return this.#total >= maxFlows || (this.#perUser.get(user) ?? 0) >= maxFlowsPerUser
   }
 
-  /** Counts one flow in. */
   take(user: string): void {
     this.#total += 1
     this.#perUser.set(user, (this.#perUser.get(user) ?? 0) + 1)
   }
 
-  /** Counts one flow out. */
   release(user: string): void {
     this.#total -= 1
     const left = (this.#perUser.get(user) ?? 1) - 1

@@ -1,17 +1,17 @@
 /**
- * The flows of one `_udp2` stream (specification 6.5), and the destinations that were refused.
- * When a limit is met the stream's own longest idle flow makes room: a client with many flows (peer to peer)
- * hurts itself only, and can still resolve names.
+ * The flows of one `_udp2` stream (specification 6.5), and the destinations that were refused. When a limit is reached,
+ * the stream's own longest idle flow makes room: a client with many flows (peer to peer) hurts only itself, and can
+ * still resolve names.
  */
 import type { EndpointError, ErrorCode } from '../errors.ts'
 import type { UdpBudget } from './udp-budget.ts'
 import type { FlowEnd, UdpFlow } from './udp-flow.ts'
 
-/** Refused destinations that are remembered; the oldest is forgotten first. */
+/** How many refused destinations are remembered; the oldest is forgotten first. */
 const MAX_REFUSED = 256
 /** How long a refusal is remembered: a changed policy takes effect after this. */
 const REFUSED_MS = 10_000
-/** The same where the reason passes by itself (no descriptor left). */
+/** The same for a reason that may soon be over (no descriptor left). */
 const REFUSED_BRIEFLY_MS = 250
 
 interface Refusal {
@@ -24,7 +24,7 @@ export interface UdpFlowTableOptions {
   readonly maxFlows: number
   readonly idleTimeoutMs: number
   readonly budget: UdpBudget
-  /** Called once for each flow that was added, when it is gone. */
+  /** Called once for each flow that was added, when it has ended. */
   readonly onEnd: (end: FlowEnd) => void
 }
 
@@ -45,7 +45,7 @@ export class UdpFlowTable {
     return this.#flows.get(key)
   }
 
-  /** Why this flow was refused a short while ago. */
+  /** Why this flow was refused a short while ago, if it was. */
   refusal(key: string, nowMs: number): ErrorCode | undefined {
     const refusal = this.#refused.get(key)
     if (refusal === undefined) return undefined
@@ -61,12 +61,12 @@ export class UdpFlowTable {
     this.#refused.set(key, { code: error.code, untilMs: nowMs + rememberMs })
   }
 
-  /** Whether a flow can be added; there is always room in place of one that the stream has. */
+  /** Whether a flow can be added; a stream that has flows can always replace one of them. */
   get hasRoom(): boolean {
     return this.size > 0 || !this.#options.budget.isFull(this.#options.user)
   }
 
-  /** Adds a flow when there is room, if need be in place of the one that was idle longest. */
+  /** Adds a flow when there is room, if necessary in place of the one that was idle longest. */
   add(flow: UdpFlow): void {
     const { budget, user, maxFlows } = this.#options
     const oldest = this.size >= maxFlows || budget.isFull(user) ? this.#longestIdle() : undefined
@@ -75,7 +75,7 @@ export class UdpFlowTable {
     this.#flows.set(flow.key, flow)
   }
 
-  /** Closes a flow and frees its place; nothing happens to one that has gone. */
+  /** Closes a flow and frees its place. Does nothing when the flow is already gone. */
   end(flow: UdpFlow, end: FlowEnd): void {
     if (this.#flows.get(flow.key) !== flow) return
     this.#flows.delete(flow.key)
@@ -84,7 +84,7 @@ export class UdpFlowTable {
     this.#options.onEnd(end)
   }
 
-  /** Ends what was unused for too long. */
+  /** Ends flows that have been unused for too long. */
   sweep(nowMs: number): void {
     for (const flow of this.#flows.values()) {
       const end = flow.expiry(nowMs, this.#options.idleTimeoutMs)

@@ -8,14 +8,15 @@ import { udpReplySize, writeUdpReply } from '../wire/udp-frame.ts'
 
 const DNS_PORT = 53
 /**
- * How long a flow to port 53 stays after an answer. Most resolvers ask from a new port each time, and such a flow is
- * never used again; but others ask A and AAAA from one, and an answer may come twice, so answers cannot be counted.
+ * How long a flow to port 53 stays after an answer. Most resolvers use a new port for each question, and never use such
+ * a flow again. But others ask A and AAAA from the same port, and an answer may arrive twice, so answers cannot be
+ * counted.
  */
 const ANSWERED_DNS_MS = 5000
 
 /** A connected socket; `egress/udp.ts` makes it. */
 export interface UdpSocket {
-  /** Sends or drops, and says why it dropped. */
+  /** Sends or drops; returns the reason when it dropped. */
   send(payload: Buffer): TotalLabel<'udp_drops'> | undefined
   /** Idempotent. */
   close(): void
@@ -27,7 +28,7 @@ export interface UdpHandlers {
   readonly onError: (error: Error) => void
 }
 
-/** Where flows get their sockets; the policy is on the other side. */
+/** Where flows get their sockets; it applies the policy. */
 export interface UdpDialer {
   /** @throws EndpointError with a refusal code. */
   open(destination: { readonly address: string; readonly port: number }, handlers: UdpHandlers): UdpSocket
@@ -65,7 +66,7 @@ export interface UdpFlowOptions {
   /** Identifies the flow within its stream. */
   readonly key: string
   readonly destination: { readonly address: string; readonly port: number }
-  /** Source and destination of every answer: those of the client's frames, exchanged, byte for byte. */
+  /** Source and destination of every answer: those of the client's frames, swapped, byte for byte. */
   readonly replyAddressing: Buffer
   readonly dialer: UdpDialer
   readonly listener: FlowListener
@@ -73,13 +74,13 @@ export interface UdpFlowOptions {
 
 export class UdpFlow {
   readonly key: string
-  /** When a datagram last passed, either way; by the clock of the listener. */
+  /** When a datagram last passed, in either direction; by the clock of the listener. */
   lastUsedMs: number
   readonly #addressing: Buffer
   readonly #listener: FlowListener
   readonly #socket: UdpSocket
   readonly #isDns: boolean
-  /** Nothing was sent since the last answer came. */
+  /** An answer has arrived, and nothing was sent since. */
   #answered = false
 
   /** @throws EndpointError with a refusal code, from the dialer. */
@@ -95,14 +96,14 @@ export class UdpFlow {
     })
   }
 
-  /** Sends or drops; gives the reason of a drop. */
+  /** Sends or drops; returns the reason when it dropped. */
   send(payload: Buffer, nowMs: number): TotalLabel<'udp_drops'> | undefined {
     this.lastUsedMs = nowMs
     this.#answered = false
     return this.#socket.send(payload)
   }
 
-  /** Why the flow is over, if nothing passed for as long as it may stay unused. */
+  /** Why the flow is over, if it has been unused for as long as it may be; otherwise undefined. */
   expiry(nowMs: number, idleTimeoutMs: number): 'idle' | 'answered' | undefined {
     const unusedMs = nowMs - this.lastUsedMs
     if (unusedMs >= idleTimeoutMs) return 'idle'

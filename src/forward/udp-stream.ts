@@ -1,6 +1,6 @@
 /**
- * One `_udp2` stream while it runs (specification 6): frames from the client become datagrams of
- * flows, answers become frames. Whatever goes wrong with a datagram or a flow costs that one only.
+ * One `_udp2` stream while it runs (specification 6): frames from the client become datagrams of flows, answers become
+ * frames. When something goes wrong with a datagram or a flow, nothing else is affected.
  */
 import type { TotalLabel } from '../counters.ts'
 import { EndpointError, isRefusal } from '../errors.ts'
@@ -16,7 +16,7 @@ import { UdpFlow, type FlowEnd, type FlowListener, type UdpDialer } from './udp-
 
 export type UdpDropReason = TotalLabel<'udp_drops'>
 
-/** Counts of the forwarder; a call per datagram must cost next to nothing. */
+/** Counts for the forwarder; a call per datagram must cost next to nothing. */
 export interface UdpTally {
   onUplink(bytes: number): void
   onDownlink(bytes: number): void
@@ -45,7 +45,7 @@ export class UdpStream implements StreamHandlers, UplinkSink, FlowListener {
   readonly #flows: UdpFlowTable
   readonly #queue: DatagramQueue
   readonly #traces: boolean
-  /** Read once per chunk: all datagrams of a chunk came at the same time. */
+  /** Read once per chunk: all datagrams of a chunk arrived at the same time. */
   #nowMs: number
   #uplinkBytes = 0
   #downlinkBytes = 0
@@ -76,7 +76,7 @@ export class UdpStream implements StreamHandlers, UplinkSink, FlowListener {
     return { reason, uplinkBytes: this.#uplinkBytes, downlinkBytes: this.#downlinkBytes }
   }
 
-  /** @throws EndpointError `too_long` when the client's frames cannot be told apart any more. */
+  /** @throws EndpointError `too_long` when the boundaries of the client's frames are lost. */
   onData(chunk: Buffer): void {
     this.#nowMs = this.#options.now()
     this.#decoder.push(chunk)
@@ -92,7 +92,7 @@ export class UdpStream implements StreamHandlers, UplinkSink, FlowListener {
     this.#queue.close()
   }
 
-  /** Ends flows that were idle for too long. */
+  /** Ends flows that have been idle for too long. */
   sweep(nowMs: number): void {
     this.#flows.sweep(nowMs)
   }
@@ -128,7 +128,7 @@ export class UdpStream implements StreamHandlers, UplinkSink, FlowListener {
     this.#flows.end(flow, 'error')
   }
 
-  /** A new flow for this datagram, or undefined: it is dropped and counted. */
+  /** A new flow for this datagram, or undefined when the datagram is dropped and counted. */
   #openFlow(datagram: UplinkDatagram): UdpFlow | undefined {
     const { key } = datagram
     const { tally, dialer } = this.#options

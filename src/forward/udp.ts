@@ -1,6 +1,6 @@
 /**
- * `_udp2`: all UDP of a client over one stream, or over several (specification 6). The stream opens at
- * once; nothing that happens to a datagram is told to the client, because the format has no words for it.
+ * `_udp2`: all UDP of a client over one stream or several (specification 6). The stream is accepted at once; the client
+ * never learns what becomes of a datagram, because the format has no way to say it.
  */
 import type { Clock, Timer } from '../clock.ts'
 import type { Counters } from '../counters.ts'
@@ -18,15 +18,15 @@ export interface UdpForwarderOptions {
   readonly privacy: Privacy
   /** A flow without a datagram in either direction ends after this time, give or take a tick. */
   readonly idleTimeoutMs: number
-  /** Flows of one stream; a new one beyond that ends the longest idle. */
+  /** Flows of one stream; above that, a new flow ends the one that was idle longest. */
   readonly maxFlowsPerStream: number
-  /** Flows of one user over all streams. */
+  /** Flows of one user in all streams. */
   readonly maxFlowsPerUser: number
-  /** Flows in all, each a descriptor. */
+  /** Flows in all; each needs a descriptor. */
   readonly maxFlows: number
-  /** Bytes that wait for one slow client. */
+  /** Bytes that may wait for one slow client. */
   readonly queueBytes: number
-  /** Datagrams that wait for one slow client. */
+  /** Datagrams that may wait for one slow client. */
   readonly queueDatagrams: number
 }
 
@@ -83,12 +83,12 @@ export class UdpForwarder implements Forwarder<undefined> {
   }
 }
 
-/** Often enough that a flow outlives its limit by at most an eighth, and that counters are fresh. */
+/** Often enough that a flow outlives its limit by at most an eighth, and that counters are up to date. */
 function tickMs(idleTimeoutMs: number): number {
   return Math.min(1000, Math.max(10, idleTimeoutMs / 8))
 }
 
-/** Adds up in fields and tells the counters once per tick: a labelled count per datagram would show in profiles. */
+/** Adds up in fields and updates the counters once per tick: a labelled count per datagram would show in profiles. */
 class Tally implements UdpTally {
   readonly #counters: Counters
   #uplinkDatagrams = 0
