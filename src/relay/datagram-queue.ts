@@ -1,7 +1,7 @@
 /**
- * Datagrams on their way to a client that may read slowly (specification 6.4, 13.2). What arrives in one turn of
- * the event loop goes out together: whole frames, at most `BATCH_BYTES` in one write, so that a DATA frame holds
- * whole datagrams. When the client does not keep up, the newest datagrams are dropped, never part of one.
+ * Datagrams on their way to a client that may read slowly (specification 6.4, 13.2). What arrives in one turn of the
+ * event loop goes out together: whole frames, at most `BATCH_BYTES` in one write, so that a DATA frame holds whole
+ * datagrams. When the client does not keep up, the newest datagrams are dropped, never part of one.
  */
 import type { Writable } from 'node:stream'
 
@@ -19,7 +19,7 @@ export interface QueuedDatagram {
 export type QueueDropReason = 'queue_bytes' | 'queue_datagrams'
 
 export interface DatagramQueueOptions {
-  /** Bytes of frames that wait, beyond what the stream itself buffers. */
+  /** Bytes of frames that may wait, beyond what the stream itself buffers. */
   readonly maxBytes: number
   readonly maxDatagrams: number
   readonly onDrop: (reason: QueueDropReason) => void
@@ -29,29 +29,29 @@ export class DatagramQueue {
   readonly #output: Writable
   readonly #options: DatagramQueueOptions
   #waiting: QueuedDatagram[] = []
-  /** How many of `#waiting` are written. */
+  /** How many of `#waiting` have been written. */
   #head = 0
   #bytes = 0
   #state: 'idle' | 'scheduled' | 'blocked' | 'closed' = 'idle'
 
-  /** Listens for `drain` of `output` until it is closed or ended. */
+  /** Listens for `drain` on `output` until it is closed or ended. */
   constructor(output: Writable, options: DatagramQueueOptions) {
     this.#output = output
     this.#options = options
     output.on('drain', this.#onTurn)
   }
 
-  /** Bytes of frames that wait. */
+  /** Bytes of waiting frames. */
   get bytes(): number {
     return this.#bytes
   }
 
-  /** Datagrams that wait. */
+  /** Number of waiting datagrams. */
   get size(): number {
     return this.#waiting.length - this.#head
   }
 
-  /** Takes a datagram, or drops it and says so; true when it was taken. */
+  /** Takes a datagram, or drops it; true when it was taken. */
   push(datagram: QueuedDatagram): boolean {
     if (this.#state === 'closed') return false
     const { maxBytes, maxDatagrams, onDrop } = this.#options
@@ -67,13 +67,15 @@ export class DatagramQueue {
     this.#bytes += datagram.size
     if (this.#state === 'idle') {
       this.#state = 'scheduled'
-      // Runs behind all I/O events of this turn.
+      // Runs after all I/O events of this turn.
       setImmediate(this.#onTurn)
     }
     return true
   }
 
-  /** Writes what waits, which the limits bound, without regard to backpressure, and ends the output. Idempotent. */
+  /**
+   * Writes everything that waits (the limits bound it) without regard to backpressure, and ends the output. Idempotent.
+   */
   end(): void {
     if (this.#state === 'closed') return
     while (this.size > 0 && this.#output.writable) this.#writeBatch()
@@ -81,7 +83,7 @@ export class DatagramQueue {
     this.#output.end()
   }
 
-  /** Drops what waits. Idempotent. */
+  /** Drops everything that waits. Idempotent. */
   close(): void {
     this.#state = 'closed'
     this.#waiting = []
@@ -100,7 +102,7 @@ export class DatagramQueue {
     }
   }
 
-  /** Writes the frames at the head that fit one write. False when the output wants no more. */
+  /** Writes the frames at the head that fit into one write. False when the output wants no more. */
   #writeBatch(): boolean {
     const first = this.#head
     let total = 0
@@ -128,7 +130,7 @@ export class DatagramQueue {
       this.#waiting = []
       this.#head = 0
     } else if (next > 1024) {
-      // Lets written datagrams go without moving the rest on each write.
+      // Releases written datagrams without moving the rest on each write.
       this.#waiting = this.#waiting.slice(next)
       this.#head = 0
     } else {

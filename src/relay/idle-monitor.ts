@@ -1,11 +1,11 @@
 /**
- * Idle limits of many streams on one timer. Nothing is touched when bytes move: each watched
- * stream tells how much it has moved so far, and a tick compares that with what it said before.
+ * Idle limits of many streams on one timer. Nothing is touched when bytes move: each watched stream reports how much it
+ * has moved so far, and a tick compares that with its previous report.
  */
 import type { Clock, Timer } from '../clock.ts'
 
 const DEFAULT_TICK_MS = 1000
-/** A stream is looked at this often within its limit, so it outlives the limit by at most an eighth. */
+/** How often a stream is checked within its limit: it outlives the limit by at most an eighth. */
 const LOOKS_PER_TIMEOUT = 8
 
 export interface IdleWatch {
@@ -92,14 +92,14 @@ export class IdleMonitor {
     this.#entries = new Entries(clock, options.tickMs ?? DEFAULT_TICK_MS)
   }
 
-  /** Streams that are watched now. */
+  /** Streams being watched. */
   get size(): number {
     return this.#entries.size
   }
 
   /**
-   * Calls `onIdle` once when `activity()` has returned the same number for `timeoutMs`: never earlier, and
-   * later by at most an eighth of it plus a tick. `activity` is asked rarely and must be cheap.
+   * Calls `onIdle` once when `activity()` has returned the same number for `timeoutMs`: never earlier, and later by at
+   * most an eighth of it plus a tick. `activity` is called rarely and must be cheap.
    */
   watch(timeoutMs: number, activity: () => number, onIdle: () => void): IdleWatch {
     const entry = new Entry(this.#entries, timeoutMs, activity, onIdle, this.#clock.now())

@@ -1,14 +1,14 @@
 /**
- * Blocks of memory that target sockets are read into, used again when what they held has been written. Without it
- * every read of 64 KiB is external memory of its own, and V8 collects the whole heap for it: a fifth of the CPU time
- * of a download. All sockets of a lane share one buffer that the system reads into, so an idle one holds nothing.
+ * Blocks of memory that target sockets are read into, reused once their contents have been written. Without it every
+ * read of 64 KiB is external memory of its own, and V8 collects the whole heap for it: a fifth of the CPU time of a
+ * download. All sockets of a lane share one buffer that the system reads into, so an idle one holds nothing.
  */
 import type { OnReadOpts, Socket } from 'node:net'
 
 const BLOCK_BYTES = 65_536
-/** A smaller read is cheaper as an ordinary buffer from Node's own pool. */
+/** Reads smaller than this are cheaper as an ordinary buffer from Node's own pool. */
 const SMALL_BYTES = 4096
-/** Blocks kept for the next reader: 16 MiB. */
+/** Blocks kept for later reads: 16 MiB. */
 const MAX_FREE_BLOCKS = 256
 
 export class ReadPool {
@@ -16,12 +16,12 @@ export class ReadPool {
   readonly #free: ArrayBuffer[] = []
   readonly #blocks = new WeakSet<ArrayBufferLike>()
 
-  /** The `onread` option of a socket that does not exist yet. Backpressure is that of its stream. */
+  /** The `onread` option for a socket that does not exist yet. Backpressure works as for any stream. */
   readInto(socket: () => Socket): OnReadOpts {
     return { buffer: this.#shared, callback: (bytes) => socket().push(this.#copy(bytes)) }
   }
 
-  /** Takes back a chunk that nobody will look at again; others are left alone. */
+  /** Takes back a chunk that nobody will look at again; a chunk from elsewhere is ignored. */
   recycle(chunk: Buffer): void {
     const { buffer } = chunk
     if (this.#blocks.has(buffer) && this.#free.length < MAX_FREE_BLOCKS)

@@ -7,21 +7,21 @@
  * - the target closes without EOF: the client is reset with `connect_error` (RFC 9113 section 8.5);
  * - an end closes after its EOF but before it took everything from the other (for HTTP/2 that is what
  *   RST_STREAM(NO_ERROR) looks like, which is how clients say that they are done): what it sent is still
- *   delivered, what comes for it is discarded;
- * - nothing moved for `idleTimeoutMs`, or the signal: both are reset.
+ *   delivered, what arrives for it is discarded;
+ * - nothing moved for `idleTimeoutMs`, or the signal fired: both are reset.
  *
- * Measured over TLS on loopback, node 26.10, CPU-seconds per GiB of the process, four alternating runs of
- * 256 MiB: 'data' with pause/resume 1.3-1.7 down and 1.4-1.9 up; a 'readable' loop 1.4-1.6 and 2.0; pipe
- * 1.65-1.9 and 1.9; two pipelines 1.5-1.75 and 1.8-1.95; corking the uplink until the end of the event loop's
- * turn 1.2-1.5 up, since a DATA frame is at most 16 KiB and the frames of one TLS read then share a writev.
- * Corking the downlink, uncorking in nextTick and socket buffers above 64 KiB were all slower.
+ * Measured over TLS on loopback, node 26.10, CPU-seconds of the process per GiB, four alternating runs of 256 MiB:
+ * 'data' with pause/resume 1.3-1.7 down and 1.4-1.9 up; a 'readable' loop 1.4-1.6 and 2.0; pipe 1.65-1.9 and 1.9; two
+ * pipelines 1.5-1.75 and 1.8-1.95; corking the uplink until the end of the event loop's turn 1.2-1.5 up, since a DATA
+ * frame is at most 16 KiB and the frames of one TLS read then share a writev. Corking the downlink, uncorking in
+ * nextTick and socket buffers above 64 KiB were all slower.
  */
 import type { Duplex } from 'node:stream'
 import type { StreamEnd, StreamReset } from '../contract/stream-end.ts'
 import type { IdleMonitor, IdleWatch } from './idle-monitor.ts'
 
 export interface RelayOptions {
-  /** Both directions without a byte for this long end the relay. */
+  /** The relay ends when no byte has moved in either direction for this long. */
   readonly idleTimeoutMs: number
   readonly idleMonitor: IdleMonitor
   readonly signal: AbortSignal
@@ -39,31 +39,31 @@ export interface RelayOutcome {
 
 /** A read as large as this is worth a write of its own. */
 const BATCH_BELOW_BYTES = 32_768
-/** What a target may still send to a client that left in order, before it is reset. */
+/** How much a target may still send to a client that left in order, before the target is reset. */
 const DISCARD_LIMIT_BYTES = 1_048_576
-/** The idle limit once a client has sent its EOF whose loss would not show, when the general one is longer. */
+/** The idle limit, if the general one is longer, once a client has sent EOF and its loss would no longer be noticed. */
 const HALF_CLOSED_IDLE_MS = 300_000
-/** How long a target may take nothing of what a client that left has sent. */
+/** How long a target may go without taking any of what a departed client had sent. */
 const FLUSH_MS = 60_000
-/** How long a target that has it all may take to end its side. */
+/** How long a target that has received everything may take to end its side. */
 const LINGER_MS = 5000
 
 function ignoreError(): void {
-  // Every error is followed by 'close', which is what the relay acts on.
+  // Every error is followed by 'close', and the relay acts on that.
 }
 
-/** An error without a listener ends the process, also one that comes after the relay: it listens until 'close'. */
+/** An error without a listener ends the process, even one that comes after the relay, so it listens until 'close'. */
 function guardErrors(io: Duplex): void {
   io.on('error', ignoreError)
   io.once('close', () => io.off('error', ignoreError))
 }
 
 interface DirectionOptions {
-  /** Where chunks go that have been written. */
+  /** Takes chunks that have been written. */
   readonly recycle: ((chunk: Buffer) => void) | undefined
   /** Collect the writes of one turn of the event loop. */
   readonly batch: boolean
-  /** What may still come for a receiver that is gone, before `onExcess`. */
+  /** How much may still arrive for a receiver that is gone before `onExcess` is called. */
   readonly discardBytes: number
   readonly onExcess: () => void
 }
@@ -73,14 +73,14 @@ class Direction {
   readonly from: Duplex
   readonly to: Duplex
   bytes = 0
-  /** `from` sent EOF and it was passed on. */
+  /** `from` sent EOF, and it was passed on. */
   ended = false
   /** That EOF has left `to`. */
   flushed = false
   readonly #options: DirectionOptions
   #discardedBytes = 0
   #corked = false
-  /** Written, not yet confirmed, oldest first; only with `recycle`. */
+  /** Written but not yet confirmed, oldest first; used only with `recycle`. */
   readonly #unconfirmed: Buffer[] = []
 
   constructor(from: Duplex, to: Duplex, options: DirectionOptions) {
@@ -92,7 +92,7 @@ class Direction {
   attach(): void {
     this.to.on('drain', this.#onDrain)
     this.from.on('data', this.#onData)
-    // A stream that someone paused stays paused when a 'data' listener comes.
+    // A stream that somebody paused stays paused when a 'data' listener is added.
     this.from.resume()
   }
 
@@ -133,7 +133,7 @@ class Direction {
 
   readonly #onWritten = (error?: Error | null): void => {
     const chunk = this.#unconfirmed.shift()
-    // After a failure nobody knows who still looks at it.
+    // After a failure somebody may still be looking at it.
     if (chunk !== undefined && !error) this.#options.recycle?.(chunk)
   }
 
@@ -154,7 +154,7 @@ class StreamRelay {
   readonly #resolve: (outcome: RelayOutcome) => void
   readonly #up: Direction
   readonly #down: Direction
-  /** 'close' was emitted. `Http2Stream.closed` is no help: it is true while data is still to be read. */
+  /** 'close' was emitted. `Http2Stream.closed` does not help: it is true while there is still data to read. */
   #clientClosed = false
   #targetClosed = false
   #watch: IdleWatch | undefined
@@ -225,14 +225,14 @@ class StreamRelay {
     this.#down.detach()
   }
 
-  /** Grows whenever a byte was read, and whenever one that waited was written. */
+  /** Grows whenever a byte was read, and whenever one that was waiting was written. */
   readonly #activity = (): number => {
     const read = this.#up.bytes + this.#down.bytes
     return 2 * read - this.#client.io.writableLength - this.#target.io.writableLength
   }
 
   readonly #onAbort = (): void => {
-    // A transport also aborts when the client's stream closes: 'close', which is about to come here, knows better.
+    // A transport also aborts when the client's stream closes; the 'close' that is about to come says more.
     const closing = this.#client.io.destroyed && !this.#clientClosed
     if (!closing) this.#stop('aborted', 'cancel')
   }
@@ -248,7 +248,7 @@ class StreamRelay {
     this.#settle()
   }
 
-  /** Over HTTP/1.1 a client that has gone for good looks the same: after its EOF nothing watches the socket. */
+  /** Over HTTP/1.1 a client that is gone for good looks the same: after its EOF nothing watches the socket. */
   #limitSilence(): void {
     const { idleMonitor, idleTimeoutMs } = this.#options
     this.#watch?.cancel()
@@ -287,13 +287,13 @@ class StreamRelay {
     const orderly = this.#up.ended && (this.#down.flushed || !wasReset)
     if (!orderly) return this.#stop('client_reset', 'cancel')
     if (this.#targetClosed) return this.#stop('ended')
-    // Nobody will drain what the target was paused for.
+    // Nobody will drain the writes that the target was paused for.
     this.#target.io.resume()
     this.#limit(Math.min(FLUSH_MS, this.#options.idleTimeoutMs), this.#activity)
     this.#settle()
   }
 
-  /** After an EOF, its flush, or the close of an end that had sent its EOF: is anything left to do? */
+  /** Called after an EOF, its flush, or the close of an end that had sent its EOF: is anything left to do? */
   #settle(): void {
     const { ended: targetEnded, flushed: clientHasAll } = this.#down
     if (this.#up.flushed && clientHasAll) this.#stop('ended')
@@ -306,20 +306,22 @@ class StreamRelay {
   }
 
   /**
-   * The client left after its EOF, and the target has that EOF. Closing now would make the kernel answer the
+   * The client left after its EOF, and the target has received that EOF. Closing now would make the kernel answer the
    * target's data with RST and drop what it has not delivered yet, so the target gets a moment to end.
    */
   #linger(): void {
     this.#limit(LINGER_MS, () => 0)
   }
 
-  /** Replaces the idle limit when the client is gone. */
+  /** Takes the place of the idle limit when the client is gone. */
   #limit(timeoutMs: number, activity: () => number): void {
     this.#watch?.cancel()
     this.#watch = this.#options.idleMonitor.watch(timeoutMs, activity, this.#onGivenUp)
   }
 
-  /** The one way out. With `reset` neither stream is left as it is: the client gets it, the target is cancelled. */
+  /**
+   * The one way out. With `reset` both streams are cut: the client is reset with that reason, the target is cancelled.
+   */
   #stop(reason: RelayEndReason, reset?: StreamReset): void {
     if (this.#stopped) return
     this.#stopped = true
@@ -328,7 +330,7 @@ class StreamRelay {
     if (reset !== undefined) {
       this.#client.reset(reset)
       this.#target.reset('cancel')
-      // What is buffered in a paused stream would keep it from closing.
+      // Data buffered in a paused stream would keep it from closing.
       this.#client.io.resume()
       this.#target.io.resume()
     }
@@ -337,9 +339,9 @@ class StreamRelay {
 }
 
 /**
- * Moves bytes between `client` and `target` until both have ended, one was reset, nothing moved for too long or
- * the signal fires. Owns both streams: when it resolves each has ended or was reset. Never rejects; a stream that
- * is destroyed already counts as reset.
+ * Moves bytes between `client` and `target` until both have ended, one was reset, nothing moved for too long, or the
+ * signal fires. Owns both streams: when it resolves, each has ended or was reset. Never rejects; a stream that is
+ * already destroyed counts as reset.
  */
 export function relayStreams(
   client: StreamEnd,

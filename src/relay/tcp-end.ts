@@ -1,12 +1,12 @@
-/** A TCP socket as an end of the relay: a reset is RST. */
+/** A TCP socket as an end of the relay, where a reset is RST. */
 import type { Socket } from 'node:net'
 import type { ReadPool } from './read-pool.ts'
 import type { StreamEnd } from '../contract/stream-end.ts'
 
 /**
  * Sends RST and destroys `socket`. While the FIN of `end()` is under way libuv refuses that (`uv_tcp_close_reset`
- * returns EINVAL), and Node then neither closes the descriptor nor emits 'close' (`_destroy` in lib/net.js), so
- * the reset waits for the FIN. It is on its way once nothing is left to write, and does not depend on the peer.
+ * returns EINVAL), and Node then neither closes the descriptor nor emits 'close' (`_destroy` in lib/net.js), so the
+ * reset waits for the FIN. The FIN leaves once nothing is left to write, whatever the peer does.
  */
 function resetSocket(socket: Socket): void {
   const finishing = socket.writableEnded && !socket.writableFinished && socket.writableLength === 0
@@ -18,7 +18,7 @@ function resetFinished(this: Socket): void {
   this.resetAndDestroy()
 }
 
-/** The socket must have an error listener of its own. `pool` is the one that it is read into, if any. */
+/** The socket must have an error listener of its own. `pool` is the pool it is read into, if any. */
 export function tcpEnd(socket: Socket, pool?: ReadPool): StreamEnd {
   const end = { io: socket, reset: () => resetSocket(socket) }
   return pool === undefined ? end : { ...end, recycle: (chunk) => pool.recycle(chunk) }
