@@ -1,6 +1,6 @@
 /**
- * One request and its answer (RFC 9110 section 3.4), whatever the HTTP version: a CONNECT, of which a tunnel may
- * come, or a plain request. The three transports are tested by one contract suite.
+ * One request and its answer (RFC 9110 section 3.4), in any HTTP version: a CONNECT, which may become a tunnel, or a
+ * plain request. The three transports are tested by one contract suite.
  */
 import type { Readable, Writable } from 'node:stream'
 import type { Channel, Session } from './session.ts'
@@ -11,15 +11,18 @@ export type RequestHeaders = Readonly<Record<string, string>>
 /** A list value is sent as repeated fields (`set-cookie`). Names in lower case. */
 export type ResponseHeaders = Readonly<Record<string, string | readonly string[]>>
 
-/** What a plain request's target is spoken over. */
+/** The scheme of a plain request's target. */
 export type RequestScheme = 'http' | 'https'
 
-/** Exactly one of the answers is given, once: `accept` or `upgrade`, `refuse`, `respond`. */
+/** Exactly one answer is given, once: `accept` or `upgrade`, `refuse`, or `respond`. */
 export type Exchange = ConnectExchange | PlainExchange
 
 interface AnyExchange {
   readonly session: Session
-  /** Of the host that the client asks: over TCP by the server name in its ClientHello, over HTTP/3 by `:authority`. */
+  /**
+   * The channel of the host that the client asks: over TCP by the server name in its ClientHello, over HTTP/3 by
+   * `:authority`.
+   */
   readonly channel: Channel
   /** As received: `:authority`, the authority-form target, or `Host`. */
   readonly authority: string
@@ -28,7 +31,7 @@ interface AnyExchange {
   readonly signal: AbortSignal
   /** Sends a status with an empty body and END_STREAM. What the client still sends is discarded. Never throws. */
   refuse(status: number, headers?: ResponseHeaders): void
-  /** Sends status and headers, and gives the response's content (ends at once with `endStream`). */
+  /** Sends status and headers, and returns the stream for the response's content (already ended with `endStream`). */
   respond(status: number, headers: ResponseHeaders, options?: { endStream?: boolean }): Writable
   /** Ends the exchange abruptly. Idempotent; never throws. */
   reset(reason: StreamReset): void
@@ -37,7 +40,7 @@ interface AnyExchange {
 export interface ConnectExchange extends AnyExchange {
   readonly kind: 'connect'
   readonly method: 'CONNECT'
-  /** Lets go of all fields but these: a request that waits for its refusal holds no memory of its head. */
+  /** Drops all fields but these: a request that waits for its refusal must not keep its whole head in memory. */
   keepFields(...names: readonly string[]): void
   /** Sends 200 and hands over the client's end of the tunnel. With `endStream` the 200 carries END_STREAM. */
   accept(headers?: ResponseHeaders, options?: { endStream?: boolean }): StreamEnd
@@ -47,24 +50,24 @@ export interface PlainExchange extends AnyExchange {
   readonly kind: 'plain'
   /** Any but CONNECT. */
   readonly method: string
-  /** `:scheme`, or that of an absolute-form target; undefined for another, and in origin-form. */
+  /** `:scheme`, or the scheme of an absolute-form target; undefined for any other scheme, and in origin-form. */
   readonly scheme: RequestScheme | undefined
   /** Origin-form path with query. */
   readonly path: string
   /**
-   * The request's content, the same stream at each call. Asking for it agrees to it where the client waits for
-   * that (`Expect: 100-continue`). Reading exerts backpressure; it need not be read, and stays readable beside
-   * the response.
+   * The request's content, the same stream at each call. Asking for it invites the client to send it where it waits for
+   * that (`Expect: 100-continue`). Reading exerts backpressure; the content need not be read, and stays readable
+   * alongside the response.
    */
   body(): Readable
   /**
-   * HTTP/1.1 only: aborted when the client ends its side of the connection before it has the answer. A web server
-   * answers nevertheless; who would go on for long without a sign of the client takes it for gone.
+   * HTTP/1.1 only: aborted when the client ends its side of the connection before it has the answer. A web server still
+   * answers; but code that would continue for long without hearing from the client must assume that it is gone.
    */
   leaving?(): AbortSignal
   /**
    * Present when the client asks to leave HTTP on this connection and may (RFC 9110 section 7.8): answers 101 with
-   * `headers` (`upgrade` among them; `connection` is the transport's) and hands the connection over.
+   * `headers` (including `upgrade`; the transport adds `connection`) and hands the connection over.
    */
   readonly upgrade?: ((headers: ResponseHeaders) => StreamEnd) | undefined
 }

@@ -1,15 +1,15 @@
-/** What the tunnel room asks of `forward`: open first (all that can be refused), then run. */
+/** What the dispatcher asks of `forward`: open first (everything that can be refused), then run. */
 import type { Log } from '../log.ts'
 import type { ProtocolLabel } from './session.ts'
 import type { StreamEnd } from './stream-end.ts'
 
-/** Who a tunnel belongs to, and what may be logged about it. */
+/** Whom a tunnel belongs to, and what may be logged about it. */
 export interface TunnelContext {
   readonly user: string
   readonly sessionId: string
   readonly protocol: ProtocolLabel
   readonly log: Log
-  /** Aborted when the client gives up, the session ends or the user is cut off. */
+  /** Aborted when the client gives up, the session ends, or the user's credentials are revoked. */
   readonly signal: AbortSignal
 }
 
@@ -24,23 +24,25 @@ export interface TunnelEnd {
   readonly downlinkBytes: number
 }
 
-/** A plain request that was forwarded. */
+/** The end of a plain request that was forwarded. */
 export interface ForwardEnd extends TunnelEnd {
-  /** Why there was no answer, and none was given: an `EndpointError`, or a fault of ours. */
+  /**
+   * Why there was no answer from the target; the request still waits for one. An `EndpointError`, or a fault of ours.
+   */
   readonly failure?: unknown
 }
 
-/** An admitted tunnel whose target stands ready. */
+/** An admitted tunnel whose target is ready. */
 export interface OpenTunnel {
-  /** With true the 200 itself ends the stream and nothing runs (`_check`). */
+  /** When true, the 200 itself ends the stream and nothing runs (`_check`). */
   readonly endsAtOnce?: boolean
   /** Moves bytes until both directions have ended, one was reset, or the signal fires. Owns and ends `stream`. Never rejects. */
   run(stream: StreamEnd): Promise<TunnelEnd>
-  /** Gives the target up before `run`. Idempotent. */
+  /** Drops the target when `run` will not be called. Idempotent. */
   destroy(): void
 }
 
-/** One kind of tunnel. `Target` is what the authority said, parsed. */
+/** One kind of tunnel. `Target` is the parsed authority. */
 export interface Forwarder<Target> {
   /** Rejects with an `EndpointError` whose code is a `RefusalCode`. */
   open(target: Target, context: TunnelContext): Promise<OpenTunnel>

@@ -1,4 +1,4 @@
-/** A TCP connection that the gate has let through to TLS: its ClientHello was read and put back. */
+/** A TCP connection that the gate has let through to TLS. Its ClientHello was read and put back. */
 import type { Socket } from 'node:net'
 import type { SecureContext } from 'node:tls'
 import type { Channel } from './session.ts'
@@ -16,7 +16,7 @@ export interface Host {
 
 export interface GatedConnection {
   readonly socket: Socket
-  /** Canonical; IPv4-mapped as IPv4; what the balancer says when there is one. */
+  /** Canonical; IPv4-mapped as IPv4; the address that the balancer names when there is one. */
   readonly remoteAddress: string
   readonly remotePort: number
   /** SNI in lower case. */
@@ -26,6 +26,6 @@ export interface GatedConnection {
   /** What it is for: the host's own channel, or `decoy` where the host stands in for a name that is not known. */
   readonly channel: Channel
   readonly host: Host
-  /** To be called when the TLS handshake has succeeded or failed; idempotent. Closing the socket does it too. */
+  /** Call when the TLS handshake has succeeded or failed; closing the socket has the same effect. Idempotent. */
   handshakeDone(): void
 }

@@ -2,23 +2,26 @@
 import type { Duplex } from 'node:stream'
 
 /**
- * Why a stream is ended abruptly. Each transport maps it to its own code: RFC 9113 section 7, RFC 9114
- * section 8.1; HTTP/1.1 and TCP send RST.
+ * Why a stream is ended abruptly. Each transport maps it to a code of its own: RFC 9113 section 7, RFC 9114 section
+ * 8.1; HTTP/1.1 and TCP send RST.
  */
 export type StreamReset = 'no_error' | 'cancel' | 'connect_error' | 'excessive_load' | 'internal_error'
 
 export interface StreamEnd {
   /**
-   * Readable: what the peer sends; `end` is its half-close. Writable: what the peer receives; `end()` closes our
-   * half and leaves the other open. Backpressure is real both ways. A reset by the peer, or the loss of its
-   * connection, destroys it: `close` without `end`.
+   * Readable: what the peer sends; `end` is its half-close. Writable: what the peer receives; `end()` closes our half
+   * and leaves the other open. Backpressure works both ways. A reset by the peer, or the loss of its connection,
+   * destroys the stream: `close` without `end`.
    */
   readonly io: Duplex
-  /** The peer has reset it with an error code: tells that from an orderly leave once `io` has closed. Absent where `io` says so itself. */
+  /**
+   * The peer has reset the stream with an error code: once `io` has closed, this tells a reset from an orderly leave.
+   * Absent where `io` itself shows the difference.
+   */
   readonly wasReset?: boolean
   /**
-   * The loss of the peer shows also after its half-close, since its connection goes on. Absent for a connection of its
-   * own: a peer that has gone for good looks like one that only listens.
+   * Whether the loss of the peer is noticed even after its half-close, because its connection goes on. Absent for a
+   * stream with a connection to itself: there, a peer that is gone for good looks like one that only listens.
    */
   readonly showsLoss?: boolean
   /** Ends both directions abruptly and destroys `io`. Idempotent; never throws. */
