@@ -48,13 +48,13 @@ const ownPackage = JSON.parse(readFileSync(new URL('../../package.json', import.
 }
 
 describe('package', () => {
-  test('is the version that was read, pinned exactly', () => {
+  test('the pinned package is the version that was read, pinned exactly', () => {
     const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { version: string }
     expect(version).toBe('0.9.0')
     expect(ownPackage.dependencies[HTTP3_PACKAGE]).toBe('0.9.0')
   })
 
-  test('exports the native server with the methods that are called', () => {
+  test('the pinned package exports the native server with the methods that are called', () => {
     for (const name of [
       'listen',
       'sendResponseHeaders',
@@ -72,7 +72,7 @@ describe('package', () => {
     })
   })
 
-  test('words its failures as the fallback and the retry expect', () => {
+  test('the pinned package words its failures as the fallback and the retry expect', () => {
     const { cert, key } = testCertificate()
     const open = (host: string): unknown =>
       new binding.NativeWorkerServer({ cert: Buffer.from(cert), key: Buffer.from(key) }, () => {}).listen(
@@ -168,7 +168,7 @@ describe('events', () => {
     expect(workerThreadStopsTotal).toBe(workerThreadSpawnsTotal)
   })
 
-  test('1 and 11 tell a session, 3 a request with its first content, 4 content, 5 the end', async () => {
+  test('events 1 and 11 tell a session, 3 a request with its first content, 4 content, 5 the end', async () => {
     const start = await event(({ eventType }) => eventType === 1)
     expect(start.meta).toMatchObject({ remoteAddr: '127.0.0.1', serverName: '' })
     await event(({ eventType, connHandle }) => eventType === 11 && connHandle === start.connHandle)
@@ -182,14 +182,14 @@ describe('events', () => {
     server.streamSend(tunnel.session, tunnel.stream, Buffer.alloc(0), true)
   })
 
-  test('6 tells the code of a reset', async () => {
+  test('event 6 tells the code of a reset', async () => {
     const tunnel = await accepted('reset:1')
     tunnel.client.close(0x10c)
     const reset = await event(({ eventType, streamId }) => eventType === 6 && streamId === tunnel.stream)
     expect(reset.meta?.errorCode).toBe(0x10c)
   })
 
-  test('10 answers a send to a stream that cannot exist, in order', async () => {
+  test('event 10 answers a send to a stream that cannot exist, in order', async () => {
     const tunnel = await accepted('mark:1')
     server.streamSend(tunnel.session, tunnel.stream + 1, Buffer.alloc(1), false)
     await event(({ eventType, streamId }) => eventType === 10 && streamId === tunnel.stream + 1)
@@ -202,7 +202,7 @@ describe('events', () => {
     tunnel.client.end()
   })
 
-  test('16 tells that a stream is blocked; two events 8 in one batch that nothing is left', async () => {
+  test('event 16 tells that a stream is blocked; two events 8 in one batch that nothing is left', async () => {
     const tunnel = await accepted('window:1')
     tunnel.client.resume()
     const before = batches.length

@@ -267,7 +267,7 @@ describe('HTTP/3 requests', () => {
     ],
   ]
 
-  test('resets malformed ones with H3_MESSAGE_ERROR and keeps the connection', async () => {
+  test('HTTP/3 resets malformed requests with H3_MESSAGE_ERROR and keeps the connection', async () => {
     const methods: string[] = []
     await using server = await start(
       answerWith((request) => {
@@ -290,7 +290,7 @@ describe('HTTP/3 requests', () => {
     expect(server.counters.snapshot().http3_malformed_requests).toBe(MALFORMED.length)
   })
 
-  test('resets content that contradicts its length', async () => {
+  test('HTTP/3 resets content that contradicts its length', async () => {
     await using server = await start(answerWith((request) => plainOf(request).body().resume()))
     await using client = await H3Client.open(server.port)
     const head = { ':method': 'POST', ':scheme': 'https', ':authority': 'a', ':path': '/' }
@@ -300,7 +300,7 @@ describe('HTTP/3 requests', () => {
     expect(await code).toBe(0x10e)
   })
 
-  test('refuses head sections beyond 64 KiB', async () => {
+  test('HTTP/3 refuses head sections beyond 64 KiB', async () => {
     await using server = await start(answerWith((request) => request.refuse(200)))
     await using client = await H3Client.open(server.port)
     expect(await resetOf(client.connect('a:1', { 'x-large': 'x'.repeat(70_000) }))).toBe(0x107)
@@ -312,13 +312,13 @@ describe('HTTP/3 requests', () => {
     ['connect_error', 0x10f],
     ['excessive_load', 0x107],
     ['internal_error', 0x102],
-  ] as const)('maps %s', async (reason, code) => {
+  ] as const)('HTTP/3 has its own code for a reset with %s', async (reason, code) => {
     await using server = await start(answerWith((request) => request.reset(reason)))
     await using client = await H3Client.open(server.port)
     expect(await resetOf(client.connect('a:1'))).toBe(code)
   })
 
-  test('takes a reset with H3_NO_ERROR for an end', async () => {
+  test('HTTP/3 takes a reset with H3_NO_ERROR for an end', async () => {
     const accepted = Promise.withResolvers<string>()
     await using server = await start(
       answerWith((request) => accepted.resolve(collect(connectOf(request).accept().io).then(String))),
@@ -333,7 +333,7 @@ describe('HTTP/3 requests', () => {
     expect(await accepted.promise).toBe('whole')
   })
 
-  test('releases answered streams that the client does not end', async () => {
+  test('HTTP/3 releases answered streams that the client does not end', async () => {
     await using server = await start(answerWith((request) => request.refuse(502)))
     await using client = await H3Client.open(server.port, { initialMaxStreamsBidi: 10 })
     const { stream } = await client.tunnel('a:1')
@@ -343,7 +343,7 @@ describe('HTTP/3 requests', () => {
     expect(stream.destroyed).toBe(true)
   })
 
-  test('leaves nothing behind after 5,000 requests', async () => {
+  test('HTTP/3 leaves nothing behind after 5,000 requests', async () => {
     let session: Session | undefined
     await using server = await start((opened) => {
       session = opened
@@ -386,7 +386,7 @@ describe('What a stranger sends over HTTP/3', () => {
     expect(server.counters.snapshot()['spill_bytes']).toBeUndefined()
   }
 
-  test('is thrown away while he waits for a refusal, which he gets', async () => {
+  test('what a stranger sends over HTTP/3 is thrown away while he waits for a refusal, which he gets', async () => {
     await using server = await startForStrangers()
     await using client = await H3Client.open(server.port)
     const stream = client.connect('a:1')
@@ -397,7 +397,7 @@ describe('What a stranger sends over HTTP/3', () => {
     expect((await answer).status).toBe(407)
   })
 
-  test('ends the request when it is wanted after all', async () => {
+  test('what a stranger sends over HTTP/3 ends the request when it is wanted after all', async () => {
     await using server = await startForStrangers()
     await using client = await H3Client.open(server.port)
     const stream = client.connect('a:1')
@@ -408,7 +408,7 @@ describe('What a stranger sends over HTTP/3', () => {
     expect(await code).toBe(0x107)
   })
 
-  test('ends the request when it is read too slowly', async () => {
+  test('what a stranger sends over HTTP/3 ends the request when it is read too slowly', async () => {
     await using server = await startForStrangers()
     await using client = await H3Client.open(server.port)
     const head = { ':method': 'POST', ':scheme': 'https', ':authority': 'a', ':path': '/' }
@@ -423,7 +423,7 @@ describe('What a stranger sends over HTTP/3', () => {
 
 describe('HTTP/3 listener', () => {
   /** With several the kernel sends a client whose port changes to a thread that does not know its session. */
-  test('has one socket, on which a new certificate works too', async () => {
+  test('the HTTP/3 listener has one socket, on which a new certificate works too', async () => {
     await using server = await start(answerWith(() => {}))
     const port = server.port.toString(16).toUpperCase().padStart(4, '0')
     const sockets = async (): Promise<number> =>
@@ -434,7 +434,7 @@ describe('HTTP/3 listener', () => {
     expect(await sockets()).toBe(1)
   })
 
-  test('leaves TCP on its port free', async () => {
+  test('the HTTP/3 listener leaves TCP on its port free', async () => {
     await using server = await start(answerWith(() => {}))
     // Not by binding it: some other program may have it as the near end of a connection.
     const table = await readFile('/proc/net/tcp', 'utf8')
@@ -442,21 +442,24 @@ describe('HTTP/3 listener', () => {
     expect(table).not.toMatch(new RegExp(`: [0-9A-F]{8}:${port} [0-9A-F]{8}:0000 0A `, 'u'))
   })
 
-  test.each(['127.0.0.1', '::1'])('takes %s on the address for both families', async (host) => {
-    const addresses: string[] = []
-    await using server = await start(
-      (session) => {
-        addresses.push(session.remoteAddress)
-        return { onExchange: (request) => request.refuse(502), onClose: () => {} }
-      },
-      { host: '::' },
-    )
-    await using client = await H3Client.open(server.port, { host })
-    expect((await client.tunnel('a:1')).status).toBe(502)
-    expect(addresses).toEqual([host])
-  })
+  test.each(['127.0.0.1', '::1'])(
+    'the HTTP/3 listener takes %s on the address for both families',
+    async (host) => {
+      const addresses: string[] = []
+      await using server = await start(
+        (session) => {
+          addresses.push(session.remoteAddress)
+          return { onExchange: (request) => request.refuse(502), onClose: () => {} }
+        },
+        { host: '::' },
+      )
+      await using client = await H3Client.open(server.port, { host })
+      expect((await client.tunnel('a:1')).status).toBe(502)
+      expect(addresses).toEqual([host])
+    },
+  )
 
-  test('turns away addresses that the rules deny, before anyone hears of them', async () => {
+  test('the HTTP/3 listener turns away addresses that the rules deny, before anyone hears of them', async () => {
     let sessions = 0
     await using server = await start(
       () => {
@@ -475,7 +478,7 @@ describe('HTTP/3 listener', () => {
     expect(server.counters.snapshot().http3_denied).toBe(1)
   })
 
-  test('gives a new certificate to new connections and ends the old ones in order', async () => {
+  test('the HTTP/3 listener gives a new certificate to new connections and ends the old ones in order', async () => {
     await using server = await start(answerWith((request) => request.refuse(502)))
     await using before = await H3Client.open(server.port)
     await before.tunnel('a:1')
@@ -488,7 +491,7 @@ describe('HTTP/3 listener', () => {
   })
 
   /** The kernel spreads a port's packets over its sockets; when some close, it does so anew. */
-  test('tells clients that come while two servers share the port to come again', async () => {
+  test('the HTTP/3 listener tells clients that come while two servers share the port to come again', async () => {
     await using server = await start(answerWith((request) => void connectOf(request).accept()))
     await using before = await H3Client.open(server.port)
     await before.tunnel('a:1')
@@ -506,7 +509,7 @@ describe('HTTP/3 listener', () => {
     expect((await after.tunnel('a:1')).status).toBe(200)
   })
 
-  test('keeps the old certificate when the new one is refused', async () => {
+  test('the HTTP/3 listener keeps the old certificate when the new one is refused', async () => {
     await using server = await start(answerWith((request) => request.refuse(502)))
     const bad = Buffer.from('not a certificate')
     await expect(server.transport.replaceCertificate(bad, bad)).rejects.toThrow()
@@ -514,7 +517,7 @@ describe('HTTP/3 listener', () => {
     expect((await client.tunnel('a:1')).status).toBe(502)
   })
 
-  test('refuses a port that is taken by somebody else', async () => {
+  test('the HTTP/3 listener refuses a port that is taken by somebody else', async () => {
     const { createSocket } = await import('node:dgram')
     const other = createSocket('udp4')
     other.bind(0, '127.0.0.1')

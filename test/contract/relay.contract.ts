@@ -163,7 +163,7 @@ export function describeRelay(
       })
     }
 
-    it('keeps half-close when the client ends first', async () => {
+    it('a relay keeps half-close when the client ends first', async () => {
       const outcome = start()
       const request = readAll(pair.target)
       const answer = readAll(pair.client)
@@ -175,7 +175,7 @@ export function describeRelay(
       expect(await outcome).toEqual({ reason: 'ended', uplinkBytes: 8, downlinkBytes: 6 })
     })
 
-    it('keeps half-close when the target ends first', async () => {
+    it('a relay keeps half-close when the target ends first', async () => {
       const outcome = start()
       const answer = readAll(pair.client)
       pair.target.end('greeting')
@@ -187,7 +187,7 @@ export function describeRelay(
       expect(await outcome).toEqual({ reason: 'ended', uplinkBytes: 10, downlinkBytes: 8 })
     })
 
-    it('carries what was sent, and ended, before it started', async () => {
+    it('a relay carries what was sent, and ended, before it started', async () => {
       pair.client.end('early')
       pair.target.end('bird')
       const both = [readAll(pair.client), readAll(pair.target)]
@@ -197,7 +197,7 @@ export function describeRelay(
       expect((await outcome).reason).toBe('ended')
     })
 
-    it('carries 64 MiB both ways at once', async () => {
+    it('a relay carries 64 MiB both ways at once', async () => {
       const bytes = 64 * 1024 * 1024
       const outcome = start()
       const received = Promise.all([digest(pair.target), digest(pair.client)])
@@ -206,7 +206,7 @@ export function describeRelay(
       expect(await outcome).toEqual({ reason: 'ended', uplinkBytes: bytes, downlinkBytes: bytes })
     })
 
-    it.each(['client', 'target'] as const)('stops reading while the %s does not', async (slow) => {
+    it.each(['client', 'target'] as const)('a relay stops reading while the %s does not', async (slow) => {
       const fast = slow === 'client' ? 'target' : 'client'
       const ends = { client: pair.clientEnd.io, target: pair.targetEnd.io }
       const bytes = 48 * 1024 * 1024
@@ -228,7 +228,7 @@ export function describeRelay(
       await sent.catch(() => {})
     })
 
-    it('delivers everything after a reader wakes up', async () => {
+    it('a relay delivers everything after a reader wakes up', async () => {
       const bytes = 24 * 1024 * 1024
       const outcome = start()
       const sent = pour(pair.target, bytes)
@@ -240,7 +240,7 @@ export function describeRelay(
       expect(await outcome).toEqual({ reason: 'ended', uplinkBytes: 0, downlinkBytes: bytes })
     })
 
-    it('tells the client that the target was reset', async () => {
+    it('a relay tells the client that the target was reset', async () => {
       const outcome = start()
       const reset = pair.clientWasReset()
       let sawEnd = false
@@ -254,7 +254,7 @@ export function describeRelay(
       expect((await outcome).reason).toBe('target_reset')
     })
 
-    it('resets the target when the client is reset', async () => {
+    it('a relay resets the target when the client is reset', async () => {
       const outcome = start()
       pair.client.write('x')
       await once(pair.target, 'data')
@@ -265,7 +265,7 @@ export function describeRelay(
       expect(await outcome).toEqual({ reason: 'client_reset', uplinkBytes: 1, downlinkBytes: 0 })
     })
 
-    it('resets the target when the client is reset after its EOF', async () => {
+    it('a relay resets the target when the client is reset after its EOF', async () => {
       const outcome = start()
       pair.client.end('x')
       await readAll(pair.target)
@@ -278,7 +278,7 @@ export function describeRelay(
       expect((await outcome).reason).toBe('client_reset')
     })
 
-    it('delivers the answer of a target that then refuses the rest of the request', async () => {
+    it('a relay delivers the answer of a target that then refuses the rest of the request', async () => {
       const outcome = start()
       const answer = readAll(pair.client)
       const reset = pair.clientWasReset()
@@ -292,7 +292,7 @@ export function describeRelay(
       expect((await outcome).reason).toBe('target_reset')
     })
 
-    it('resets both when the signal fires', async () => {
+    it('a relay resets both when the signal fires', async () => {
       const outcome = start()
       const resets = Promise.all([pair.clientWasReset(), wasReset(pair.target)])
       cut.abort()
@@ -300,7 +300,7 @@ export function describeRelay(
       expect((await outcome).reason).toBe('aborted')
     })
 
-    it('resets both when nothing has moved for too long, and not before', async () => {
+    it('a relay resets both when nothing has moved for too long, and not before', async () => {
       const outcome = start()
       clock.advance(IDLE_MS - 1000)
       pair.client.write('x')
@@ -316,21 +316,21 @@ export function describeRelay(
       expect(await resets).toEqual(['cancel', 'ECONNRESET'])
     })
 
-    it('resets the other end when one is destroyed already', async () => {
+    it('a relay resets the other end when one is destroyed already', async () => {
       pair.targetEnd.io.destroy()
       const reset = pair.clientWasReset()
       expect((await start()).reason).toBe('target_reset')
       expect(await reset).toBe('connect_error')
     })
 
-    it('resets the target when the client is destroyed already', async () => {
+    it('a relay resets the target when the client is destroyed already', async () => {
       pair.clientEnd.io.destroy()
       const reset = wasReset(pair.target)
       expect((await start()).reason).toBe('client_reset')
       expect(await reset).toBe('ECONNRESET')
     })
 
-    it('does nothing but reset when the signal has fired already', async () => {
+    it('a relay does nothing but reset when the signal has fired already', async () => {
       cut.abort()
       const resets = Promise.all([pair.clientWasReset(), wasReset(pair.target)])
       expect((await start()).reason).toBe('aborted')

@@ -126,12 +126,12 @@ export function runTransportContract(harness: TransportHarness): void {
       transport = undefined
     })
 
-    test('says whether the loss of a client shows after its half-close', async () => {
+    test('a transport says whether the loss of a client shows after its half-close', async () => {
       const { accepted } = await tunnel()
       expect(accepted.showsLoss ?? false).toBe(harness.protocol !== 'HTTP1')
     })
 
-    test('lets go of the fields that are not asked for, and answers all the same', async () => {
+    test('a transport lets go of the fields that are not asked for, and answers all the same', async () => {
       const client = await open()
       const exchange = client.connect('example.org:443', {
         'user-agent': 'Linux',
@@ -145,7 +145,7 @@ export function runTransportContract(harness: TransportHarness): void {
       expect((await exchange.answer).status).toBe(407)
     })
 
-    test('describes session and request', async () => {
+    test('a transport tells all about the session and the request', async () => {
       const client = await open()
       client.connect('[2001:db8::1]:443', { 'user-agent': 'Linux _udp2', 'x-two': 'a, b' })
       const request = await recorder.request()
@@ -166,7 +166,7 @@ export function runTransportContract(harness: TransportHarness): void {
       request.refuse(502)
     })
 
-    test('refuses with an empty body and ends the stream', async () => {
+    test('a transport refuses with an empty body and ends the stream', async () => {
       const client = await open()
       const exchange = client.connect('example.org:443')
       const request = await recorder.request()
@@ -179,7 +179,7 @@ export function runTransportContract(harness: TransportHarness): void {
       expect(signal.aborted).toBe(false)
     })
 
-    test('accepts with END_STREAM', async () => {
+    test('a transport accepts with END_STREAM', async () => {
       const client = await open()
       const exchange = client.connect('_check')
       const request = await recorder.request()
@@ -188,7 +188,7 @@ export function runTransportContract(harness: TransportHarness): void {
       expect(await collect(exchange.stream)).toHaveLength(0)
     })
 
-    test('carries bytes both ways and closes when both sides have ended', async () => {
+    test('a transport carries bytes both ways and closes when both sides have ended', async () => {
       const { exchange, io } = await tunnel()
       exchange.stream.end('ping')
       expect(String(await collect(io))).toBe('ping')
@@ -197,7 +197,7 @@ export function runTransportContract(harness: TransportHarness): void {
       await closeOf(io)
     })
 
-    test('keeps the downlink open after the client has ended', async () => {
+    test('a transport keeps the downlink open after the client has ended', async () => {
       const { exchange, io } = await tunnel()
       exchange.stream.end()
       io.resume()
@@ -208,7 +208,7 @@ export function runTransportContract(harness: TransportHarness): void {
       expect(String(await collect(exchange.stream))).toBe('late answer')
     })
 
-    test('keeps the uplink open after the endpoint has ended', async () => {
+    test('a transport keeps the uplink open after the endpoint has ended', async () => {
       const { exchange, io } = await tunnel()
       io.end()
       exchange.stream.resume()
@@ -217,7 +217,7 @@ export function runTransportContract(harness: TransportHarness): void {
       expect(String(await collect(io))).toBe('still there')
     })
 
-    test('tells a reset by the client as close without end, and aborts the signal', async () => {
+    test('a transport tells a reset by the client as close without end, and aborts the signal', async () => {
       const client = await open()
       const exchange = client.connect('example.org:443')
       const request = await recorder.request()
@@ -234,7 +234,7 @@ export function runTransportContract(harness: TransportHarness): void {
       expect(signal.aborted).toBe(true)
     })
 
-    test('aborts the signal of a request that is not answered yet', async () => {
+    test('a transport aborts the signal of a request that is not answered yet', async () => {
       const client = await open()
       const exchange = client.connect('example.org:443')
       exchange.answer.catch(() => {})
@@ -244,7 +244,7 @@ export function runTransportContract(harness: TransportHarness): void {
       await aborted
     })
 
-    test('resets a tunnel', async () => {
+    test('a transport resets a tunnel', async () => {
       const { exchange, io, accepted } = await tunnel()
       let ended = false
       exchange.stream.on('end', () => (ended = true))
@@ -257,7 +257,7 @@ export function runTransportContract(harness: TransportHarness): void {
       expect(io.destroyed).toBe(true)
     })
 
-    test('does not throw when it answers too late', async () => {
+    test('a transport does not throw when it answers too late', async () => {
       const client = await open()
       const exchange = client.connect('example.org:443')
       exchange.answer.catch(() => {})
@@ -269,7 +269,7 @@ export function runTransportContract(harness: TransportHarness): void {
       request.reset('cancel')
     })
 
-    test('ends tunnels without end when the connection is lost', async () => {
+    test('a transport ends tunnels without end when the connection is lost', async () => {
       const { client, io } = await tunnel()
       let ended = false
       io.on('end', () => (ended = true))
@@ -283,7 +283,7 @@ export function runTransportContract(harness: TransportHarness): void {
       expect(recorder.closed).toHaveLength(1)
     })
 
-    test('carries megabytes both ways at once', async () => {
+    test('a transport carries megabytes both ways at once', async () => {
       const { exchange, io } = await tunnel()
       const sent = Buffer.alloc(4 * MEGABYTE, 'culvert')
       io.pipe(io)
@@ -291,7 +291,7 @@ export function runTransportContract(harness: TransportHarness): void {
       expect((await collect(exchange.stream)).equals(sent)).toBe(true)
     })
 
-    test('stops writing while the client does not read', async () => {
+    test('a transport stops writing while the client does not read', async () => {
       const { exchange, io } = await tunnel()
       exchange.stream.pause()
       const chunk = Buffer.alloc(64 * 1024)
@@ -303,7 +303,7 @@ export function runTransportContract(harness: TransportHarness): void {
       await closeOf(io)
     })
 
-    test('answers other methods with content', async () => {
+    test('a transport answers other methods with content', async () => {
       const client = await open()
       const exchange = client.request('POST', '/form?x=1', { 'x-test': '1' })
       const request = await recorder.request()
@@ -325,7 +325,7 @@ export function runTransportContract(harness: TransportHarness): void {
       ['https', 'https'],
       ['HTTP', 'http'],
       ['ftp', undefined],
-    ] as const)('tells the scheme of a target: %s', async (scheme, expected) => {
+    ] as const)('a transport tells the scheme of a target: %s', async (scheme, expected) => {
       const client = await open()
       const exchange = client.get(scheme, 'example.org:81', '/x?y=1')
       const request = await recorder.request()
@@ -335,7 +335,7 @@ export function runTransportContract(harness: TransportHarness): void {
       expect((await exchange.answer).status).toBe(404)
     })
 
-    test('answers without content', async () => {
+    test('a transport answers without content', async () => {
       const client = await open()
       const exchange = client.request('HEAD', '/')
       exchange.stream.end()
@@ -345,7 +345,7 @@ export function runTransportContract(harness: TransportHarness): void {
       expect(await collect(exchange.stream)).toHaveLength(0)
     })
 
-    test('closes an idle session at once and tells it once', async () => {
+    test('a transport closes an idle session at once and tells it once', async () => {
       const client = await open()
       const exchange = client.connect('example.org:443')
       const request = await recorder.request()
@@ -358,7 +358,7 @@ export function runTransportContract(harness: TransportHarness): void {
       expect(recorder.closed).toEqual([undefined])
     })
 
-    test('lets open tunnels finish while it closes', async () => {
+    test('a transport lets open tunnels finish while it closes', async () => {
       const { exchange, io } = await tunnel()
       const [session] = recorder.sessions
       const closing = session?.close({ graceMs: 20_000 })
@@ -371,7 +371,7 @@ export function runTransportContract(harness: TransportHarness): void {
       expect(session?.state).toBe('closed')
     })
 
-    test('cuts what is left when the grace has ended', async () => {
+    test('a transport cuts what is left when the grace has ended', async () => {
       const { io } = await tunnel()
       const closed = closeOf(io)
       await recorder.sessions[0]?.close({ graceMs: 50 })
@@ -379,7 +379,7 @@ export function runTransportContract(harness: TransportHarness): void {
       expect(recorder.sessions[0]?.openStreams).toBe(0)
     })
 
-    test('destroys a session with its tunnels', async () => {
+    test('a transport destroys a session with its tunnels', async () => {
       const { io } = await tunnel()
       const closed = closeOf(io)
       recorder.sessions[0]?.destroy(new Error('test'))
@@ -390,7 +390,7 @@ export function runTransportContract(harness: TransportHarness): void {
     // Over HTTP/1.1 a session has one exchange at a time: there is nothing to hold it to.
     if (!harness.multiplexed) return
 
-    test('counts open streams', async () => {
+    test('a transport counts open streams', async () => {
       const client = await open()
       const exchanges = [client.connect('a.test:1'), client.connect('b.test:2'), client.connect('c.test:3')]
       const requests = [await recorder.request(), await recorder.request(), await recorder.request()]
@@ -412,7 +412,7 @@ export function runTransportContract(harness: TransportHarness): void {
       await expect.poll(() => session?.openStreams).toBe(0)
     })
 
-    test('takes no new request while it drains', async () => {
+    test('a transport takes no new request while it drains', async () => {
       const { client } = await tunnel()
       void recorder.sessions[0]?.close({ graceMs: 5000 })
       let late = false

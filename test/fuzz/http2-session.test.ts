@@ -200,7 +200,7 @@ describe(`hostile sessions, seed ${SEED}`, () => {
   })
   afterAll(() => echo[Symbol.asyncDispose]())
 
-  it.each(ATTACKS)('$name', async ({ bytes }) => {
+  it.each(ATTACKS)('a hostile HTTP/2 session hurts nobody else: $name', async ({ bytes }) => {
     const random = new Random(SEED)
     await using endpoint = await startEndpoint({ tables: OPEN_EDGE })
     await using raw = await RawHttp2.connect(endpoint.port)

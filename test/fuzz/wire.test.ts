@@ -64,7 +64,7 @@ function splitProof(create: (seen: unknown[]) => (chunk: Buffer) => void): fc.IP
   })
 }
 
-it('UDP uplink', () => {
+it('the decoder of the UDP uplink takes any bytes', () => {
   run(
     splitProof((seen) => {
       const decoder = new UdpUplinkDecoder({
@@ -77,7 +77,7 @@ it('UDP uplink', () => {
   )
 })
 
-it('UDP downlink', () => {
+it('the decoder of the UDP downlink takes any bytes', () => {
   run(
     splitProof((seen) => {
       const decoder = new UdpDownlinkDecoder(
@@ -89,7 +89,7 @@ it('UDP downlink', () => {
   )
 })
 
-it('ICMP', () => {
+it('the decoder of ICMP frames takes any bytes', () => {
   run(
     splitProof((seen) => {
       const requests = new IcmpRequestDecoder()
@@ -104,7 +104,7 @@ it('ICMP', () => {
   )
 })
 
-it('ClientHello', () => {
+it('the reader of the ClientHello takes any bytes', () => {
   run(
     fc.property(input, fc.nat(500), (bytes, at) => {
       const whole = new ClientHelloParser().push(bytes)
@@ -115,7 +115,7 @@ it('ClientHello', () => {
   )
 })
 
-it('text and headers', () => {
+it('the parsers of text and headers take anything', () => {
   run(
     fc.property(input, fc.constant(0), (bytes, _unused) => {
       const text = bytes.toString('latin1')

@@ -139,13 +139,15 @@ describe.each([
   })
   afterAll(() => stop(guarded))
 
-  it.each(rows)('TCP to %s: %s', (address, code) => expectRefusal(guarded, authorityOf(address), code))
+  it.each(rows)('TCP to %s is judged %s', (address, code) =>
+    expectRefusal(guarded, authorityOf(address), code),
+  )
 
-  it.each(rows)('TCP to a name that is %s: %s', (address, code) =>
+  it.each(rows)('TCP to a name that is %s is judged %s', (address, code) =>
     expectRefusal(guarded, `${nameOf(address)}:${PORT}`, code),
   )
 
-  it('UDP to all of them', async () => {
+  it('UDP to all of these addresses is judged like TCP', async () => {
     const udp = await UdpClient.open(guarded.client)
     for (const [address, code] of rows) {
       const drops = await nextDrop(guarded, 'udp_drops', () => udp.send({ address, port: PORT }, 'x'))
@@ -159,15 +161,18 @@ describe.each([
     expect(udp.replies).toEqual([])
   })
 
-  it.skipIf(!isRoot)(`ICMP to all of them${isRoot ? '' : ' (skipped: needs root)'}`, async () => {
-    const { status, stream } = await guarded.client.connect('_icmp')
-    expect(status).toBe(200)
-    for (const [destination, code] of rows) {
-      const request = encodeIcmpRequest({ id: 1, destination, sequence: 1, ttl: 64, dataSize: 8 })
-      const drops = await nextDrop(guarded, 'icmp_drops', () => stream.write(request))
-      expect([destination, drops]).toEqual([destination, [`icmp_drops{${code}}`]])
-    }
-  })
+  it.skipIf(!isRoot)(
+    `ICMP to all of these addresses is judged like TCP${isRoot ? '' : ' (skipped: needs root)'}`,
+    async () => {
+      const { status, stream } = await guarded.client.connect('_icmp')
+      expect(status).toBe(200)
+      for (const [destination, code] of rows) {
+        const request = encodeIcmpRequest({ id: 1, destination, sequence: 1, ttl: 64, dataSize: 8 })
+        const drops = await nextDrop(guarded, 'icmp_drops', () => stream.write(request))
+        expect([destination, drops]).toEqual([destination, [`icmp_drops{${code}}`]])
+      }
+    },
+  )
 })
 
 describe('names', () => {
@@ -183,16 +188,16 @@ describe('names', () => {
     ['private and global', ['10.0.0.1', '8.8.8.8'], 'target_denied'],
     ['private IPv6 and global IPv4', ['fd00::1', '8.8.8.8'], 'target_denied'],
     ['IPv4 in IPv6 only', ['::ffff:192.168.0.1', '64:ff9b::10.0.0.1'], 'target_private'],
-  ] as const)('with addresses that are %s', (_, addresses, code) =>
+  ] as const)('a name is refused whose addresses are %s', (_, addresses, code) =>
     expectRefusal(guarded, `${nameOf(...addresses)}:${PORT}`, code),
   )
 
-  it.each(['localhost', 'LOCALHOST', 'localhost.', 'anything.localhost'])('%s is loopback', (name) =>
+  it.each(['localhost', 'LOCALHOST', 'localhost.', 'anything.localhost'])('the name %s is loopback', (name) =>
     expectRefusal(guarded, `${name}:${PORT}`, 'target_loopback'),
   )
 
   it.each(['127.1', '2130706433', '0x7f000001', '017700000001', '127.0.0.1.', '0x7f.1', '[::1%lo]'])(
-    'the number %s is refused',
+    'a name that is the number %s is refused',
     async (host) => {
       const { status, headers, stream } = await guarded.client.connect(`${host}:${PORT}`)
       stream.close()
@@ -208,7 +213,7 @@ describe('without IPv6', () => {
   })
   afterAll(() => stop(guarded))
 
-  it('a literal is unreachable, over UDP too', async () => {
+  it('without IPv6 a literal is unreachable, over UDP too', async () => {
     await expectRefusal(guarded, `[2606:4700::1]:${PORT}`, 'target_unreachable')
     const udp = await UdpClient.open(guarded.client)
     const target = { address: '2606:4700::1', port: PORT }
@@ -217,7 +222,7 @@ describe('without IPv6', () => {
     ])
   })
 
-  it('a name is asked for IPv4 only', async () => {
+  it('without IPv6 a name is asked for IPv4 only', async () => {
     await expectRefusal(guarded, `${nameOf('2606:4700::1', '8.8.8.8')}:${PORT}`, 'target_denied')
     expect(guarded.dns.questions.filter((question) => question.startsWith('6'))).toEqual([])
   })

@@ -47,7 +47,7 @@ async function openHttp2(port?: number): Promise<H2Client> {
 const waiting = async (): Promise<number> => (await endpoint.supervisor.stats())['auth_waiting'] ?? NaN
 
 describe('after too many wrong passwords', () => {
-  it('the answer comes later but comes, whole, and a right password is never held up', async () => {
+  it('after too many wrong passwords, the answer comes later but comes, whole, and a right password is never held up', async () => {
     await using client = await openHttp2()
     expect((await client.connect('_check', WRONG)).status).toBe(407)
     const late = client.connect('_check', { ...WRONG, 'x-filler': 'x'.repeat(1000) })
@@ -58,7 +58,7 @@ describe('after too many wrong passwords', () => {
     expect([status, headers['proxy-authenticate']]).toEqual([407, 'Basic realm="Authorization Required"'])
   })
 
-  it('the same over HTTP/1.1', async () => {
+  it('after too many wrong passwords, the answer comes later over HTTP/1.1 too', async () => {
     const request = `CONNECT a.test:1 HTTP/1.1\r\nHost: a.test:1\r\nProxy-Authorization: ${WRONG['proxy-authorization']}\r\n\r\n`
     const host = nextHost
     for (const before of [false, true]) {
@@ -70,7 +70,7 @@ describe('after too many wrong passwords', () => {
     }
   })
 
-  it('those that wait are few, and none of a client that has gone', async () => {
+  it('after too many wrong passwords, few answers wait, and none of a client that has gone', async () => {
     await using client = await openHttp2()
     expect((await client.connect('_check', WRONG)).status).toBe(407)
     const fields = { ...WRONG, 'x-filler': 'x'.repeat(50_000) }

@@ -31,7 +31,7 @@ beforeAll(async () => {
 afterAll(() => endpoint[Symbol.asyncDispose]())
 
 describe('authentication', () => {
-  it('answers every failure with the same fields over HTTP/2, and the session goes on', async () => {
+  it('authentication answers every failure with the same fields over HTTP/2, and the session goes on', async () => {
     await using client = await H2Client.open({ port: endpoint.port })
     for (const value of Object.values(FAILURES)) {
       const { status, headers, stream } = await client.connect('_check', authorization(value))
@@ -49,7 +49,7 @@ describe('authentication', () => {
     expect(status).toBe(200)
   })
 
-  it('answers every failure with the same bytes over HTTP/1.1', async () => {
+  it('authentication answers every failure with the same bytes over HTTP/1.1', async () => {
     const answers = new Set<string>()
     for (const value of Object.values(FAILURES)) {
       const field = value === undefined ? '' : `Proxy-Authorization: ${value}\r\n`
@@ -63,7 +63,7 @@ describe('authentication', () => {
     ])
   })
 
-  it('accepts the scheme in any case', async () => {
+  it('authentication accepts the scheme in any case', async () => {
     await using client = await H2Client.open({ port: endpoint.port })
     const token = encodeBasicAuth(USER.username, USER.password).slice('Basic '.length)
     for (const scheme of ['basic', 'BASIC', 'bAsIc']) {
@@ -71,7 +71,7 @@ describe('authentication', () => {
     }
   })
 
-  it('checks credentials before it looks at the authority', async () => {
+  it('authentication checks credentials before it looks at the authority', async () => {
     await using client = await H2Client.open({ port: endpoint.port })
     for (const authority of ['_udp2', '_icmp', '_check:443', 'nonsense', '127.0.0.1:1']) {
       expect((await client.connect(authority)).status).toBe(407)
@@ -83,23 +83,27 @@ describe('authentication', () => {
    * alone, is right as often as by a coin. The area under the ROC curve says that in one number that load does not
    * change, since the tries come in random order; 0.5 is the coin. Chance moves it by 0.024, one standard deviation.
    */
-  it('takes the same time for an unknown user and a wrong password', { timeout: 60_000 }, async () => {
-    await using client = await H2Client.open({ port: endpoint.port })
-    const times = { 'unknown user': [] as number[], 'wrong password': [] as number[] }
-    for (const name of inRandomOrder(['unknown user', 'wrong password'] as const, 300)) {
-      const password = randomBytes(8).toString('hex')
-      const username = name === 'wrong password' ? USER.username : randomBytes(4).toString('hex').slice(1)
-      const headers = authorization(encodeBasicAuth(username, password))
-      const startedAt = performance.now()
-      await client.connect('_check', headers)
-      times[name].push(performance.now() - startedAt)
-    }
-    const area = areaUnderCurve(times['unknown user'], times['wrong password'])
-    expect(area).toBeGreaterThan(0.42)
-    expect(area).toBeLessThan(0.58)
-  })
+  it(
+    'authentication takes the same time for an unknown user and a wrong password',
+    { timeout: 60_000 },
+    async () => {
+      await using client = await H2Client.open({ port: endpoint.port })
+      const times = { 'unknown user': [] as number[], 'wrong password': [] as number[] }
+      for (const name of inRandomOrder(['unknown user', 'wrong password'] as const, 300)) {
+        const password = randomBytes(8).toString('hex')
+        const username = name === 'wrong password' ? USER.username : randomBytes(4).toString('hex').slice(1)
+        const headers = authorization(encodeBasicAuth(username, password))
+        const startedAt = performance.now()
+        await client.connect('_check', headers)
+        times[name].push(performance.now() - startedAt)
+      }
+      const area = areaUnderCurve(times['unknown user'], times['wrong password'])
+      expect(area).toBeGreaterThan(0.42)
+      expect(area).toBeLessThan(0.58)
+    },
+  )
 
-  it.each([405, 404, 403])('hides behind %d when the file says so', async (status) => {
+  it.each([405, 404, 403])('authentication hides behind %d when the file says so', async (status) => {
     await using hidden = await startEndpoint({ keys: `auth_failure_status_code = ${status}` })
     await using client = await H2Client.open({ port: hidden.port })
     const { status: answered, headers } = await client.connect('_check')

@@ -30,7 +30,7 @@ describe('commands that end by themselves', () => {
     ['trusttunnel_endpoint', ['-v'], 0, /^trusttunnel_endpoint \d+\.\d+\.\d+\n$/],
     ['culvert', ['--help'], 0, /culvert try/],
     ['culvert', ['config', 'hosts.toml'], 0, /\[\[main_hosts\]\]/],
-  ] as const)('%s %j', async (name, args, code, output) => {
+  ] as const)('culvert ends by itself with %s %j', async (name, args, code, output) => {
     await using program = new Program(name, args)
     expect(await program.finished).toMatchObject({ code, stdout: expect.stringMatching(output), stderr: '' })
   })
@@ -68,7 +68,7 @@ describe('commands that end by themselves', () => {
     expect(stderr).not.toContain('hunter2')
   })
 
-  it('both export the same link, which decodes', async () => {
+  it('both command lines export the same link, which decodes', async () => {
     using directory = new ConfigDirectory()
     const options = { cwd: directory.path }
     const files = ['vpn.toml', 'hosts.toml']
@@ -96,7 +96,7 @@ describe('commands that end by themselves', () => {
 })
 
 describe('culvert serve', () => {
-  it.each(['SIGTERM', 'SIGINT'] as const)('ends in order on %s, with 0', async (signal) => {
+  it.each(['SIGTERM', 'SIGINT'] as const)('culvert serve ends in order on %s, with 0', async (signal) => {
     using directory = new ConfigDirectory({ 'vpn.toml': ANY_PORT })
     await using program = new Program('culvert', ['serve', directory.vpn, directory.hosts])
     await program.output(LISTENING)
@@ -106,7 +106,7 @@ describe('culvert serve', () => {
     expect(stdout).not.toContain('s3cret')
   })
 
-  it('lets an open tunnel go on after a signal, and ends it after a second one', async () => {
+  it('culvert serve lets an open tunnel go on after a signal, and ends it after a second one', async () => {
     await using target = await echo()
     using directory = new ConfigDirectory({
       'vpn.toml': `${ANY_PORT}[listen_protocols.http1]\n[culvert]\nshutdown_grace_secs = 3600\n[culvert.egress]\nallow = ["127.0.0.1:${target.port}"]`,
@@ -134,7 +134,7 @@ describe('culvert serve', () => {
     expect((await program.finished).code).toBe(0)
   })
 
-  it('reads everything again on SIGHUP, or refuses as a whole', async () => {
+  it('culvert serve reads everything again on SIGHUP, or refuses as a whole', async () => {
     using directory = new ConfigDirectory({ 'vpn.toml': ANY_PORT })
     await using program = new Program('trusttunnel_endpoint', [directory.vpn, directory.hosts])
     await program.output(LISTENING)
@@ -152,7 +152,7 @@ describe('culvert serve', () => {
     expect((await program.finished).code).toBe(0)
   })
 
-  it('logs to a file, and to a new one after it was moved away', async () => {
+  it('culvert serve logs to a file, and to a new one after it was moved away', async () => {
     using directory = new ConfigDirectory({ 'vpn.toml': ANY_PORT })
     const log = join(directory.path, 'endpoint.log')
     const args = [directory.vpn, directory.hosts, '--logfile', log, '--jobs', '2']
@@ -168,7 +168,7 @@ describe('culvert serve', () => {
     )
   })
 
-  it('goes on when nobody reads its log any more, and still ends in order', async () => {
+  it('culvert serve goes on when nobody reads its log any more, and still ends in order', async () => {
     using directory = new ConfigDirectory({ 'vpn.toml': ANY_PORT })
     await using program = new Program('culvert', ['serve', directory.vpn, directory.hosts])
     await program.output(/"msg":"listening"/)
@@ -180,7 +180,7 @@ describe('culvert serve', () => {
     expect(await program.finished).toMatchObject({ code: 0, stderr: '' })
   })
 
-  it('names the changed keys that a reload does not put in force', async () => {
+  it('culvert serve names the changed keys that a reload does not put in force', async () => {
     using directory = new ConfigDirectory({ 'vpn.toml': ANY_PORT })
     await using program = new Program('culvert', ['serve', directory.vpn, directory.hosts])
     await program.output(/"msg":"listening"/)
@@ -189,7 +189,7 @@ describe('culvert serve', () => {
     await program.output(/"keys":\["listen_address"\],"msg":"these keys were changed and take a restart"/)
   })
 
-  it('that cannot have its port ends with 1', async () => {
+  it('culvert serve ends with 1 when it cannot have its port', async () => {
     using directory = new ConfigDirectory({ 'vpn.toml': VPN.replace('127.0.0.1:8443', '192.0.2.1:443') })
     await using program = new Program('culvert', ['serve', directory.vpn, directory.hosts])
     const { code, stdout } = await program.finished
@@ -198,7 +198,7 @@ describe('culvert serve', () => {
 })
 
 describe('culvert try', () => {
-  it('prints a curl line that works, keeps to loopback, and permits nothing else there', async () => {
+  it('culvert try prints a curl line that works, keeps to loopback, and permits nothing else there', async () => {
     const parent = mkdtempSync(join(tmpdir(), "culvert's try "))
     const env = { CULVERT_TRY_DIR: join(parent, 'here') }
     try {
@@ -237,23 +237,26 @@ function hasSystemd(): boolean {
 }
 
 describe('the systemd unit', () => {
-  it.skipIf(!hasSystemd())('passes systemd-analyze verify (skipped: no systemd-analyze here)', async () => {
-    const root = fileURLToPath(new URL('../../', import.meta.url))
-    const directory = mkdtempSync(join(tmpdir(), 'culvert-unit-'))
-    try {
-      const unit = readFileSync(join(root, 'scripts/systemd/culvert.service'), 'utf8')
-      const path = join(directory, 'culvert.service')
-      // Verification looks for the program, which is in /opt/culvert on a server only.
-      writeFileSync(path, unit.replace('ExecStart=/opt/culvert/', `ExecStart=${root}`))
-      expect(await promisify(execFile)('systemd-analyze', ['verify', path])).toEqual({
-        stdout: '',
-        stderr: '',
-      })
-      expect(unit).toMatch(/^CapabilityBoundingSet=CAP_NET_BIND_SERVICE CAP_NET_RAW$/m)
-    } finally {
-      rmSync(directory, { recursive: true })
-    }
-  })
+  it.skipIf(!hasSystemd())(
+    'the systemd unit passes systemd-analyze verify (skipped: no systemd-analyze here)',
+    async () => {
+      const root = fileURLToPath(new URL('../../', import.meta.url))
+      const directory = mkdtempSync(join(tmpdir(), 'culvert-unit-'))
+      try {
+        const unit = readFileSync(join(root, 'scripts/systemd/culvert.service'), 'utf8')
+        const path = join(directory, 'culvert.service')
+        // Verification looks for the program, which is in /opt/culvert on a server only.
+        writeFileSync(path, unit.replace('ExecStart=/opt/culvert/', `ExecStart=${root}`))
+        expect(await promisify(execFile)('systemd-analyze', ['verify', path])).toEqual({
+          stdout: '',
+          stderr: '',
+        })
+        expect(unit).toMatch(/^CapabilityBoundingSet=CAP_NET_BIND_SERVICE CAP_NET_RAW$/m)
+      } finally {
+        rmSync(directory, { recursive: true })
+      }
+    },
+  )
 })
 
 async function echo(): Promise<AsyncDisposable & { port: number }> {

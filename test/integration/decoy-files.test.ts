@@ -67,7 +67,7 @@ async function visit(): Promise<number> {
 }
 
 describe('a file of the site', () => {
-  it('is there for other visitors when one reads none of his three hundred', async () => {
+  it('a file of the site is there for other visitors when one reads none of his three hundred', async () => {
     await using client = await H2Client.open({ port: endpoint.port, settings: { initialWindowSize: 0 } })
     const streams = Array.from({ length: REQUESTS }, () => client.session.request({ ':path': '/big.bin' }))
     const answers = await Promise.all(streams.map((stream) => answerOf(stream.on('error', () => {}))))
@@ -76,7 +76,7 @@ describe('a file of the site', () => {
     expect(await visit()).toBe(200)
   })
 
-  it('is closed when its answer waits behind another and the connection goes', async () => {
+  it('a file of the site is closed when its answer waits behind another and the connection goes', async () => {
     for (let turn = 0; turn < 20; turn++) {
       const socket = connectTls({
         host: '127.0.0.1',

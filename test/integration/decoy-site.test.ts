@@ -75,7 +75,7 @@ describe('the directory is all there is', () => {
     ['a link to the root of the machine', 'all', '/', '/all/etc/passwd'],
     ['a link to itself', 'loop', 'loop', '/loop'],
     ['a link to nothing', 'gone', 'nowhere', '/gone'],
-  ])('%s is missing', async (_, name, target, path) => {
+  ])('the decoy site has nothing at %s', async (_, name, target, path) => {
     await symlink(target, join(root, name))
     const web = await serve()
     const answer = await askHttp1(web.http1Port, { path })
@@ -83,7 +83,7 @@ describe('the directory is all there is', () => {
     expect((await askHttp1(web.http1Port, { path: `/${name}/` })).status).toBe(404)
   })
 
-  it('follows links that stay inside', async () => {
+  it('the decoy site follows links that stay inside', async () => {
     await symlink('dir/a.txt', join(root, 'in.txt'))
     await symlink(join(root, 'dir'), join(root, 'indir'))
     const web = await serve()
@@ -91,7 +91,7 @@ describe('the directory is all there is', () => {
     expect((await askHttp1(web.http1Port, { path: '/indir/a.txt' })).body.toString()).toBe('a')
   })
 
-  it('never shows the secret, however the way up is written', async () => {
+  it('the decoy site never shows the secret, however the way up is written', async () => {
     const web = await serve()
     const ups = [
       '..',
@@ -118,13 +118,13 @@ describe('the directory is all there is', () => {
     }
   })
 
-  it('does not wait for a pipe and does not open a device', async () => {
+  it('the decoy site does not wait for a pipe and does not open a device', async () => {
     execFileSync('mkfifo', [join(root, 'pipe')])
     const web = await serve()
     expect((await askHttp1(web.http1Port, { path: '/pipe' })).status).toBe(404)
   })
 
-  it('says nothing about a directory without an index', async () => {
+  it('the decoy site says nothing about a directory without an index', async () => {
     const web = await serve()
     const answer = await askHttp2(web.http2Port, { path: '/dir/' })
     expect(answer.status).toBe(403)
@@ -136,14 +136,14 @@ describe('files', () => {
   it.each([
     ['HTTP/1.1', askHttp1, (web: WebHarness) => web.http1Port] as const,
     ['HTTP/2', askHttp2, (web: WebHarness) => web.http2Port] as const,
-  ])('sends a large one whole over %s', async (_, ask, portOf) => {
+  ])('the decoy site sends a large file whole over %s', async (_, ask, portOf) => {
     const web = await serve()
     const answer = await ask(portOf(web), { path: '/big.bin' })
     expect(answer.body.length).toBe(BIG_BYTES)
     expect(field(answer, 'content-length')).toBe(String(BIG_BYTES))
   })
 
-  it('reads no further than a client that does not read, and closes when it leaves', async () => {
+  it('the decoy site reads no file further than a client that does not read, and closes it when he leaves', async () => {
     const web = await serve()
     const startRss = process.memoryUsage.rss()
     const session = http2.connect(`https://localhost:${web.http2Port}`, {
@@ -163,7 +163,7 @@ describe('files', () => {
     await settled(() => watch.size === 0)
   })
 
-  it('gives up a client that stands still', async () => {
+  it('the decoy site gives up a client that stands still', async () => {
     const clock = new FakeClock()
     const web = await serve({ clock })
     const session = http2.connect(`https://localhost:${web.http2Port}`, {
@@ -186,13 +186,13 @@ describe('files', () => {
     session.destroy()
   })
 
-  it('gives them to one after the other when many are wanted', async () => {
+  it('the decoy site gives files to one after the other when many are wanted', async () => {
     const web = await serve({ maxOpenFiles: 1 })
     const answers = await Promise.all(Array.from({ length: 20 }, () => askHttp1(web.http1Port, {})))
     expect(answers.map(({ status }) => status)).toEqual(Array.from({ length: 20 }, () => 200))
   })
 
-  it('breaks off when a file is replaced while its client waits', async () => {
+  it('the decoy site breaks off when a file is replaced while its client waits', async () => {
     const web = await serve()
     const session = http2.connect(`https://localhost:${web.http2Port}`, {
       host: '127.0.0.1',
@@ -208,7 +208,7 @@ describe('files', () => {
     session.destroy()
   })
 
-  it('breaks off rather than ending short when a file shrinks', async () => {
+  it('the decoy site breaks off rather than ending short when a file shrinks', async () => {
     const web = await serve()
     const session = http2.connect(`https://localhost:${web.http2Port}`, {
       host: '127.0.0.1',
@@ -222,7 +222,7 @@ describe('files', () => {
     session.destroy()
   })
 
-  it('holds none open for answers without content', async () => {
+  it('the decoy site holds no file open for answers without content', async () => {
     const web = await serve()
     const validators = await askHttp1(web.http1Port, { path: '/big.bin', method: 'HEAD' })
     const etag = field(validators, 'etag') ?? ''
@@ -239,7 +239,7 @@ describe('files', () => {
 })
 
 describe('the default page', () => {
-  it('is an ordinary page that names nobody', async () => {
+  it('the default page is an ordinary page that names nobody', async () => {
     const web = await serve({ from: new DefaultSite() })
     const answer = await askHttp2(web.http2Port, {})
     expect(answer.status).toBe(200)

@@ -30,7 +30,7 @@ function response(bytes: number, fields = ''): Buffer {
 
 const pause = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, 2))
 
-describe.each(MATRIX)('an origin behind the %s over %s', (way, protocol, openClient) => {
+describe.each(MATRIX)('an origin behind a proxy over %s', (way, protocol, openClient) => {
   let endpoint: TestEndpoint
   let origin: TcpTarget
   let onSocket: (socket: Socket) => Promise<void> | void
@@ -65,40 +65,46 @@ describe.each(MATRIX)('an origin behind the %s over %s', (way, protocol, openCli
   }
 
   // Over HTTP/1.1 a request without a length has no content.
-  it.skipIf(protocol === 'HTTP1')('gets a GET whose stream stays open as one without content', async () => {
-    const heads: string[] = []
-    onSocket = async (socket) => {
-      heads.push(await readHead(socket))
-      socket.end(response(MIB), () => socket.destroy())
-    }
-    await withRequest({ hasContent: true }, async ({ answer, content }) => {
-      const { status, body } = await answer
-      expect(status).toBe(200)
-      // Now it thinks of it.
-      content.end()
-      expect(await hashOf(body)).toEqual({ bytes: MIB, hash: hashOfPattern(MIB) })
-    })
-    expect(heads[0]).toMatch(/^GET /)
-    expect(heads[0]).not.toMatch(/transfer-encoding|content-length/i)
-  })
+  it.skipIf(protocol === 'HTTP1')(
+    'an origin behind a proxy gets a GET whose stream stays open as one without content',
+    async () => {
+      const heads: string[] = []
+      onSocket = async (socket) => {
+        heads.push(await readHead(socket))
+        socket.end(response(MIB), () => socket.destroy())
+      }
+      await withRequest({ hasContent: true }, async ({ answer, content }) => {
+        const { status, body } = await answer
+        expect(status).toBe(200)
+        // Now it thinks of it.
+        content.end()
+        expect(await hashOf(body)).toEqual({ bytes: MIB, hash: hashOfPattern(MIB) })
+      })
+      expect(heads[0]).toMatch(/^GET /)
+      expect(heads[0]).not.toMatch(/transfer-encoding|content-length/i)
+    },
+  )
 
-  it.skipIf(protocol === 'HTTP1')('gets the content of a GET that a field announces', async () => {
-    onSocket = async (socket) => {
-      const head = await readHead(socket)
-      expect(head).toMatch(/transfer-encoding: chunked/i)
-      socket.end(response(3))
-      socket.resume()
-    }
-    const headers = { 'content-type': 'application/json' }
-    await withRequest({ hasContent: true, headers }, async ({ answer, content }) => {
-      const { status, body } = await answer
-      content.end('{}')
-      expect(status).toBe(200)
-      expect((await hashOf(body)).bytes).toBe(3)
-    })
-  })
+  it.skipIf(protocol === 'HTTP1')(
+    'an origin behind a proxy gets the content of a GET that a field announces',
+    async () => {
+      onSocket = async (socket) => {
+        const head = await readHead(socket)
+        expect(head).toMatch(/transfer-encoding: chunked/i)
+        socket.end(response(3))
+        socket.resume()
+      }
+      const headers = { 'content-type': 'application/json' }
+      await withRequest({ hasContent: true, headers }, async ({ answer, content }) => {
+        const { status, body } = await answer
+        content.end('{}')
+        expect(status).toBe(200)
+        expect((await hashOf(body)).bytes).toBe(3)
+      })
+    },
+  )
 
-  it('that answers a POST on its head, reads nothing and keeps the connection, is asked for no more', async () => {
+  it('an origin behind a proxy that answers a POST on its head, reads nothing and keeps the connection, is asked for no more', async () => {
     onSocket = async (socket) => {
       await readHead(socket)
       socket.write(response(MIB))
@@ -113,7 +119,7 @@ describe.each(MATRIX)('an origin behind the %s over %s', (way, protocol, openCli
     for (const socket of origin.sockets) socket.end()
   })
 
-  it('that resets a POST after its response has delivered it', async () => {
+  it('an origin behind a proxy that resets a POST after its response has delivered it', async () => {
     const total = protocol === 'HTTP1' ? 8 * MIB : MIB
     const arrived = { all: false }
     const reset = Promise.withResolvers<void>()
@@ -151,7 +157,7 @@ describe.each(MATRIX)('an origin behind the %s over %s', (way, protocol, openCli
     })
   })
 
-  it('that breaks off in the middle is named in the log', async () => {
+  it('an origin behind a proxy that breaks off in the middle is named in the log', async () => {
     endpoint.logs.length = 0
     onSocket = async (socket) => {
       await readHead(socket)
@@ -164,7 +170,7 @@ describe.each(MATRIX)('an origin behind the %s over %s', (way, protocol, openCli
     expect(line['reason']).toMatch(/ECONNRESET|before the end/)
   })
 
-  it('that ends a response without a length by a reset is not taken for complete', async () => {
+  it('an origin behind a proxy that ends a response without a length by a reset is not taken for complete', async () => {
     onSocket = async (socket) => {
       await readHead(socket)
       socket.write('HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nhalf', () => socket.resetAndDestroy())

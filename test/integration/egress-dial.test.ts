@@ -106,7 +106,7 @@ async function untilNoSockets(): Promise<void> {
 }
 
 describe('a connection', () => {
-  it('is half-open, without delay, and has an error listener', async () => {
+  it('a connection is half-open, without delay, and has an error listener', async () => {
     await using target = await openEcho()
     const socket = await dial(literal('127.0.0.1', target.port))
     expect(socket.allowHalfOpen).toBe(true)
@@ -118,7 +118,7 @@ describe('a connection', () => {
     await once(socket, 'close')
   })
 
-  it('goes to the first address that answers and leaves nothing of the others', async () => {
+  it('a connection goes to the first address that answers and leaves nothing of the others', async () => {
     await using target = await openEcho('127.0.0.3')
     const socket = await dial(name(target.port), {
       resolver: resolvesTo('::1', '127.0.0.2', '127.0.0.3', '127.0.0.4'),
@@ -127,7 +127,7 @@ describe('a connection', () => {
     socket.destroy()
   })
 
-  it('reaches an IPv4-mapped literal over IPv4', async () => {
+  it('a connection reaches an IPv4-mapped literal over IPv4', async () => {
     await using target = await openEcho()
     const socket = await dial(literal('::ffff:127.0.0.1', target.port))
     expect(socket.remoteFamily).toBe('IPv4')
@@ -136,7 +136,7 @@ describe('a connection', () => {
 })
 
 describe('an address that does not answer', () => {
-  it('gives way to the next after 250 ms', async () => {
+  it('an address that does not answer gives way to the next after 250 ms', async () => {
     await using target = await openEcho()
     await using silent = await SilentListener.open('127.0.0.2', target.port)
     const held = openSockets()
@@ -152,14 +152,14 @@ describe('an address that does not answer', () => {
     socket.destroy()
   })
 
-  it('is target_timeout in the end', async () => {
+  it('an address that does not answer is target_timeout in the end', async () => {
     await using silent = await SilentListener.open('127.0.0.1')
     const code = codeOf(dial(literal('127.0.0.1', silent.port)))
     clock.advance(TIMEOUT_MS)
     expect(await code).toBe('target_timeout')
   })
 
-  it('is dropped when the signal fires', async () => {
+  it('an address that does not answer is dropped when the signal fires', async () => {
     await using silent = await SilentListener.open('127.0.0.1')
     const held = openSockets()
     const code = codeOf(dial(literal('127.0.0.1', silent.port)))
@@ -171,7 +171,7 @@ describe('an address that does not answer', () => {
 })
 
 describe('failures', () => {
-  it('is target_refused when nothing listens on any address', async () => {
+  it('a dial is target_refused when nothing listens on any address', async () => {
     const port = await findClosedPort()
     expect(await codeOf(dial(literal('127.0.0.1', port)))).toBe('target_refused')
     expect(await codeOf(dial(name(port), { resolver: resolvesTo('127.0.0.1', '127.0.0.2') }))).toBe(
@@ -179,14 +179,14 @@ describe('failures', () => {
     )
   })
 
-  it('is target_unreachable without a route', async () => {
+  it('a dial is target_unreachable without a route', async () => {
     // The kernel has none for TCP to a multicast address, on every machine.
     expect(await codeOf(dial(literal('ff02::1', 9), { policy: anything }))).toBe('target_unreachable')
     const policy = policyOf({ ipv6: false })
     expect(await codeOf(dial(literal('::1', 9), { policy }))).toBe('target_unreachable')
   })
 
-  it('says refused rather than unreachable when both happened', async () => {
+  it('a dial says refused rather than unreachable when both happened', async () => {
     const port = await findClosedPort()
     for (const texts of [
       ['ff02::1', '127.0.0.1'],
@@ -197,7 +197,7 @@ describe('failures', () => {
     }
   })
 
-  it('is target_timeout when the name does not resolve in time', async () => {
+  it('a dial is target_timeout when the name does not resolve in time', async () => {
     const code = codeOf(dial(name(443)))
     clock.advance(TIMEOUT_MS - 1)
     expect(clock.pending).toBe(1)
@@ -205,14 +205,14 @@ describe('failures', () => {
     expect(await code).toBe('target_timeout')
   })
 
-  it('gives up when the signal fires, before and during', async () => {
+  it('a dial gives up when the signal fires, before and during', async () => {
     const code = codeOf(dial(name(443)))
     abort.abort()
     expect(await code).toBe('target_refused')
     expect(await codeOf(dial(literal('127.0.0.1', 9)))).toBe('target_refused')
   })
 
-  it('passes on what the resolver says', async () => {
+  it('a dial passes on what the resolver says', async () => {
     const resolver = { resolve: () => Promise.reject(new Error('no such name')) }
     await expect(dial(name(443), { resolver })).rejects.toThrow('no such name')
   })
@@ -226,13 +226,13 @@ describe('policy and rules', () => {
     [['127.0.0.1', '10.0.0.1'], 'target_private'],
     [['::ffff:127.0.0.1'], 'target_loopback'],
     [['64:ff9b::7f00:1'], 'target_loopback'],
-  ])('of a name with %j is %s', async (texts, code) => {
+  ])('a dial of a name with %j is %s', async (texts, code) => {
     expect(await codeOf(dial(name(443), { policy: internet, resolver: resolvesTo(...texts) }))).toBe(code)
     const [first = ''] = texts
     if (texts.length === 1) expect(await codeOf(dial(literal(first, 443), { policy: internet }))).toBe(code)
   })
 
-  it('skips the addresses of a name that are forbidden', async () => {
+  it('a dial skips the addresses of a name that are forbidden', async () => {
     await using target = await openEcho()
     const exemptions = [socketAddress(`127.0.0.1:${target.port}`)]
     const policy = policyOf({ allowPrivate: false, exemptions })
@@ -241,7 +241,7 @@ describe('policy and rules', () => {
     socket.destroy()
   })
 
-  it('denies by port before it resolves, and by address after', async () => {
+  it('a dial denies by port before it resolves, and by address after', async () => {
     await using target = await openEcho()
     const policy = policyOf({}, [
       { destinationPort: '25', action: 'deny' },
@@ -278,7 +278,7 @@ for (;;) {
   process.exit(0)
 }`
 
-  it('is target_refused and counted, and the process goes on', async () => {
+  it('a dial without free descriptors is target_refused and counted, and the process goes on', async () => {
     const command = 'ulimit -n 64; exec "$0" --input-type=module -e "$1"'
     const { stdout } = await promisify(execFile)(
       'sh',
@@ -316,7 +316,7 @@ async function untilSocketsClosed(): Promise<void> {
 }
 
 describe('the TCP forwarder', () => {
-  it('relays between the stream and the target, and the egress counts what is open', async () => {
+  it('the TCP forwarder relays between the stream and the target, and the egress counts what is open', async () => {
     await using target = await openRequestResponder((request) => Buffer.concat([request, request]))
     const tcp = forwarder()
     const tunnel = await tcp.open(literal('127.0.0.1', target.port), context())
@@ -329,7 +329,7 @@ describe('the TCP forwarder', () => {
     await untilSocketsClosed()
   })
 
-  it('gives the target up when it does not run', async () => {
+  it('the TCP forwarder gives the target up when it does not run', async () => {
     await using target = await openEcho()
     const tunnel = await forwarder().open(literal('127.0.0.1', target.port), context())
     tunnel.destroy()
@@ -337,7 +337,7 @@ describe('the TCP forwarder', () => {
     await untilSocketsClosed()
   })
 
-  it('rejects as the dialer does', async () => {
+  it('the TCP forwarder rejects as the dialer does', async () => {
     const port = await findClosedPort()
     await expect(forwarder().open(literal('127.0.0.1', port), context())).rejects.toMatchObject({
       code: 'target_refused',

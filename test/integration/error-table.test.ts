@@ -28,14 +28,14 @@ describe('error table, targets open', () => {
   })
   afterAll(() => endpoint[Symbol.asyncDispose]())
 
-  it('auth_required', async () => {
+  it('auth_required is 407 with a challenge', async () => {
     expect(await refusal(endpoint, '_check', {})).toEqual({
       status: 407,
       headers: { 'proxy-authenticate': 'Basic realm="Authorization Required"' },
     })
   })
 
-  it('target_refused: nothing listens', async () => {
+  it('target_refused is answered when nothing listens', async () => {
     const port = await findClosedPort()
     expect(await refusal(endpoint, `127.0.0.1:${port}`)).toEqual({ status: 502, headers: REFUSED })
   })
@@ -48,29 +48,29 @@ describe('error table, targets open', () => {
     '127.1:80',
     '[::1',
     ':80',
-  ])('target_refused: %s', async (authority) => {
+  ])('target_refused is answered to %s', async (authority) => {
     expect(await refusal(endpoint, authority)).toEqual({ status: 502, headers: REFUSED })
   })
 
-  it('target_denied: an outbound rule', async () => {
+  it('target_denied is answered when an outbound rule says so', async () => {
     expect(await refusal(endpoint, '127.0.0.1:25')).toEqual({
       status: 502,
       headers: { 'x-warning': '320 - Destination denied by filtering rules' },
     })
   })
 
-  it('not_available: ICMP is not enabled', async () => {
+  it('not_available is answered when ICMP is not enabled', async () => {
     expect(await refusal(endpoint, '_icmp')).toEqual({ status: 501, headers: {} })
   })
 
-  it('has in the log what the system said', async () => {
+  it('a refusal has in the log what the system said', async () => {
     await refusal(endpoint, `127.0.0.1:${await findClosedPort()}`)
     const line = await endpoint.waitForLog((entry) => 'cause' in entry)
     expect(line).toMatchObject({ code: 'target_refused', cause: 'ECONNREFUSED' })
     expect(line).not.toHaveProperty('target')
   })
 
-  it('is named in the log by its code and never tells the password', async () => {
+  it('a refusal is named in the log by its code and never tells the password', async () => {
     await refusal(endpoint, '_icmp')
     const line = await endpoint.waitForLog((entry) => entry['code'] === 'not_available')
     expect(line).toMatchObject({ msg: 'request refused', user: USER.username, status: 501 })
@@ -86,7 +86,7 @@ describe('error table, private targets closed', () => {
   afterAll(() => endpoint[Symbol.asyncDispose]())
 
   it.each(['10.0.0.1:80', '[fd00::1]:80', '[::ffff:192.168.1.1]:80', '[64:ff9b::a00:1]:80', '224.0.0.1:80'])(
-    'target_private: %s',
+    'target_private is answered to %s',
     async (authority) => {
       expect(await refusal(endpoint, authority)).toEqual({
         status: 502,
@@ -98,12 +98,15 @@ describe('error table, private targets closed', () => {
     },
   )
 
-  it.each(['127.0.0.1:80', 'localhost:80', '[::1]:80'])('target_loopback: %s', async (authority) => {
-    expect(await refusal(endpoint, authority)).toEqual({
-      status: 502,
-      headers: { 'x-adguard-vpn-error': authority, 'x-warning': '311 - DNS: resolved address in loopback' },
-    })
-  })
+  it.each(['127.0.0.1:80', 'localhost:80', '[::1]:80'])(
+    'target_loopback is answered to %s',
+    async (authority) => {
+      expect(await refusal(endpoint, authority)).toEqual({
+        status: 502,
+        headers: { 'x-adguard-vpn-error': authority, 'x-warning': '311 - DNS: resolved address in loopback' },
+      })
+    },
+  )
 })
 
 describe('limit_exceeded', () => {
@@ -111,7 +114,7 @@ describe('limit_exceeded', () => {
     credentials: `[[client]]\nusername = "premium"\npassword = 'p:w"x'\nmax_http2_conns = 1\n`,
   }
 
-  it('refuses a session beyond the limit of its user and lets it in when a place is free', async () => {
+  it('limit_exceeded refuses a session beyond the limit of its user and lets it in when a place is free', async () => {
     await using endpoint = await startEndpoint(options)
     await using echo = await openEcho()
     const first = await H2Client.open({ port: endpoint.port, ...USER })

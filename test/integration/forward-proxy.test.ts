@@ -96,7 +96,7 @@ describe.each(FORWARD_CLIENTS)('plain requests over %s', (protocol, openClient) 
     await work(client)
   }
 
-  it('reach the server as it would have got them, and its answer comes back as it is', async () => {
+  it('plain requests reach the server as it would have got them, and its answer comes back as it is', async () => {
     await using origin = await openOrigin((_, response) => {
       response.writeHead(201, {
         server: 'an-origin',
@@ -138,7 +138,7 @@ describe.each(FORWARD_CLIENTS)('plain requests over %s', (protocol, openClient) 
     })
   })
 
-  it('without credentials get the web site, with wrong ones the same, and the server hears nothing', async () => {
+  it('plain requests without credentials get the web site, with wrong ones the same, and the server hears nothing', async () => {
     await using origin = await openOrigin(hello)
     await withClient(async (client) => {
       const { authority } = origin
@@ -159,7 +159,7 @@ describe.each(FORWARD_CLIENTS)('plain requests over %s', (protocol, openClient) 
     expect(stats['refused_requests{auth_required}']).toBeUndefined()
   })
 
-  it('to a closed port and a forbidden one are refused as tunnels are', async () => {
+  it('plain requests to a closed port and a forbidden one are refused as tunnels are', async () => {
     const port = await findClosedPort()
     await withClient(async (client) => {
       const refused = { status: 502, headers: REFUSED, body: '' }
@@ -174,7 +174,7 @@ describe.each(FORWARD_CLIENTS)('plain requests over %s', (protocol, openClient) 
     expect(line).toMatchObject({ msg: 'request refused', user: USER.username, protocol, status: 502 })
   })
 
-  it('are refused when the server ends without an answer, or asks for credentials of a proxy', async () => {
+  it('plain requests are refused when the server ends without an answer, or asks for credentials of a proxy', async () => {
     await using silent = await openTcpTarget((socket) => socket.once('data', () => socket.end()))
     await using other = await openTcpTarget((socket) =>
       socket.once('data', () => socket.end('SSH-2.0-x\r\n')),
@@ -194,7 +194,7 @@ describe.each(FORWARD_CLIENTS)('plain requests over %s', (protocol, openClient) 
     await settled(() => silent.sockets.size === 0 && other.sockets.size === 0)
   })
 
-  it('carry content both ways at once', async () => {
+  it('plain requests carry content both ways at once', async () => {
     await using origin = await openOrigin((request, response) => {
       response.writeHead(200, { 'x-method': request.method })
       request.pipe(response)
@@ -214,7 +214,7 @@ describe.each(FORWARD_CLIENTS)('plain requests over %s', (protocol, openClient) 
     })
   })
 
-  it('carry a declared length on, and nothing more', async () => {
+  it('plain requests carry a declared length on, and nothing more', async () => {
     await using origin = await openOrigin((request, response) => {
       void readAll(request).then((content) =>
         response.end(`${request.headers['content-length']} ${content.toString()}`),
@@ -230,7 +230,7 @@ describe.each(FORWARD_CLIENTS)('plain requests over %s', (protocol, openClient) 
     })
   })
 
-  it('bring 50 MB unchanged', { timeout: 60_000 }, async () => {
+  it('plain requests bring 50 MB unchanged', { timeout: 60_000 }, async () => {
     await using origin = await openOrigin((_, response) => void sendPattern(response, DOWNLOAD_BYTES))
     await withClient(async (client) => {
       const { body } = await client.send(authorized({ authority: origin.authority })).answer
@@ -240,7 +240,7 @@ describe.each(FORWARD_CLIENTS)('plain requests over %s', (protocol, openClient) 
     expect(stats[`outbound_traffic_bytes{${protocol}}`]).toBeGreaterThanOrEqual(DOWNLOAD_BYTES)
   })
 
-  it('have answers without content, and answers that end with the connection', async () => {
+  it('plain requests have answers without content, and answers that end with the connection', async () => {
     await using origin = await openOrigin((request, response) => {
       const status = Number(request.url?.slice(1))
       response.writeHead(status, status === 200 ? { 'content-length': '7' } : { etag: '"x"' }).end()
@@ -262,7 +262,7 @@ describe.each(FORWARD_CLIENTS)('plain requests over %s', (protocol, openClient) 
     await settled(() => origin.sockets.size === 0 && old.sockets.size === 0)
   })
 
-  it('do not pass on interim answers', async () => {
+  it('plain requests do not pass on interim answers', async () => {
     await using origin = await openTcpTarget((socket) =>
       socket.once('data', () =>
         socket.end(
@@ -276,7 +276,7 @@ describe.each(FORWARD_CLIENTS)('plain requests over %s', (protocol, openClient) 
     })
   })
 
-  it('are reset when the server breaks off in the middle', async () => {
+  it('plain requests are reset when the server breaks off in the middle', async () => {
     await using origin = await openTcpTarget((socket) =>
       socket.once('data', () => socket.end('HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf')),
     )
@@ -287,7 +287,7 @@ describe.each(FORWARD_CLIENTS)('plain requests over %s', (protocol, openClient) 
     })
   })
 
-  it('that the client gives up close the connection to the server', async () => {
+  it('plain requests that the client gives up close the connection to the server', async () => {
     await using answering = await openOrigin((_, response) => void response.write('begun'))
     await using silent = await openOrigin(() => {})
     await withClient(async (client) => {
@@ -313,7 +313,7 @@ describe.each(FORWARD_CLIENTS)('plain requests over %s', (protocol, openClient) 
 
   // The HTTP/3 client library reads ahead without a bound, so over HTTP/3 nothing can be seen from its side.
   if (protocol !== 'HTTP3') {
-    it('are held back when the client does not read', async () => {
+    it('plain requests are held back when the client does not read', async () => {
       let sent: { readonly taken: number } | undefined
       const total = 512 * 1_048_576
       await using origin = await openOrigin((_, response) => void (sent = sendPattern(response, total)))
@@ -332,7 +332,7 @@ describe.each(FORWARD_CLIENTS)('plain requests over %s', (protocol, openClient) 
     })
   }
 
-  it('that ask for TRACE, or for a page of ours under our name, get what the site answers', async () => {
+  it('plain requests that ask for TRACE, or for a page of ours under our name, get what the site answers', async () => {
     await using origin = await openOrigin(hello)
     await withClient(async (client) => {
       const traced = client.send(authorized({ authority: origin.authority, method: 'TRACE' }))
@@ -349,7 +349,7 @@ describe.each(FORWARD_CLIENTS)('plain requests over %s', (protocol, openClient) 
     })
   })
 
-  it('are counted, and told in the line of the session', async () => {
+  it('plain requests are counted, and told in the line of the session', async () => {
     await using origin = await openOrigin((request, response) => void request.pipe(response))
     const before = (await endpoint.waitUntilFree())['requests{forward}'] ?? 0
     await withClient(async (client) => {
@@ -375,7 +375,7 @@ describe.each(FORWARD_CLIENTS)('plain requests over %s, private targets closed',
     ['[fd00::1]:8080', '310 - DNS: resolved address in non-routable network'],
     ['127.0.0.1', '311 - DNS: resolved address in loopback'],
     ['localhost:81', '311 - DNS: resolved address in loopback'],
-  ])('to %s are refused', async (authority, warning) => {
+  ])('plain requests to %s are refused where private targets are closed', async (authority, warning) => {
     await using endpoint = await startEndpoint({ protocols: PROTOCOLS, allowPrivate: false })
     await using client = await openClient(endpoint.port)
     expect(await refusal(client.send(authorized({ authority })))).toEqual({
@@ -385,7 +385,7 @@ describe.each(FORWARD_CLIENTS)('plain requests over %s, private targets closed',
     })
   })
 
-  it('are refused beyond the sessions that the user may hold', async () => {
+  it('plain requests are refused beyond the sessions that the user may hold', async () => {
     const limits = 'max_http2_conns = 1\nmax_http3_conns = 1\n'
     await using endpoint = await startEndpoint({
       protocols: PROTOCOLS,

@@ -29,7 +29,7 @@ function stalls(): Promise<false> {
 }
 
 describe('both directions at once', () => {
-  it('echoes 100 MB over HTTP/2 with bounded memory', async () => {
+  it('the reverse proxy echoes 100 MB over HTTP/2 with bounded memory', async () => {
     const { web } = await openProxyStage(echo)
     const session = http2.connect(`https://localhost:${web.http2Port}`, {
       host: '127.0.0.1',
@@ -44,7 +44,7 @@ describe('both directions at once', () => {
     await echoThrough(stream)
   })
 
-  it('echoes 100 MB over HTTP/1.1 with bounded memory', async () => {
+  it('the reverse proxy echoes 100 MB over HTTP/1.1 with bounded memory', async () => {
     const { web } = await openProxyStage(echo)
     const request = https.request({
       port: web.http1Port,
@@ -97,7 +97,7 @@ describe('both directions at once', () => {
     expect(peak - startRss).toBeLessThan(90 * MIB)
   }
 
-  it('delivers the answer before any content when the origin gives it so', async () => {
+  it('the reverse proxy delivers the answer before any content when the origin gives it so', async () => {
     const { web } = await openProxyStage((request, response) => {
       response.writeHead(200)
       response.write('early')
@@ -115,7 +115,7 @@ describe('both directions at once', () => {
     expect(await text(stream)).toBe(' late')
   })
 
-  it('stops reading a client whose origin does not read', async () => {
+  it('the reverse proxy stops reading a client whose origin does not read', async () => {
     const { web } = await openProxyStage(createServer((socket) => socket.pause()))
     const session = http2.connect(`https://localhost:${web.http2Port}`, {
       host: '127.0.0.1',
@@ -137,7 +137,7 @@ describe('both directions at once', () => {
     stream.close(http2.constants.NGHTTP2_CANCEL)
   })
 
-  it('delivers the answer of an origin that stops reading early', async () => {
+  it('the reverse proxy delivers the answer of an origin that stops reading early', async () => {
     const { web } = await openProxyStage((request, response) => {
       request.once('data', () => {
         response.writeHead(413, { connection: 'close' })

@@ -36,7 +36,7 @@ describe('a handshake completes, with the hello', () => {
       { ecdhCurve: 'X25519MLKEM768', ALPNProtocols: [...manyProtocols, 'http/1.1'] },
     ],
     ['of TLS 1.2', { pieceBytes: 10 }, { maxVersion: 'TLSv1.2' as const }],
-  ])('%s', async (_how, first, tls) => {
+  ])('a handshake completes with the hello %s', async (_how, first, tls) => {
     await using harness = await startGate()
     const socket = await openTls(harness.port, { ...tls, ...(first && { first }) })
     expect(await readGreeting(socket)).toMatchObject({
@@ -52,7 +52,7 @@ describe('a handshake completes, with the hello', () => {
   })
 })
 
-it('chooses the host by its name in any case, and the decoy for none that is known', async () => {
+it('the gate chooses the host by its name in any case, and the decoy for a name that nobody knows', async () => {
   await using harness = await startGate()
   for (const [servername, channel, subject] of [
     ['PING.example.COM', 'ping', 'ping.example.com'],
@@ -67,7 +67,7 @@ it('chooses the host by its name in any case, and the decoy for none that is kno
   }
 })
 
-it('drops unknown names without a byte when told to', async () => {
+it('the gate drops unknown names without a byte when told to', async () => {
   await using harness = await startGate({ gate: { unknownSni: 'drop' } })
   await expect(openTls(harness.port, { servername: 'unknown.example' })).rejects.toThrow()
   await harness.waitFor('gate_dropped{unknown_name}', 1)
@@ -79,18 +79,21 @@ it('drops unknown names without a byte when told to', async () => {
 describe('rules on the random', () => {
   const prefix = largest.clientRandomHex.slice(0, 8)
 
-  it.each([1, 7, 700])('hold for a hello in records and pieces of %i bytes (GHSA-fqh7)', async (size) => {
-    await using harness = await startGate({
-      rules: inboundRules({ clientRandomPrefix: prefix, action: 'deny' }),
-    })
-    const client = await openTcp({ port: harness.port, host: '127.0.0.1' })
-    const seen = readToClose(client)
-    await writeInPieces(client, inRecords(largest.bytes, size), size)
-    expect((await seen).length).toBe(0)
-    expect(harness.counters.snapshot()).toMatchObject({ 'gate_denied{0}': 1, 'gate_dropped{denied}': 1 })
-  })
+  it.each([1, 7, 700])(
+    'rules on the random hold for a hello in records and pieces of %i bytes (GHSA-fqh7)',
+    async (size) => {
+      await using harness = await startGate({
+        rules: inboundRules({ clientRandomPrefix: prefix, action: 'deny' }),
+      })
+      const client = await openTcp({ port: harness.port, host: '127.0.0.1' })
+      const seen = readToClose(client)
+      await writeInPieces(client, inRecords(largest.bytes, size), size)
+      expect((await seen).length).toBe(0)
+      expect(harness.counters.snapshot()).toMatchObject({ 'gate_denied{0}': 1, 'gate_dropped{denied}': 1 })
+    },
+  )
 
-  it('let everybody else in', async () => {
+  it('rules on the random let everybody else in', async () => {
     await using harness = await startGate({
       rules: inboundRules({ clientRandomPrefix: `${prefix}ff`, action: 'deny' }),
     })
@@ -101,7 +104,7 @@ describe('rules on the random', () => {
     client.destroy()
   })
 
-  it('deny everybody whose random cannot be had, and may show them the decoy', async () => {
+  it('rules on the random deny everybody whose random cannot be had, and may show them the decoy', async () => {
     await using harness = await startGate({
       gate: { denied: 'decoy' },
       rules: inboundRules(
@@ -120,7 +123,7 @@ describe('rules on the random', () => {
     })
   })
 
-  it('follow an update', async () => {
+  it('rules on the random follow an update', async () => {
     await using harness = await startGate()
     harness.gate.update({
       rules: new InboundRules({
@@ -139,7 +142,7 @@ describe('what is not TLS', () => {
     ['a PROXY header from a stranger', Buffer.from('PROXY TCP4 10.0.0.1 10.0.0.2 1 443\r\n')],
     ['a PROXY header of version 2', Buffer.from('0d0a0d0a000d0a515549540a21110000', 'hex')],
     ['noise', Buffer.from([0x80, 0x2e, 0x01])],
-  ])('%s is closed', async (_what, bytes) => {
+  ])('what is not TLS is closed: %s', async (_what, bytes) => {
     await using harness = await startGate()
     const client = await openTcp({ port: harness.port, host: '127.0.0.1' })
     client.write(bytes)
@@ -147,7 +150,7 @@ describe('what is not TLS', () => {
     await harness.waitFor('gate_dropped{not_tls}', 1)
   })
 
-  it('goes whole to whoever wants it', async () => {
+  it('what is not TLS goes whole to whoever wants it', async () => {
     await using harness = await startGate({
       onNotTls: ({ socket, remoteAddress }) => {
         socket.once('data', (bytes: Buffer) => socket.end(`${remoteAddress} sent ${bytes.toString()}`))
@@ -165,7 +168,7 @@ describe('peers that do not finish', () => {
     ['one byte', largest.bytes.subarray(0, 1)],
     ['half a hello', largest.bytes.subarray(0, 400)],
     ['all but a byte', largest.bytes.subarray(0, -1)],
-  ])('are let go after the limit, having sent %s', async (_what, bytes) => {
+  ])('peers that do not finish are let go after the limit, having sent %s', async (_what, bytes) => {
     const clock = new FakeClock()
     await using harness = await startGate({ clock })
     const client = await openTcp({ port: harness.port, host: '127.0.0.1' })
@@ -180,7 +183,7 @@ describe('peers that do not finish', () => {
     expect(clock.pending).toBe(0)
   })
 
-  it('are let go when they leave or reset', async () => {
+  it('peers that do not finish are let go when they leave or reset', async () => {
     const clock = new FakeClock()
     await using harness = await startGate({ clock })
     for (const leave of ['end', 'resetAndDestroy', 'destroy'] as const) {
@@ -196,7 +199,7 @@ describe('peers that do not finish', () => {
     expect(harness.counters.snapshot()['gate_dropped{ended_early}']).toBe(3)
   })
 
-  it('leave the event loop idle while they wait, and cost little for each byte', async () => {
+  it('peers that do not finish leave the event loop idle while they wait, and cost little for each byte', async () => {
     await using harness = await startGate({ limits: { connectionBurst: 200, handshakesPerAddress: 200 } })
     const clients = await Promise.all(
       Array.from({ length: 100 }, () => openTcp({ port: harness.port, host: '127.0.0.1' })),
@@ -217,7 +220,7 @@ describe('peers that do not finish', () => {
   })
 })
 
-it('ends what it holds at close, and leaves what it gave away', async () => {
+it('the gate ends what it holds at close, and leaves what it gave away', async () => {
   await using harness = await startGate()
   const waiting = await openTcp({ port: harness.port, host: '127.0.0.1' })
   const served = await openTls(harness.port)

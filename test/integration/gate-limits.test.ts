@@ -5,7 +5,7 @@ import { startGate } from '../support/gate-harness.ts'
 import { expectNothingLeftOpen } from '../support/leak-check.ts'
 import { openTcp, openTls, readGreeting, readToClose } from '../support/tls-client.ts'
 
-it('lets ten users with eight connections each come back at once', async () => {
+it('the gate lets ten users with eight connections each come back at once', async () => {
   await using harness = await startGate()
   const sockets = await Promise.all(Array.from({ length: 80 }, () => openTls(harness.port)))
   const greetings = await Promise.all(sockets.map(readGreeting))
@@ -16,7 +16,7 @@ it('lets ten users with eight connections each come back at once', async () => {
   await harness.waitFor('gate_connections', 0)
 })
 
-it('refuses the newest handshake of an address, and takes it again when one is done', async () => {
+it('the gate refuses the newest handshake of an address, and takes it again when one is done', async () => {
   const clock = new FakeClock()
   await using harness = await startGate({ clock, limits: { handshakesPerAddress: 3 } })
   const open = (): ReturnType<typeof openTcp> => openTcp({ port: harness.port, host: '127.0.0.1' })
@@ -33,7 +33,7 @@ it('refuses the newest handshake of an address, and takes it again when one is d
   for (const socket of [...waiting, served]) socket.destroy()
 })
 
-it('refuses the newest connection, in all and of an address', async () => {
+it('the gate refuses the newest connection, in all and of an address', async () => {
   for (const [limit, reason] of [
     ['connectionsPerAddress', 'connections_per_address'],
     ['connectionsTotal', 'connections_total'],
@@ -51,7 +51,7 @@ it('refuses the newest connection, in all and of an address', async () => {
   }
 })
 
-it('holds a flood to the rate', async () => {
+it('the gate holds a flood to the rate', async () => {
   const clock = new FakeClock()
   await using harness = await startGate({ clock, limits: { connectionBurst: 5, connectionRate: 2 } })
   const knock = async (): Promise<void> => {

@@ -42,7 +42,7 @@ function passOnly(port: number): HostMap {
   return new HostMap({ hosts: [], pass: [{ names: ['vpn.example.com'], to: { host: '127.0.0.1', port } }] })
 }
 
-it('leaves TLS untouched, over TCP and to a unix socket', async () => {
+it('passing on leaves TLS untouched, over TCP and to a unix socket', async () => {
   const directory = await mkdtemp(join(tmpdir(), 'culvert-gate-'))
   const path = join(directory, 'web.sock')
   {
@@ -76,7 +76,7 @@ it('leaves TLS untouched, over TCP and to a unix socket', async () => {
   await rm(directory, { recursive: true })
 })
 
-it('keeps half-close both ways', async () => {
+it('passing on keeps half-close both ways', async () => {
   const received: Buffer[] = []
   const upstream = createTcpServer({ allowHalfOpen: true }, (socket) => {
     socket.on('data', (chunk: Buffer) => void received.push(chunk))
@@ -92,7 +92,7 @@ it('keeps half-close both ways', async () => {
   expect(Buffer.concat(received).equals(hello)).toBe(true)
 })
 
-it('closes and counts when the server is not there', async () => {
+it('passing on to a server that is not there closes and counts', async () => {
   const gone = await listening(createTcpServer(), { port: 0, host: '127.0.0.1' })
   const port = portOf(gone)
   gone.close()
@@ -105,7 +105,7 @@ it('closes and counts when the server is not there', async () => {
   await harness.waitFor('gate_dropped{pass_failed}', 1)
 })
 
-it('lets go of the server when the client leaves, and of the client when the server resets', async () => {
+it('passing on lets go of the server when the client leaves, and of the client when the server resets', async () => {
   const clock = new FakeClock()
   const arrived: Socket[] = []
   const upstream = createTcpServer((socket) => {
@@ -149,7 +149,7 @@ async function passOne(harness: GateHarness): Promise<{ client: Socket; server: 
   return { client, server, [Symbol.asyncDispose]: () => upstream[Symbol.asyncDispose]() }
 }
 
-it('lets a connection that was passed on finish when the gate closes, and refuses others meanwhile', async () => {
+it('the gate lets a connection that was passed on finish when it closes, and refuses others meanwhile', async () => {
   await using harness = await startGate()
   await using passed = await passOne(harness)
   let closed = false
@@ -165,7 +165,7 @@ it('lets a connection that was passed on finish when the gate closes, and refuse
   await closing
 })
 
-it('ends a connection that was passed on when the grace is over', async () => {
+it('the gate ends a connection that was passed on when the grace is over', async () => {
   const clock = new FakeClock()
   await using harness = await startGate({ clock })
   await using passed = await passOne(harness)

@@ -22,7 +22,7 @@ describe('the real client is known', () => {
     ['v2', v2, undefined, '203.0.113.7'],
     ['v2 byte by byte', v2, 1, '203.0.113.7'],
     ['v2 with a TLV, in pieces', v2WithTlv, 9, '203.0.113.7'],
-  ])('%s', async (_how, prefix, pieceBytes, address) => {
+  ])('the real client is known from %s', async (_how, prefix, pieceBytes, address) => {
     await using harness = await startGate({ gate: trusted })
     const socket = await openTls(harness.port, { first: { prefix, ...(pieceBytes && { pieceBytes }) } })
     expect(await readGreeting(socket)).toMatchObject({
@@ -33,7 +33,7 @@ describe('the real client is known', () => {
     socket.destroy()
   })
 
-  it('except on a connection of the balancer itself', async () => {
+  it('the real client is the balancer on a connection of its own', async () => {
     await using harness = await startGate({ gate: trusted })
     for (const prefix of [v2Local, Buffer.from('PROXY UNKNOWN\r\n')]) {
       const socket = await openTls(harness.port, { first: { prefix } })
@@ -43,7 +43,7 @@ describe('the real client is known', () => {
   })
 })
 
-it('applies limits and rules to the real client', async () => {
+it('limits and rules apply to the real client behind a balancer', async () => {
   await using harness = await startGate({
     gate: trusted,
     limits: { connectionsPerAddress: 1 },
@@ -59,13 +59,13 @@ it('applies limits and rules to the real client', async () => {
 })
 
 describe('a balancer without a proper header is closed', () => {
-  it('when TLS begins at once', async () => {
+  it('a balancer without a proper header is closed when TLS begins at once', async () => {
     await using harness = await startGate({ gate: trusted })
     await expect(openTls(harness.port)).rejects.toThrow()
     await harness.waitFor('gate_dropped{proxy_header}', 1)
   })
 
-  it('when the header is broken', async () => {
+  it('a balancer without a proper header is closed when the header is broken', async () => {
     await using harness = await startGate({ gate: trusted })
     const client = await openTcp({ port: harness.port, host: '127.0.0.1' })
     client.write('PROXY TCP4 nonsense\r\n')
@@ -73,7 +73,7 @@ describe('a balancer without a proper header is closed', () => {
     await harness.waitFor('gate_dropped{proxy_header}', 1)
   })
 
-  it('when it stays away', async () => {
+  it('a balancer without a proper header is closed when it stays away', async () => {
     const clock = new FakeClock()
     await using harness = await startGate({ gate: trusted, clock })
     const client = await openTcp({ port: harness.port, host: '127.0.0.1' })

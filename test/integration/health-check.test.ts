@@ -19,7 +19,7 @@ describe('_check', () => {
     ['_check', true],
     ['_check:443', false],
     ['_check:0', false],
-  ])('%s, client ended: %s', async (authority, endStream) => {
+  ])('a health check of %s is answered and over, client ended: %s', async (authority, endStream) => {
     await using client = await H2Client.open({ port: endpoint.port, ...USER })
     const stream = client.request(authority, {}, { endStream })
     const { status, flags } = await answerOf(stream)
@@ -27,7 +27,7 @@ describe('_check', () => {
     expect(flags & http2.constants.NGHTTP2_FLAG_END_STREAM).toBe(http2.constants.NGHTTP2_FLAG_END_STREAM)
   })
 
-  it('does not keep streams of clients that never end theirs', async () => {
+  it('a health check keeps no stream of a client that never ends his', async () => {
     await using client = await H2Client.open({ port: endpoint.port, ...USER })
     const streams = Array.from({ length: 50 }, () => client.request('_check'))
     await Promise.all(streams.map(answerOf))

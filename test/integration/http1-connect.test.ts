@@ -112,7 +112,7 @@ async function openTunnel(authority: string): Promise<Connection> {
 }
 
 describe('a tunnel', () => {
-  it('carries bytes both ways', async () => {
+  it('a tunnel over HTTP/1.1 carries bytes both ways', async () => {
     await using echo = await openEcho()
     await using tunnel = await openTunnel(echo.authority)
     sendPattern(tunnel.socket, 3_000_000)
@@ -128,7 +128,7 @@ describe('a tunnel', () => {
     ['origin-form and Host', (authority: string) => `CONNECT / HTTP/1.1\r\nHost: ${authority}\r\n`],
     ['no Host', (authority: string) => `CONNECT ${authority} HTTP/1.1\r\n`],
     ['HTTP/1.0', (authority: string) => `CONNECT ${authority} HTTP/1.0\r\n`],
-  ])('may be asked for by %s', async (_, request) => {
+  ])('a tunnel over HTTP/1.1 may be asked for by %s', async (_, request) => {
     await using echo = await openEcho()
     await using connection = await Connection.open()
     const head = await connection.ask(`${request(echo.authority)}${AUTHORIZATION}\r\n`)
@@ -137,14 +137,14 @@ describe('a tunnel', () => {
     expect((await readAll(connection.socket)).toString()).toBe('ping')
   })
 
-  it('is answered with nothing that would end or frame it', async () => {
+  it('a tunnel over HTTP/1.1 is answered with nothing that would end or frame it', async () => {
     await using echo = await openEcho()
     await using connection = await Connection.open()
     const head = await connection.ask(`CONNECT ${echo.authority} HTTP/1.1\r\n${AUTHORIZATION}\r\n`)
     expect(head).not.toMatch(/content-length|transfer-encoding/i)
   })
 
-  it('gets what was sent behind the head, in the same write or split anywhere', async () => {
+  it('a tunnel over HTTP/1.1 gets what was sent behind the head, in the same write or split anywhere', async () => {
     await using echo = await openEcho()
     const request = Buffer.from(`CONNECT ${echo.authority} HTTP/1.1\r\n${AUTHORIZATION}\r\nearly bytes`)
     for (const pieceBytes of [request.length, 1, 7]) {
@@ -159,14 +159,14 @@ describe('a tunnel', () => {
     }
   })
 
-  it('keeps the downlink open after the client has ended', async () => {
+  it('a tunnel over HTTP/1.1 keeps the downlink open after the client has ended', async () => {
     await using target = await openRequestResponder((request) => Buffer.from(`got ${request.length}`))
     await using tunnel = await openTunnel(target.authority)
     tunnel.socket.end(Buffer.alloc(100_000))
     expect((await readAll(tunnel.socket)).toString()).toBe('got 100000')
   })
 
-  it('keeps the uplink open after the target has ended', async () => {
+  it('a tunnel over HTTP/1.1 keeps the uplink open after the target has ended', async () => {
     const uplink = Promise.withResolvers<Buffer>()
     await using target = await openTcpTarget((socket) => {
       socket.end('bye')
@@ -178,7 +178,7 @@ describe('a tunnel', () => {
     expect((await uplink.promise).length).toBe(200_000)
   })
 
-  it("ends with RST when the target's connection was reset", async () => {
+  it("a tunnel over HTTP/1.1 ends with RST when the target's connection was reset", async () => {
     await using target = await openTcpTarget((socket) => socket.once('data', () => socket.resetAndDestroy()))
     await using tunnel = await openTunnel(target.authority)
     const failed = new Promise<NodeJS.ErrnoException>((resolve) => tunnel.socket.once('error', resolve))
@@ -187,7 +187,7 @@ describe('a tunnel', () => {
     expect((await failed).code).toBe('ECONNRESET')
   })
 
-  it("turns the client's reset into RST at the target", async () => {
+  it("a tunnel over HTTP/1.1 turns the client's reset into RST at the target", async () => {
     await using target = await openTcpTarget((socket) => socket.resume())
     const arrival = target.nextSocket()
     await using tunnel = await openTunnel(target.authority)
@@ -199,14 +199,17 @@ describe('a tunnel', () => {
 })
 
 describe('pseudo-hosts', () => {
-  it.each(['_check', '_check:443'])('%s is answered and over', async (authority) => {
-    await using connection = await Connection.open()
-    const head = await connection.ask(`CONNECT ${authority} HTTP/1.1\r\n${AUTHORIZATION}\r\n`)
-    expect(statusOf(head)).toBe(200)
-    expect((await readAll(connection.socket)).length).toBe(0)
-  })
+  it.each(['_check', '_check:443'])(
+    'the pseudo-host %s is answered over HTTP/1.1, and over',
+    async (authority) => {
+      await using connection = await Connection.open()
+      const head = await connection.ask(`CONNECT ${authority} HTTP/1.1\r\n${AUTHORIZATION}\r\n`)
+      expect(statusOf(head)).toBe(200)
+      expect((await readAll(connection.socket)).length).toBe(0)
+    },
+  )
 
-  it('_udp2 carries datagrams', async () => {
+  it('the pseudo-host _udp2 carries datagrams over HTTP/1.1', async () => {
     await using echo = await openUdpEcho()
     await using tunnel = await openTunnel('_udp2')
     const replies: string[] = []
@@ -223,7 +226,7 @@ function credentials(value: string): string {
 
 describe('a refusal', () => {
   it.each(['', 'Basic', 'Basic !!!!', 'Bearer x', encodeBasicAuth(USER.username, 'wrong')])(
-    '407 for %j, which ends the connection',
+    'a refusal is 407 for %j and ends the connection',
     async (value) => {
       await using connection = await Connection.open()
       const head = await connection.ask(`CONNECT _check HTTP/1.1\r\n${credentials(value)}\r\n`)
@@ -235,7 +238,7 @@ describe('a refusal', () => {
     },
   )
 
-  it('502 with its warning for a target that is not there', async () => {
+  it('a refusal is 502 with its warning for a target that is not there', async () => {
     const port = await findClosedPort()
     await using connection = await Connection.open()
     const head = await connection.ask(`CONNECT 127.0.0.1:${port} HTTP/1.1\r\n${AUTHORIZATION}\r\n`)
@@ -272,7 +275,7 @@ async function curlThrough(password: string, args: readonly string[], input = ''
 }
 
 describe.skipIf(curl.any)(`curl${curl.note}`, () => {
-  it('fetches a page, and uploads, through a tunnel', async () => {
+  it('curl over HTTP/1.1 fetches a page, and uploads, through a tunnel', async () => {
     await using web = await openWebServer()
     const page = await curlThrough(USER.password, ['-p', `${web.origin}/page`])
     expect(page).toMatchObject({ code: 0, stdout: 'GET /page 0' })
@@ -281,7 +284,7 @@ describe.skipIf(curl.any)(`curl${curl.note}`, () => {
     expect(answer).toMatchObject({ code: 0, stdout: 'POST / 500000' })
   })
 
-  it('reports a wrong password', async () => {
+  it('curl over HTTP/1.1 reports a wrong password', async () => {
     await using web = await openWebServer()
     const answer = await curlThrough('wrong', ['-p', `${web.origin}/page`, '-w', '%{http_connect}'])
     expect(answer).toMatchObject({ code: 56, stdout: '407' })

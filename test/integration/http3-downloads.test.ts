@@ -66,15 +66,15 @@ async function closeAll(clients: readonly H3Client[]): Promise<void> {
 }
 
 describe('parallel downloads all complete', { timeout: 120_000 }, () => {
-  test('64 of 1 MiB in one session', async () => {
+  test('64 parallel downloads of 1 MiB in one session all complete', async () => {
     await closeAll(await downloadAll(endpoint.port, { sessions: 1, streams: 64, mebibytes: 1 }))
   })
 
-  test('4 of 2 MiB in each of 14 sessions', async () => {
+  test('4 parallel downloads of 2 MiB in each of 14 sessions all complete', async () => {
     await closeAll(await downloadAll(endpoint.port, { sessions: 14, streams: 4, mebibytes: 2 }))
   })
 
-  test('4 of 1 MiB in each of 20 sessions, with 1 % loss and 25 ms of delay each way', async () => {
+  test('4 parallel downloads of 1 MiB in each of 20 sessions all complete with 1 % loss and 25 ms of delay each way', async () => {
     await using relay = await UdpRelay.open(endpoint.port, { delayMs: 25 })
     let count = 0
     relay.filter = (_direction, { length }) => length <= ETHERNET_PAYLOAD_BYTES && ++count % 100 > 0

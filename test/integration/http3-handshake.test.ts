@@ -61,13 +61,13 @@ async function firstAnswer(packets: readonly Buffer[]) {
 }
 
 describe('a first packet', () => {
-  it('of version 1 is answered with Retry', async () => {
+  it('a first packet of version 1 is answered with Retry', async () => {
     const id = randomBytes(8)
     const answer = await firstAnswer([initialPacket(VERSION_1, id)])
     expect(answer).toEqual({ version: VERSION_1, type: RETRY_TYPE, destinationId: id })
   })
 
-  it('of an unknown version gets silence, not Version Negotiation, as docs/camouflage.md says', async () => {
+  it('a first packet of an unknown version gets silence, not Version Negotiation, as docs/camouflage.md says', async () => {
     const [unknown, known] = [randomBytes(8), randomBytes(8)]
     const packets = [initialPacket(UNKNOWN_VERSION, unknown), initialPacket(VERSION_1, known)]
     // One thread answers in order: had the first been answered, it would have been before the second.

@@ -76,34 +76,34 @@ async function ask(authority: string, path: string, query: Query = {}) {
 }
 
 it.each(['ping.endpoint', 'PING.endpoint', 'ping.endpoint:443', 'ping.endpoint.'])(
-  'answers every path of %s as a ping',
+  'HTTP/3 answers every path of %s as a ping',
   async (authority) => {
     expect(await ask(authority, '/any')).toEqual({ status: 200, body: '' })
   },
 )
 
-it('sends and takes speed tests on their host, found by its wildcard', async () => {
+it('HTTP/3 sends and takes speed tests on their host, found by its wildcard', async () => {
   const { status, body } = await ask('a.speed.endpoint', '/1mb.bin')
   expect({ status, bytes: body.length }).toEqual({ status: 200, bytes: MIB })
   const upload = { method: 'POST', content: Buffer.alloc(2 * MIB) }
   expect((await ask('a.speed.endpoint', '/upload.html', upload)).status).toBe(200)
 })
 
-it('passes every path of the host of the reverse proxy on to the origin', async () => {
+it('HTTP/3 passes every path of the host of the reverse proxy on to the origin', async () => {
   expect(await ask('app.endpoint', '/outside/the/mask')).toEqual({
     status: 200,
     body: 'origin: /outside/the/mask',
   })
 })
 
-it('shows paths of the main host there alone, and the decoy under a name that nobody knows', async () => {
+it('HTTP/3 shows paths of the main host there alone, and the decoy under a name that nobody knows', async () => {
   expect((await ask('vpn.endpoint', '/masked/x')).body).toBe('origin: /masked/x')
   expect((await ask('other.endpoint', '/masked/x')).status).toBe(404)
   expect((await ask('127.0.0.1:443', '/masked/x')).status).toBe(404)
   expect((await ask('[::1]:443', '/')).status).toBe(200)
 })
 
-it('takes the authority of a tunnel and of a forwarded request for a target, whatever its name', async () => {
+it('HTTP/3 takes the authority of a tunnel and of a forwarded request for a target, whatever its name', async () => {
   await using client = await H3Client.open(endpoint.port)
   const headers = { 'proxy-authorization': AUTHORIZATION }
   // As a ping it would be 200; as a target its name does not resolve.
@@ -112,7 +112,7 @@ it('takes the authority of a tunnel and of a forwarded request for a target, wha
   expect((await ask('ping.endpoint', '/', { scheme: 'http', headers })).status).toBe(502)
 })
 
-it('follows a reload', async () => {
+it('the hosts of HTTP/3 follow a reload', async () => {
   await writeFile(endpoint.files.hosts, hostsFile({ ...HOSTS, 'late.endpoint': 'ping_hosts' }))
   expect((await ask('late.endpoint', '/late')).status).toBe(404)
   await endpoint.supervisor.reload()

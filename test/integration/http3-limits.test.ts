@@ -44,7 +44,7 @@ async function serve(port: number, times: number): Promise<boolean[]> {
 }
 
 describe('QUIC connections', () => {
-  it('of one address beyond the limit are turned away, until one of them is over', async () => {
+  it('QUIC connections of one address beyond the limit are turned away, until one of them is over', async () => {
     const server = await start('connections_per_address = 3')
     expect(await serve(server.port, 5)).toEqual([true, true, true, false, false])
     const stats = await server.waitForStats((now) => now['gate_dropped{connections_per_address}'] === 2)
@@ -54,20 +54,20 @@ describe('QUIC connections', () => {
     expect(await isServed(server.port)).toBe(true)
   })
 
-  it('in all beyond the limit are turned away', async () => {
+  it('QUIC connections in all beyond the limit are turned away', async () => {
     const server = await start('connections_total = 1')
     expect(await serve(server.port, 2)).toEqual([true, false])
     await server.waitForStats((now) => now['gate_dropped{connections_total}'] === 1)
   })
 
-  it('that come too fast are turned away', async () => {
+  it('QUIC connections that come too fast are turned away', async () => {
     const server = await start('connection_burst = 2\nconnection_rate = 1')
     const served = await Promise.all(Array.from({ length: 12 }, () => isServed(server.port)))
     expect(served.filter(Boolean).length).toBeLessThan(12)
     await server.waitForStats((now) => (now['gate_dropped{connection_rate}'] ?? 0) > 0)
   })
 
-  it('whose handshake never ends hold their place for as long as a TLS handshake may take', async () => {
+  it('QUIC connections whose handshake never ends hold their place for as long as a TLS handshake may take', async () => {
     const server = await start('handshakes_total = 1', 'tls_handshake_timeout_secs = 1')
     await using relay = await UdpRelay.open(server.port)
     // The server's Retry gets through, and nothing behind it.

@@ -69,7 +69,7 @@ describe('a complete answer stops the client', () => {
     ['a missing password', 407, 'example.com:443', {}],
     ['a health check that fails', 407, '_check', {}],
     ['a health check that succeeds', 200, '_check', AUTHENTICATED],
-  ])('after %s', async (_what, expected, authority, headers) => {
+  ])('a complete answer stops the client after %s', async (_what, expected, authority, headers) => {
     const target = authority === 'refused' ? `127.0.0.1:${await findClosedPort()}` : authority
     const stream = client.connect(target, headers)
     const { status, content } = await answerTo(stream)
@@ -78,7 +78,7 @@ describe('a complete answer stops the client', () => {
     await expectStopped(stream)
   })
 
-  test('that is a page for a request which it has not ended', async () => {
+  test('a complete answer that is a page stops a client that has not ended its request', async () => {
     const stream = client.request(POST)
     const { status, headers, content } = await answerTo(stream)
     expect(status).toBe(405)
@@ -88,17 +88,21 @@ describe('a complete answer stops the client', () => {
 })
 
 describe('a target that ends', () => {
-  test('is the end of a tunnel whose client has nothing more to say', { timeout: 60_000 }, async () => {
-    await using client = await H3Client.open(endpoint.port)
-    await using target = await openTcpTarget((socket) => socket.end('bye'))
-    const stream = client.connect(target.authority, AUTHENTICATED)
-    const { content } = await answerTo(stream)
-    expect(String(content)).toBe('bye')
-    await expect.poll(() => target.sockets.size, { timeout: 20_000 }).toBe(0)
-    await expectStopped(stream)
-  })
+  test(
+    'a target that ends is the end of a tunnel whose client has nothing more to say',
+    { timeout: 60_000 },
+    async () => {
+      await using client = await H3Client.open(endpoint.port)
+      await using target = await openTcpTarget((socket) => socket.end('bye'))
+      const stream = client.connect(target.authority, AUTHENTICATED)
+      const { content } = await answerTo(stream)
+      expect(String(content)).toBe('bye')
+      await expect.poll(() => target.sockets.size, { timeout: 20_000 }).toBe(0)
+      await expectStopped(stream)
+    },
+  )
 
-  test('goes on hearing a client that speaks', { timeout: 60_000 }, async () => {
+  test('a target that ends goes on hearing a client that speaks', { timeout: 60_000 }, async () => {
     await using client = await H3Client.open(endpoint.port)
     let heard = ''
     let socket: Socket | undefined
@@ -138,7 +142,7 @@ describe('nothing of an answer is lost', { timeout: 60_000 }, () => {
     relay.filter = undefined
   }
 
-  test('when the path fails just before a refusal', async () => {
+  test('nothing of an answer is lost when the path fails just before a refusal', async () => {
     relay.filter = (direction) => direction === 'up'
     const stream = client.connect('example.com:443')
     const answer = answerTo(stream)
@@ -147,7 +151,7 @@ describe('nothing of an answer is lost', { timeout: 60_000 }, () => {
     await expectStopped(stream)
   })
 
-  test('when the path fails while a target that has ended is read', async () => {
+  test('nothing of an answer is lost when the path fails while a target that has ended is read', async () => {
     // So much that QUIC takes it at once, and the endpoint has nothing left to do.
     await using target = await openTcpTarget((socket) => socket.end(Buffer.alloc(MIB, 'culvert')))
     const stream = client.connect(target.authority, AUTHENTICATED)
@@ -159,7 +163,7 @@ describe('nothing of an answer is lost', { timeout: 60_000 }, () => {
     await expectStopped(stream)
   })
 
-  test('when one datagram in ten is lost', async () => {
+  test('nothing of an answer is lost when one datagram in ten is lost', async () => {
     let count = 0
     relay.filter = () => ++count % 10 > 0
     const answers = await Promise.all(Array.from({ length: 50 }, () => answerTo(client.request(POST))))

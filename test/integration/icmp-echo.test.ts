@@ -64,13 +64,13 @@ function countDistinct(replies: IcmpReply[]): number {
   return new Set(replies.map(({ source, sequence }) => `${source} ${sequence}`)).size
 }
 
-it('is refused when it is not enabled', async () => {
+it('ICMP is refused when it is not enabled', async () => {
   const forwarder = new IcmpForwarder({ ...ICMP_QUEUE, sender: undefined, counters: new Counters() })
   await expect(openDatagramTunnel(forwarder)).rejects.toMatchObject({ code: 'not_available' })
 })
 
 describe.skipIf(!isRoot)(`on loopback${isRoot ? '' : ' (skipped: needs root for CAP_NET_RAW)'}`, () => {
-  it.each(['127.0.0.1', '::1'])('carries every size to %s', async (destination) => {
+  it.each(['127.0.0.1', '::1'])('ICMP on loopback carries every size to %s', async (destination) => {
     const sockets = countSockets()
     const { icmp, tunnel, ask, replies, counters } = await start()
     const sizes = [0, 1, 3, 56, 1472, 9000, MAX_V4]
@@ -99,7 +99,7 @@ describe.skipIf(!isRoot)(`on loopback${isRoot ? '' : ' (skipped: needs root for 
     await expect.poll(countSockets).toBe(sockets)
   })
 
-  it('gives two clients with equal requests one answer each', async () => {
+  it('ICMP on loopback gives two clients with equal requests one answer each', async () => {
     const { icmp, connect, replies, ask, counters } = await start()
     const second = await connect('bob')
     for (let sequence = 0; sequence < 100; sequence += 1) {
@@ -114,7 +114,7 @@ describe.skipIf(!isRoot)(`on loopback${isRoot ? '' : ' (skipped: needs root for 
     icmp.close()
   })
 
-  it('stays sound under load', async () => {
+  it('ICMP on loopback stays sound under load', async () => {
     const { icmp, replies, ask, counters } = await start()
     const total = 3000
     let asked = 0
@@ -130,7 +130,7 @@ describe.skipIf(!isRoot)(`on loopback${isRoot ? '' : ' (skipped: needs root for 
     icmp.close()
   })
 
-  it('drops silently what the policy forbids, and what has no socket', async () => {
+  it('ICMP on loopback drops silently what the policy forbids, and what has no socket', async () => {
     const policy = {
       check: (address: string): void => {
         if (address.startsWith('127.')) throw new EndpointError('target_loopback', 'no')
@@ -148,7 +148,7 @@ describe.skipIf(!isRoot)(`on loopback${isRoot ? '' : ' (skipped: needs root for 
     icmp.close()
   })
 
-  it('says which interface is missing, and leaves nothing open', async () => {
+  it('ICMP on loopback says which interface is missing, and leaves nothing open', async () => {
     const sockets = countSockets()
     const opening = openIcmp({ ...options(new Counters()), interfaceName: 'nowhere0' })
     await expect(opening).rejects.toMatchObject({
@@ -158,7 +158,7 @@ describe.skipIf(!isRoot)(`on loopback${isRoot ? '' : ' (skipped: needs root for 
     await expect.poll(countSockets).toBe(sockets)
   })
 
-  it('without CAP_NET_RAW names the capability and how to give it', async () => {
+  it('ICMP without CAP_NET_RAW names the capability and how to give it', async () => {
     const script = `import('${join(import.meta.dirname, '../support/icmp-probe.ts')}')`
     const child = spawn('setpriv', [
       '--bounding-set=-net_raw',
@@ -256,20 +256,29 @@ describe.skipIf(obstacle !== undefined)(
     ] as const
 
     // First, because Linux sends "no route" to one host at most once a second, counted from any ICMP error before.
-    it.each(families)('$net: no route, no host and too big come back as errors', async (at) => {
-      const probe = startProbe(network)
-      for (const [destination, dataSize, [type, code]] of [
-        [at.nowhere, 56, at.noRoute],
-        [at.silent, 56, at.unreachable],
-        [at.there, 1400, at.big],
-      ] as const) {
-        probe.ask('alice', { destination, dataSize })
-        expect(await probe.next('alice')).toMatchObject({ source: at.router, type, code, id: 7, sequence: 1 })
-      }
-      await probe.end()
-    })
+    it.each(families)(
+      'across a router of $net no route, no host and too big come back as errors',
+      async (at) => {
+        const probe = startProbe(network)
+        for (const [destination, dataSize, [type, code]] of [
+          [at.nowhere, 56, at.noRoute],
+          [at.silent, 56, at.unreachable],
+          [at.there, 1400, at.big],
+        ] as const) {
+          probe.ask('alice', { destination, dataSize })
+          expect(await probe.next('alice')).toMatchObject({
+            source: at.router,
+            type,
+            code,
+            id: 7,
+            sequence: 1,
+          })
+        }
+        await probe.end()
+      },
+    )
 
-    it.each(families)('$net: a traceroute sees the router, then the target', async (at) => {
+    it.each(families)('across a router of $net a traceroute sees the router, then the target', async (at) => {
       const probe = startProbe(network, 'up0')
       for (const dataSize of [0, 2, 56]) {
         probe.ask('alice', { destination: at.there, sequence: 10, ttl: 1, dataSize })
@@ -292,16 +301,19 @@ describe.skipIf(obstacle !== undefined)(
       expect((await probe.end())['icmp_pending']).toBe(0)
     })
 
-    it.each(families)('$net: each of two clients gets the answer to its own request', async (at) => {
-      const probe = startProbe(network)
-      for (const dataSize of [56, 1, 0]) {
-        probe.ask('alice', { destination: at.there, ttl: 1, dataSize })
-        probe.ask('bob', { destination: at.there, ttl: 2, dataSize })
-        expect(await probe.next('alice')).toMatchObject({ source: at.router, type: at.exceeded[0] })
-        expect(await probe.next('bob')).toMatchObject({ source: at.there, type: at.reply })
-      }
-      await probe.end()
-    })
+    it.each(families)(
+      'across a router of $net each of two clients gets the answer to its own request',
+      async (at) => {
+        const probe = startProbe(network)
+        for (const dataSize of [56, 1, 0]) {
+          probe.ask('alice', { destination: at.there, ttl: 1, dataSize })
+          probe.ask('bob', { destination: at.there, ttl: 2, dataSize })
+          expect(await probe.next('alice')).toMatchObject({ source: at.router, type: at.exceeded[0] })
+          expect(await probe.next('bob')).toMatchObject({ source: at.there, type: at.reply })
+        }
+        await probe.end()
+      },
+    )
   },
 )
 

@@ -43,7 +43,7 @@ describe.skipIf(!isRoot)(`ICMP${isRoot ? '' : ' (skipped: needs root for CAP_NET
   it.each([
     ['127.0.0.1', 0],
     ['::1', 129],
-  ])('%s answers with type %d', async (destination, type) => {
+  ])('an ICMP tunnel brings the answer of %s with type %d', async (destination, type) => {
     await using client = await openClient()
     const { replies, ping } = await openPinger(client)
     const sizes = [0, 1, 56, 1472, 20_000]
@@ -55,7 +55,7 @@ describe.skipIf(!isRoot)(`ICMP${isRoot ? '' : ' (skipped: needs root for CAP_NET
     )
   })
 
-  it.each(TUNNEL_CLIENTS)('answers over $protocol', async ({ protocol, openTunnel }) => {
+  it.each(TUNNEL_CLIENTS)('an ICMP tunnel answers over $protocol', async ({ protocol, openTunnel }) => {
     await using tunnel = await openTunnel(endpoint.port, '_icmp')
     expect(tunnel.status).toBe(200)
     const replies: IcmpReply[] = []
@@ -77,7 +77,7 @@ describe.skipIf(!isRoot)(`ICMP${isRoot ? '' : ' (skipped: needs root for CAP_NET
     await endpoint.waitForStats((stats) => (stats[`client_sessions{${protocol}}`] ?? 0) <= 1)
   })
 
-  it('_icmp:0 is the same, and requests may be split anywhere', async () => {
+  it('an ICMP tunnel to _icmp:0 is the same, and requests may be split anywhere', async () => {
     await using client = await openClient()
     const { stream, replies } = await openPinger(client, '_icmp:0')
     const request = encodeIcmpRequest({ id: 1, destination: '127.0.0.1', sequence: 2, ttl: 64, dataSize: 8 })
@@ -88,7 +88,7 @@ describe.skipIf(!isRoot)(`ICMP${isRoot ? '' : ' (skipped: needs root for CAP_NET
     await expect.poll(() => replies.length, { timeout: 10_000 }).toBe(1)
   })
 
-  it('gives two clients with the same id and sequence one answer each', async () => {
+  it('an ICMP tunnel gives two clients with the same id and sequence one answer each', async () => {
     const clients = await Promise.all([openClient(), openClient()])
     const pingers = await Promise.all(clients.map((client) => openPinger(client)))
     for (let sequence = 0; sequence < 100; sequence++) for (const { ping } of pingers) ping({ sequence })
@@ -101,7 +101,7 @@ describe.skipIf(!isRoot)(`ICMP${isRoot ? '' : ' (skipped: needs root for CAP_NET
     for (const client of clients) await client[Symbol.asyncDispose]()
   })
 
-  it('stays silent about what cannot be asked, and goes on', async () => {
+  it('an ICMP tunnel stays silent about what cannot be asked, and goes on', async () => {
     await using client = await openClient()
     const { replies, ping } = await openPinger(client)
     ping({ destination: '224.0.0.1', sequence: 1 })
@@ -114,7 +114,7 @@ describe.skipIf(!isRoot)(`ICMP${isRoot ? '' : ' (skipped: needs root for CAP_NET
     expect(stats).toMatchObject({ 'icmp_drops{target_private}': 2, 'icmp_drops{ttl}': 1 })
   })
 
-  it('ends its side after the client', async () => {
+  it('an ICMP tunnel ends its side after the client', async () => {
     await using client = await openClient()
     const { status, stream } = await client.connect('_icmp')
     expect(status).toBe(200)
@@ -124,11 +124,14 @@ describe.skipIf(!isRoot)(`ICMP${isRoot ? '' : ' (skipped: needs root for CAP_NET
 })
 
 describe('without [icmp]', () => {
-  it.each(TUNNEL_CLIENTS)('501 over $protocol', async ({ openTunnel }) => {
-    await using endpoint = await startEndpoint({ protocols: ['http1', 'http2', 'quic'] })
-    await using tunnel = await openTunnel(endpoint.port, '_icmp')
-    expect(tunnel.status).toBe(501)
-  })
+  it.each(TUNNEL_CLIENTS)(
+    'without [icmp] its tunnel is refused with 501 over $protocol',
+    async ({ openTunnel }) => {
+      await using endpoint = await startEndpoint({ protocols: ['http1', 'http2', 'quic'] })
+      await using tunnel = await openTunnel(endpoint.port, '_icmp')
+      expect(tunnel.status).toBe(501)
+    },
+  )
 })
 
 expectNothingLeftOpen()

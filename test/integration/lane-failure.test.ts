@@ -53,7 +53,7 @@ async function runFailing(directory: ConfigDirectory, lane: 'failing-lane.ts' | 
 }
 
 describe('after a lane has failed', () => {
-  it('every question is answered, those under way and those that come later', async () => {
+  it('after a lane has failed, every question is answered, those under way and those that come later', async () => {
     using directory = new ConfigDirectory(ANY_PORT)
     const supervisor = await startFailing(directory)
     const asked = [supervisor.stats(), supervisor.reload()]
@@ -67,7 +67,7 @@ describe('after a lane has failed', () => {
     await supervisor.close({ graceMs: 3_600_000 })
   })
 
-  it('the log has its code, message and stack, and the process ends with 1', async () => {
+  it('after a lane has failed, the log has its code, message and stack, and the process ends with 1', async () => {
     using directory = new ConfigDirectory(ANY_PORT)
     const { code, last } = await runFailing(directory, 'failing-lane.ts')
     expect(last).toMatchObject({ level: 60, code: 'ERR_OF_OURS', err: { message: 'a fault of our own' } })
@@ -75,7 +75,7 @@ describe('after a lane has failed', () => {
     expect(code).toBe(1)
   })
 
-  it('the process ends also when the thread hangs in native code', async () => {
+  it('after a lane has failed, the process ends also when the thread hangs in native code', async () => {
     using directory = new ConfigDirectory(ANY_PORT)
     const { signal, last } = await runFailing(directory, 'hanging-lane.ts')
     expect(last).toMatchObject({ level: 60, code: 'ERR_OF_OURS' })

@@ -19,7 +19,7 @@ const unusable = ({ hosts, ...settings }: Settings): Settings => ({
 it.each([
   ['HTTP/1.1 and HTTP/2 alone', ''],
   ['[icmp]', '[icmp]\n'],
-])('leaves nothing open, with %s', async (_name, tables) => {
+])('a lane whose start fails leaves nothing open, with %s', async (_name, tables) => {
   using directory = new ConfigDirectory({ 'vpn.toml': `${VPN.replace(':8443', ':0')}${tables}` })
   const clock = new FakeClock()
   const before = countSockets()

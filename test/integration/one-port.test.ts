@@ -25,7 +25,7 @@ beforeAll(async () => {
 afterAll(() => endpoint[Symbol.asyncDispose]())
 
 describe('one port', () => {
-  it('speaks HTTP/1.1', async () => {
+  it('one port of the endpoint speaks HTTP/1.1', async () => {
     await using echo = await openEcho()
     const socket = connect({ port: endpoint.port, servername: 'vpn.endpoint', rejectUnauthorized: false })
     const field = `Proxy-Authorization: ${AUTHORIZATION['proxy-authorization']}\r\n`
@@ -33,7 +33,7 @@ describe('one port', () => {
     expect((await readAll(socket)).toString()).toMatch(/^HTTP\/1\.1 200 .*\r\n\r\nover http\/1\.1$/s)
   })
 
-  it('speaks HTTP/2', async () => {
+  it('one port of the endpoint speaks HTTP/2', async () => {
     await using echo = await openEcho()
     await using client = await H2Client.open({ port: endpoint.port, ...USER })
     const { stream } = await client.connect(echo.authority)
@@ -41,7 +41,7 @@ describe('one port', () => {
     expect((await readAll(stream)).toString()).toBe('over http/2')
   })
 
-  it('speaks HTTP/3', async () => {
+  it('one port of the endpoint speaks HTTP/3', async () => {
     await using echo = await openEcho()
     await using client = await H3Client.open(endpoint.port)
     const { status, stream } = await client.tunnel(echo.authority, AUTHORIZATION)
@@ -52,7 +52,7 @@ describe('one port', () => {
 })
 
 describe('HTTP/3 through the whole endpoint', () => {
-  it('challenges strangers and keeps the session', async () => {
+  it('HTTP/3 through the whole endpoint challenges strangers and keeps the session', async () => {
     await using client = await H3Client.open(endpoint.port)
     const { status, headers, stream } = await client.tunnel('_check')
     expect(status).toBe(407)
@@ -61,7 +61,7 @@ describe('HTTP/3 through the whole endpoint', () => {
     expect((await client.tunnel('_check', AUTHORIZATION)).status).toBe(200)
   })
 
-  it('answers with the rows of the error table', async () => {
+  it('HTTP/3 through the whole endpoint answers with the rows of the error table', async () => {
     await using client = await H3Client.open(endpoint.port)
     const port = await findClosedPort()
     const refused = await client.tunnel(`127.0.0.1:${port}`, AUTHORIZATION)
@@ -70,7 +70,7 @@ describe('HTTP/3 through the whole endpoint', () => {
     expect((await client.tunnel('_icmp', AUTHORIZATION)).status).toBe(501)
   })
 
-  it('keeps half-close both ways', async () => {
+  it('HTTP/3 through the whole endpoint keeps half-close both ways', async () => {
     await using target = await openTcpTarget((socket) => {
       const chunks: Buffer[] = []
       socket.on('data', (chunk: Buffer) => chunks.push(chunk))
@@ -82,7 +82,7 @@ describe('HTTP/3 through the whole endpoint', () => {
     expect((await readAll(stream)).toString()).toBe('got 300000')
   })
 
-  it('carries UDP', async () => {
+  it('HTTP/3 through the whole endpoint carries UDP', async () => {
     await using echo = await openUdpEcho()
     await using client = await H3Client.open(endpoint.port)
     const { stream } = await client.tunnel('_udp2', AUTHORIZATION)
@@ -97,7 +97,7 @@ describe('HTTP/3 through the whole endpoint', () => {
     expect(addresses).toEqual({ source: destination, destination: source })
   })
 
-  it('delivers 64 MiB unchanged, whatever memory they were read into', async () => {
+  it('HTTP/3 through the whole endpoint delivers 64 MiB unchanged, whatever memory they were read into', async () => {
     const content = randomBytes(64 * 1_048_576)
     await using target = await openTcpTarget((socket) => socket.end(content))
     await using client = await H3Client.open(endpoint.port)
@@ -107,7 +107,7 @@ describe('HTTP/3 through the whole endpoint', () => {
     for (const { stream } of tunnels) stream.end()
   })
 
-  it('shows strangers the same site', async () => {
+  it('HTTP/3 through the whole endpoint shows strangers the same site', async () => {
     await using client = await H3Client.open(endpoint.port)
     const over3 = client.request(
       { ':method': 'GET', ':scheme': 'https', ':authority': 'vpn.endpoint', ':path': '/' },
@@ -122,7 +122,7 @@ describe('HTTP/3 through the whole endpoint', () => {
     expect(page).toBe((await readAll(over2)).toString())
   })
 
-  it('leaves nothing behind', async () => {
+  it('HTTP/3 through the whole endpoint leaves nothing behind', async () => {
     const stats = await endpoint.waitForStats(
       (now) =>
         now['open_streams'] === 0 && now['client_sessions{HTTP3}'] === 0 && now['outbound_udp_sockets'] === 0,

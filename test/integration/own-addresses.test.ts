@@ -29,7 +29,7 @@ describe.skipIf(obstacle !== undefined)(
     afterAll(() => ip('netns', 'del', NAMESPACE))
 
     it(
-      'are refused like private ones over TCP, UDP and ICMP, opened one by one, and noticed when they change',
+      'own public addresses are refused like private ones over TCP, UDP and ICMP, opened one by one, and noticed when they change',
       { timeout: 60_000 },
       async () => {
         const script = join(import.meta.dirname, '../support/own-address-process.ts')

@@ -58,7 +58,7 @@ const QUESTIONS = [
 
 describe('plain HTTP', () => {
   it.skipIf(!hasNginx)(
-    `is answered byte for byte like nginx${hasNginx ? '' : ' (skipped: no nginx here)'}`,
+    `plain HTTP is answered byte for byte like nginx${hasNginx ? '' : ' (skipped: no nginx here)'}`,
     async () => {
       const nginx = await startNginx('/usr/share/nginx')
       try {
@@ -70,7 +70,7 @@ describe('plain HTTP', () => {
     },
   )
 
-  it('waits for the whole head and ends without a word when it does not come', async () => {
+  it('plain HTTP waits for the whole head and ends without a word when it does not come', async () => {
     const socket = connect(port, '127.0.0.1')
     socket.write('GET / HTTP/1.1\r\nHo')
     const [peer] = (await once(server, 'connection')) as [Socket]
@@ -82,7 +82,7 @@ describe('plain HTTP', () => {
     expect((await content).length).toBe(0)
   })
 
-  it('holds the connection for content that was announced, not for ever', async () => {
+  it('plain HTTP holds the connection for content that was announced, not for ever', async () => {
     const socket = connect(port, '127.0.0.1')
     socket.write('POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n')
     const [chunk] = (await once(socket, 'data')) as [Buffer]

@@ -79,7 +79,7 @@ describe.each(FORWARD_CLIENTS)('the reverse proxy over %s', (_, openClient) => {
     return (await readAll(body)).toString()
   }
 
-  it('keeps every way out of the mask', async () => {
+  it('the reverse proxy keeps every way out of the mask', async () => {
     expect(await get('/app/../app/x')).toBe('from the origin')
     for (const path of ['/app/../admin', '/app/%2e%2e/admin', '/app%2f..%2fadmin', '/app/..;/admin']) {
       expect(await get(path)).not.toBe('from the origin')
@@ -87,7 +87,7 @@ describe.each(FORWARD_CLIENTS)('the reverse proxy over %s', (_, openClient) => {
     expect(requests.map(({ url }) => url)).toEqual(['/app/../app/x'])
   })
 
-  it('asks for a host of ours or for the server itself', async () => {
+  it('the reverse proxy asks for a host of ours or for the server itself', async () => {
     await get('/app', 'vpn.endpoint')
     await get('/app', 'VPN.endpoint:8443')
     await get('/app', 'intranet.example')
@@ -103,7 +103,7 @@ describe('an upgrade under the mask', () => {
   const complete = (answer: string): boolean => answer.endsWith('from the origin')
 
   it.each(['h2c', 'h2c, websocket', 'tls/1.0', 'WebSocket/1'])(
-    'to %s is a plain request',
+    'an upgrade under the mask to %s is a plain request',
     async (protocol) => {
       const head = `GET /app/ws HTTP/1.1\r\nHost: vpn.endpoint\r\nUpgrade: ${protocol}\r\n${UPGRADE}\r\n`
       expect(await ask(head, complete)).toMatch(/^HTTP\/1\.1 200 /)
@@ -112,17 +112,20 @@ describe('an upgrade under the mask', () => {
     },
   )
 
-  it('to a WebSocket is one', async () => {
+  it('an upgrade under the mask to a WebSocket is one', async () => {
     const head = `GET /app/ws HTTP/1.1\r\nHost: vpn.endpoint\r\nUpgrade: WebSocket\r\n${UPGRADE}\r\n`
     expect(await ask(head, (answer) => answer.includes('\r\n\r\n'))).toMatch(/^HTTP\/1\.1 101 /)
     expect(upgraded).toHaveLength(1)
   })
 
-  it.each(['/app/../ws', '/app/%2e%2e/ws', '/app/..;/ws'])('does not leave it by %s', async (path) => {
-    const head = `GET ${path} HTTP/1.1\r\nHost: vpn.endpoint\r\nUpgrade: websocket\r\n${UPGRADE}\r\n`
-    expect(await ask(head, (answer) => answer.includes('nginx'))).toMatch(/^HTTP\/1\.1 404 /)
-    expect([...upgraded, ...requests]).toEqual([])
-  })
+  it.each(['/app/../ws', '/app/%2e%2e/ws', '/app/..;/ws'])(
+    'an upgrade under the mask does not leave it by %s',
+    async (path) => {
+      const head = `GET ${path} HTTP/1.1\r\nHost: vpn.endpoint\r\nUpgrade: websocket\r\n${UPGRADE}\r\n`
+      expect(await ask(head, (answer) => answer.includes('nginx'))).toMatch(/^HTTP\/1\.1 404 /)
+      expect([...upgraded, ...requests]).toEqual([])
+    },
+  )
 })
 
 expectNothingLeftOpen()

@@ -51,7 +51,7 @@ function serialOf({ cert }: TestCertificate): string {
 }
 
 describe('reload', () => {
-  it('shows a new certificate over TCP and QUIC, and open tunnels go on', async () => {
+  it('reload shows a new certificate over TCP and QUIC, and open tunnels go on', async () => {
     await using endpoint = await startEndpoint({ protocols: ['http1', 'http2', 'quic'] })
     await using echo = await openEcho()
     await using client = await H2Client.open({ port: endpoint.port, ...USER })
@@ -68,7 +68,7 @@ describe('reload', () => {
     expect((await readAll(stream)).toString()).toBe('still here')
   })
 
-  it('keeps everything when a file is wrong, and says why', async () => {
+  it('reload keeps everything when a file is wrong, and says why', async () => {
     await using endpoint = await startEndpoint()
     const before = await shownSerial(endpoint.port)
     await writeFile(join(endpoint.directory, 'cert.pem'), createTestCertificate(['other.test']).cert)
@@ -79,7 +79,7 @@ describe('reload', () => {
     expect((await client.connect('_check')).status).toBe(200)
   })
 
-  it('puts users in force, and cuts off who is not among them any more', async () => {
+  it('reload puts users in force, and cuts off who is not among them any more', async () => {
     await using endpoint = await startEndpoint({ credentials: TWO_USERS })
     await using echo = await openEcho()
     await using removed = await H2Client.open({ port: endpoint.port, ...USER })
@@ -99,7 +99,7 @@ describe('reload', () => {
 })
 
 describe('a reload asked for while another is under way', () => {
-  it('is carried out after it, with what the files hold then', async () => {
+  it('a reload asked for while another is under way is carried out after it, with what the files hold then', async () => {
     const held = Promise.withResolvers<void>()
     let loads = 0
     await using endpoint = await startEndpoint({
@@ -122,24 +122,27 @@ describe('a certificate that is replaced', () => {
   it.each([
     ['starts', 1],
     ['reloads', 2],
-  ])('just after it was read, while the endpoint %s, is shown all the same', async (_what, load) => {
-    const clock = new FakeClock()
-    const fresh = createTestCertificate(['vpn.endpoint'])
-    let loads = 0
-    await using endpoint = await startEndpoint({
-      clock,
-      afterLoad: async (directory) => {
-        if (++loads === load) await install(directory, fresh)
-      },
-    })
-    if (load === 2) await endpoint.supervisor.reload()
-    expect(await shownSerial(endpoint.port)).not.toBe(serialOf(fresh))
-    clock.advance(LOOK_PERIOD_MS)
-    await endpoint.waitForLog(({ msg }) => msg === 'certificates renewed')
-    expect(await shownSerial(endpoint.port)).toBe(serialOf(fresh))
-  })
+  ])(
+    'a certificate that is replaced just after it was read, while the endpoint %s, is shown all the same',
+    async (_what, load) => {
+      const clock = new FakeClock()
+      const fresh = createTestCertificate(['vpn.endpoint'])
+      let loads = 0
+      await using endpoint = await startEndpoint({
+        clock,
+        afterLoad: async (directory) => {
+          if (++loads === load) await install(directory, fresh)
+        },
+      })
+      if (load === 2) await endpoint.supervisor.reload()
+      expect(await shownSerial(endpoint.port)).not.toBe(serialOf(fresh))
+      clock.advance(LOOK_PERIOD_MS)
+      await endpoint.waitForLog(({ msg }) => msg === 'certificates renewed')
+      expect(await shownSerial(endpoint.port)).toBe(serialOf(fresh))
+    },
+  )
 
-  it('is shown while the other files are being edited, and nothing of them is put in force', async () => {
+  it('a certificate that is replaced is shown while the other files are being edited, and nothing of them is put in force', async () => {
     const clock = new FakeClock()
     await using endpoint = await startEndpoint({ clock, credentials: TWO_USERS })
     await writeFile(join(endpoint.directory, 'credentials.toml'), SECOND_USER)
@@ -154,7 +157,7 @@ describe('a certificate that is replaced', () => {
   })
 
   it.skipIf(missing('openssl').any)(
-    'together with one that cannot be used is shown nowhere, neither over TCP nor over QUIC',
+    'a certificate that is replaced together with one that cannot be used is shown nowhere, neither over TCP nor over QUIC',
     async () => {
       await using endpoint = await startEndpoint({ protocols: ['http1', 'http2', 'quic'] })
       const before = testCertificate()

@@ -33,7 +33,7 @@ const ORIGIN_HEADERS = [
 ].flat()
 
 describe.each(VERSIONS)('reverse proxy over %s', (_, label, ask, portOf) => {
-  it('sends the request on with its own host, the protocol and no field of the hop', async () => {
+  it('the reverse proxy sends the request on with its own host, the protocol and no field of the hop', async () => {
     let seen: IncomingMessage | undefined
     const { web } = await openProxyStage((request, response) => {
       seen = request
@@ -61,7 +61,7 @@ describe.each(VERSIONS)('reverse proxy over %s', (_, label, ask, portOf) => {
     })
   })
 
-  it('hands the answer back without fields of the hop, cookies one by one', async () => {
+  it('the reverse proxy hands the answer back without fields of the hop, cookies one by one', async () => {
     const { web } = await openProxyStage((_request, response) => {
       response.writeHead(201, ORIGIN_HEADERS)
       response.end('hi')
@@ -82,7 +82,7 @@ describe.each(VERSIONS)('reverse proxy over %s', (_, label, ask, portOf) => {
     ['HEAD', 200, '7'],
     ['GET', 204, undefined],
     ['GET', 304, undefined],
-  ])('gives no content to %s with %i', async (method, status, length) => {
+  ])('the reverse proxy gives no content to %s with %i', async (method, status, length) => {
     const { web } = await openProxyStage((_request, response) => {
       response.writeHead(status, length === undefined ? {} : { 'content-length': length })
       response.end()
@@ -93,7 +93,7 @@ describe.each(VERSIONS)('reverse proxy over %s', (_, label, ask, portOf) => {
     if (length !== undefined) expect(field(answer, 'content-length')).toBe(length)
   })
 
-  it('passes 1xx over and delivers the final answer, without trailers', async () => {
+  it('the reverse proxy passes 1xx over and delivers the final answer, without trailers', async () => {
     const { web } = await openProxyStage((_request, response) => {
       response.writeContinue()
       response.writeEarlyHints({ link: '</a.css>; rel=preload' })
@@ -107,7 +107,7 @@ describe.each(VERSIONS)('reverse proxy over %s', (_, label, ask, portOf) => {
     expect(field(answer, 'x-sum')).toBeUndefined()
   })
 
-  it('answers 502 when the origin refuses, hangs up or talks nonsense', async () => {
+  it('the reverse proxy answers 502 when the origin refuses, hangs up or talks nonsense', async () => {
     const free = createServer()
     const port = await listen(free)
     free.close()
@@ -126,7 +126,7 @@ describe.each(VERSIONS)('reverse proxy over %s', (_, label, ask, portOf) => {
     expect(garbage.counters.snapshot()).toEqual({ 'proxy_failures{origin}': 1 })
   })
 
-  it('tells the client when the origin breaks off in the middle', async () => {
+  it('the reverse proxy tells the client when the origin breaks off in the middle', async () => {
     const { web, counters } = await openProxyStage(
       createServer((socket) =>
         socket.once('data', () => {
@@ -139,7 +139,7 @@ describe.each(VERSIONS)('reverse proxy over %s', (_, label, ask, portOf) => {
     await settled(() => counters.snapshot()['proxy_failures{response_cut}'] === 1)
   })
 
-  it('gives up an origin that does not answer, with 504', async () => {
+  it('the reverse proxy gives up an origin that does not answer, with 504', async () => {
     const clock = new FakeClock()
     const arrived = Promise.withResolvers<void>()
     const { web } = await openProxyStage(() => arrived.resolve(), { responseTimeoutMs: 5000 }, clock)
@@ -150,7 +150,7 @@ describe.each(VERSIONS)('reverse proxy over %s', (_, label, ask, portOf) => {
     expect((await answer).status).toBe(504)
   })
 
-  it('answers 503 beyond its limit and serves again afterwards', async () => {
+  it('the reverse proxy answers 503 beyond its limit and serves again afterwards', async () => {
     const gate = Promise.withResolvers<void>()
     const { web, proxy } = await openProxyStage(
       (_request, response) => void gate.promise.then(() => response.end('late')),
@@ -164,7 +164,7 @@ describe.each(VERSIONS)('reverse proxy over %s', (_, label, ask, portOf) => {
     expect((await ask(portOf(web), {})).status).toBe(200)
   })
 
-  it('uses a kept connection again, and another when the origin has closed it', async () => {
+  it('the reverse proxy uses a kept connection again, and another when the origin has closed it', async () => {
     let connections = 0
     const server = http.createServer((_request, response) => response.end('ok'))
     server.on('connection', () => connections++)
@@ -178,7 +178,7 @@ describe.each(VERSIONS)('reverse proxy over %s', (_, label, ask, portOf) => {
     expect(connections).toBe(2)
   })
 
-  it('hides the port of the origin in redirects to itself', async () => {
+  it('the reverse proxy hides the port of the origin in redirects to itself', async () => {
     const { web } = await openProxyStage((request, response) => {
       const { localPort } = request.socket
       response.writeHead(301, { location: `http://app.example:${localPort}/docs/` }).end()
@@ -187,7 +187,7 @@ describe.each(VERSIONS)('reverse proxy over %s', (_, label, ask, portOf) => {
     expect(field(answer, 'location')).toBe('/docs/')
   })
 
-  it('says once a minute that the origin cannot be reached, and why', async () => {
+  it('the reverse proxy says once a minute that the origin cannot be reached, and why', async () => {
     const clock = new FakeClock()
     const closed = createServer()
     const port = await listen(closed)
@@ -202,7 +202,7 @@ describe.each(VERSIONS)('reverse proxy over %s', (_, label, ask, portOf) => {
     expect(lines).toHaveLength(2)
   })
 
-  it('carries a request without content and without length as such', async () => {
+  it('the reverse proxy carries a request without content and without length as such', async () => {
     const seen: unknown[] = []
     const { web } = await openProxyStage((request, response) => {
       seen.push([request.method, request.headers['content-length'], request.headers['transfer-encoding']])
@@ -217,7 +217,7 @@ describe.each(VERSIONS)('reverse proxy over %s', (_, label, ask, portOf) => {
     ])
   })
 
-  it('frees the origin when the client goes away', async () => {
+  it('the reverse proxy frees the origin when the client goes away', async () => {
     const { web, originSockets, proxy } = await openProxyStage((_request, response) => {
       response.writeHead(200)
       const fill = (): void => {

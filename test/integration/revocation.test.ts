@@ -26,7 +26,7 @@ async function revoke(endpoint: TestEndpoint): Promise<void> {
   await endpoint.supervisor.reload()
 }
 
-it('HTTP/2: GOAWAY with 0x1F, and no stream looks complete', async () => {
+it('a revoked session over HTTP/2 ends with GOAWAY and 0x1F, and no stream looks complete', async () => {
   await using endpoint = await startEndpoint()
   await using target = await openTcpTarget((socket) => void socket.write('half of it'))
   await using client = await RawHttp2.open(endpoint.port)
@@ -42,7 +42,7 @@ it('HTTP/2: GOAWAY with 0x1F, and no stream looks complete', async () => {
   expect(stats['sessions_revoked']).toBe(1)
 })
 
-it('HTTP/2: a shutdown says GOAWAY with NO_ERROR', async () => {
+it('a shutdown over HTTP/2 says GOAWAY with NO_ERROR', async () => {
   await using endpoint = await startEndpoint()
   await using client = await RawHttp2.open(endpoint.port)
   client.send(connectFrame(1, '_check'))

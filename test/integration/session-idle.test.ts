@@ -33,7 +33,7 @@ describe('an idle session', () => {
 
   const openClient = () => H2Client.open({ port: endpoint.port, ...USER })
 
-  it('ends with GOAWAY(NO_ERROR) when no request came', async () => {
+  it('an idle session ends with GOAWAY(NO_ERROR) when no request came', async () => {
     const happened = new Happened()
     happened.note('half the limit', sleep(LIMIT_MS / 2))
     await using client = await openClient()
@@ -45,7 +45,7 @@ describe('an idle session', () => {
     await endpoint.waitForStats((stats) => stats['client_sessions{HTTP2}'] === 0)
   })
 
-  it('ends when its last request lies back, and each request starts the time anew', async () => {
+  it('an idle session ends when its last request lies back, and each request starts the time anew', async () => {
     await using client = await openClient()
     const closed = once(client.session, 'close')
     for (let request = 0; request < 6; request++) {
@@ -55,7 +55,7 @@ describe('an idle session', () => {
     await closed
   })
 
-  it('stays while a tunnel is open, and ends after it', async () => {
+  it('an idle session stays while a tunnel is open, and ends after it', async () => {
     await using echo = await openEcho()
     await using client = await openClient()
     let gone = false
@@ -72,7 +72,7 @@ describe('an idle session', () => {
     expect(await happened.all()).toEqual(['half the limit', 'the end'])
   })
 
-  it('stays while an idle _udp2 stream is open', async () => {
+  it('an idle session stays while an idle _udp2 stream is open', async () => {
     await using client = await openClient()
     let gone = false
     client.session.once('goaway', () => (gone = true))
@@ -82,13 +82,17 @@ describe('an idle session', () => {
     expect(gone).toBe(false)
   })
 
-  it('is cut off from a client that stays after the GOAWAY', { timeout: 40_000 }, async () => {
-    await using raw = await RawHttp2.open(endpoint.port)
-    await raw.frame(({ name }) => name === 'GOAWAY')
-    await raw.closed()
-  })
+  it(
+    'an idle session is cut off from a client that stays after the GOAWAY',
+    { timeout: 40_000 },
+    async () => {
+      await using raw = await RawHttp2.open(endpoint.port)
+      await raw.frame(({ name }) => name === 'GOAWAY')
+      await raw.closed()
+    },
+  )
 
-  it('over HTTP/1.1 ends too', async () => {
+  it('an idle session over HTTP/1.1 ends too', async () => {
     const socket = connectTls({
       port: endpoint.port,
       host: '127.0.0.1',
@@ -109,7 +113,7 @@ describe('a client that leaves', () => {
   afterAll(() => endpoint[Symbol.asyncDispose]())
 
   // node:http2 waits for the write that is under way before it lets go of the socket, be it for ever.
-  it('leaves nothing when it ends the connection without having read', async () => {
+  it('a client leaves nothing behind when it ends the connection without having read', async () => {
     await using flood = await openTcpTarget((socket) => void sendPattern(socket, 2 ** 30))
     const arrival = flood.nextSocket()
     await using raw = await RawHttp2.open(endpoint.port)
@@ -124,7 +128,7 @@ describe('a client that leaves', () => {
     await endpoint.waitUntilFree()
   })
 
-  it('leaves nothing however its sockets end', async () => {
+  it('a client leaves nothing behind however its sockets end', async () => {
     await using echo = await openEcho()
     const leave = async (round: number): Promise<void> => {
       const client = await H2Client.open({ port: endpoint.port, ...USER })
@@ -161,16 +165,17 @@ describe('a handshake that does not go on', () => {
     expect(after['sessions_total{HTTP2}']).toBe(before['sessions_total{HTTP2}'])
   }
 
-  it('is freed when nothing was sent', () => expectFreed(Buffer.alloc(0)))
+  it('a handshake that does not go on is freed when nothing was sent', () => expectFreed(Buffer.alloc(0)))
 
-  it('is freed within the ClientHello', async () => {
+  it('a handshake that does not go on is freed within the ClientHello', async () => {
     const hello = await clientHello()
     await expectFreed(hello.subarray(0, hello.length / 2))
   })
 
-  it('is freed after the ClientHello', async () => expectFreed(await clientHello()))
+  it('a handshake that does not go on is freed after the ClientHello', async () =>
+    expectFreed(await clientHello()))
 
-  it('holds up nobody else', async () => {
+  it('a handshake that does not go on holds up nobody else', async () => {
     const hello = await clientHello()
     const sockets = await Promise.all(
       Array.from({ length: 40 }, () => openTcp({ port: endpoint.port, host: '127.0.0.1' })),
@@ -204,7 +209,7 @@ describe('a tunnel without a byte', () => {
   })
   afterAll(() => endpoint[Symbol.asyncDispose]())
 
-  it('ends, one with bytes does not, and the session stays', async () => {
+  it('a tunnel without a byte ends, one with bytes does not, and the session stays', async () => {
     await using echo = await openEcho()
     await using client = await H2Client.open({ port: endpoint.port, ...USER })
     const idle = (await client.connect(echo.authority)).stream

@@ -33,7 +33,7 @@ async function ask(stream: ClientHttp2Stream, text: string): Promise<string> {
 }
 
 describe('a session', () => {
-  it('belongs to the user who was first: others are answered like wrong credentials', async () => {
+  it('a session belongs to the user who was first: others are answered like wrong credentials', async () => {
     await using endpoint = await startEndpoint({ credentials: FIRST + SECOND })
     await using client = await H2Client.open({ port: endpoint.port, ...USER })
     expect((await client.connect('_check')).status).toBe(200)
@@ -48,7 +48,7 @@ describe('a session', () => {
     expect((await own.connect('_check')).status).toBe(200)
   })
 
-  it('may be shared where the file says so, and a revoked user takes nothing from the other', async () => {
+  it('a session may be shared where the file says so, and a revoked user takes nothing from the other', async () => {
     await using endpoint = await startEndpoint({
       credentials: FIRST + SECOND,
       keys: 'allow_multiple_credentials_per_connection = true',
@@ -75,7 +75,7 @@ describe('a session', () => {
 })
 
 describe('the tunnels of a user', () => {
-  it('are limited over all his sessions, health checks and other users are not', async () => {
+  it('the tunnels of a user are limited over all his sessions, health checks and other users are not', async () => {
     await using endpoint = await startEndpoint({
       credentials: FIRST + SECOND,
       tables: '[culvert.users]\nmax_tunnels = 3\n',
@@ -100,7 +100,7 @@ describe('the tunnels of a user', () => {
     expect((await two.connect(echo.authority)).status).toBe(200)
   })
 
-  it('that were refused by their target take no place', async () => {
+  it('the tunnels of a user that were refused by their target take no place', async () => {
     await using endpoint = await startEndpoint({ tables: '[culvert.users]\nmax_tunnels = 1\n' })
     await using client = await H2Client.open({ port: endpoint.port, ...USER })
     for (let i = 0; i < 3; i++) expect((await client.connect('127.0.0.1:1')).status).toBe(502)

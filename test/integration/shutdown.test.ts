@@ -29,7 +29,7 @@ async function start(options: { tables: string }) {
 }
 
 describe('the first signal', () => {
-  it('ends a session without streams at once, with GOAWAY', async () => {
+  it('the first signal ends a session without streams at once, with GOAWAY', async () => {
     const { endpoint, goaway, closed } = await start(LONG)
     await using _ = endpoint
     endpoint.program.signal('SIGTERM')
@@ -38,7 +38,7 @@ describe('the first signal', () => {
     expect((await endpoint.program.finished).code).toBe(0)
   })
 
-  it('lets an open tunnel finish, and ends when it has', async () => {
+  it('the first signal lets an open tunnel finish, and ends when it has', async () => {
     await using echo = await openEcho()
     const { endpoint, client, goaway, closed } = await start(LONG)
     await using _ = endpoint
@@ -55,7 +55,7 @@ describe('the first signal', () => {
     await expect.poll(() => echo.sockets.size).toBe(0)
   })
 
-  it('refuses clients that connect again meanwhile', async () => {
+  it('the first signal refuses clients that connect again meanwhile', async () => {
     await using echo = await openEcho()
     const { endpoint, client, goaway } = await start(LONG)
     await using _ = endpoint
@@ -69,7 +69,7 @@ describe('the first signal', () => {
     expect((await endpoint.program.finished).code).toBe(0)
   })
 
-  it('lets a connection finish that was passed on to another server', async () => {
+  it('the first signal lets a connection finish that was passed on to another server', async () => {
     const { cert, key } = testCertificate()
     const web = createTlsServer({ cert, key }, (socket) => socket.on('error', () => {}).pipe(socket))
     web.listen(0, '127.0.0.1')
@@ -93,7 +93,7 @@ describe('the first signal', () => {
     web.close()
   })
 
-  it('ends open tunnels when the grace is over', async () => {
+  it('the first signal ends open tunnels when the grace is over', async () => {
     await using echo = await openEcho()
     const { endpoint, client, closed } = await start(grace(1))
     await using _ = endpoint

@@ -45,7 +45,7 @@ describe('an endpoint process', () => {
     expect(peak - before.now).toBeLessThan(GROWTH_LIMIT_MIB)
   }
 
-  it('holds little of 1 GiB for a client that does not read', async () => {
+  it('an endpoint holds little of 1 GiB for a client that does not read', async () => {
     await using target = await openTcpTarget((socket) => void sendPattern(socket, GIB))
     const before = await endpoint.memory()
     const arrival = target.nextSocket()
@@ -58,7 +58,7 @@ describe('an endpoint process', () => {
     stream.destroy()
   })
 
-  it('carries 1 GiB to a client that reads slowly', { timeout: 120_000 }, async () => {
+  it('an endpoint carries 1 GiB to a client that reads slowly', { timeout: 120_000 }, async () => {
     const chunk = patternedBytes(0, MIB)
     await using target = await openTcpTarget((socket) => sendRepeated(socket, chunk, GIB / MIB))
     const before = await endpoint.memory()
@@ -67,7 +67,7 @@ describe('an endpoint process', () => {
     await expectBounded(before)
   })
 
-  it('delivers everything to a client that reads late', async () => {
+  it('an endpoint delivers everything to a client that reads late', async () => {
     await using target = await openTcpTarget((socket) => void sendPattern(socket, CONTENT_BYTES))
     const arrival = target.nextSocket()
     const { stream } = await client.connect(target.authority)
@@ -76,7 +76,7 @@ describe('an endpoint process', () => {
     expect(await hashOf(stream)).toEqual({ bytes: CONTENT_BYTES, hash: hashOfPattern(CONTENT_BYTES) })
   })
 
-  it('holds little for a target that does not read, and delivers it in the end', async () => {
+  it('an endpoint holds little for a target that does not read, and delivers it in the end', async () => {
     await using target = await openTcpTarget((socket) => void socket.pause())
     const before = await endpoint.memory()
     const arrival = target.nextSocket()
@@ -91,7 +91,7 @@ describe('an endpoint process', () => {
     await readAll(stream)
   })
 
-  it('stands still in both directions at once, and goes on in both', async () => {
+  it('an endpoint stands still in both directions at once, and goes on in both', async () => {
     await using target = await openTcpTarget((socket) => void socket.pause())
     const before = await endpoint.memory()
     const arrival = target.nextSocket()
@@ -163,7 +163,7 @@ describe('windows', () => {
       return client
     }
 
-    it.each(SIZES)('download of %d bytes', async (size) => {
+    it.each(SIZES)('a download of %d bytes arrives whole', async (size) => {
       await using target = await openTcpTarget((socket) => void sendPattern(socket, size))
       await using client = await open()
       const { stream } = await client.connect(target.authority)
@@ -171,7 +171,7 @@ describe('windows', () => {
       expect(await hashOf(stream)).toEqual({ bytes: size, hash: hashOfPattern(size) })
     })
 
-    it.each(SIZES)('upload of %d bytes', async (size) => {
+    it.each(SIZES)('an upload of %d bytes arrives whole', async (size) => {
       await using target = await openRequestResponder((request) => Buffer.from(String(request.length)))
       await using client = await open()
       const { stream } = await client.connect(target.authority)
@@ -179,7 +179,7 @@ describe('windows', () => {
       expect((await readAll(stream)).toString()).toBe(String(size))
     })
 
-    it.each(SIZES)('echo of %d bytes', async (size) => {
+    it.each(SIZES)('an echo of %d bytes comes back whole', async (size) => {
       await using target = await openEcho()
       await using client = await open()
       const { stream } = await client.connect(target.authority)

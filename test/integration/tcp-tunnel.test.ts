@@ -42,7 +42,7 @@ async function expectNothingLeft(): Promise<void> {
 }
 
 describe('TCP through HTTP/2', () => {
-  it('carries bytes both ways', async () => {
+  it('a TCP tunnel through HTTP/2 carries bytes both ways', async () => {
     await using echo = await openEcho()
     await using client = await openClient()
     const { status, flags, stream } = await client.connect(echo.authority)
@@ -53,7 +53,7 @@ describe('TCP through HTTP/2', () => {
     expect((await readAll(stream)).equals(sent)).toBe(true)
   })
 
-  it('reaches a name and an IPv6 literal', async () => {
+  it('a TCP tunnel through HTTP/2 reaches a name and an IPv6 literal', async () => {
     await using echo4 = await openEcho()
     await using echo6 = await openEcho('::1')
     await using client = await openClient()
@@ -65,7 +65,7 @@ describe('TCP through HTTP/2', () => {
     }
   })
 
-  it('keeps the downlink open after the client has ended', async () => {
+  it('a TCP tunnel through HTTP/2 keeps the downlink open after the client has ended', async () => {
     await using target = await openRequestResponder((request) => Buffer.from(`got ${request.length}`))
     await using client = await openClient()
     const { stream } = await client.connect(target.authority)
@@ -73,7 +73,7 @@ describe('TCP through HTTP/2', () => {
     expect((await readAll(stream)).toString()).toBe('got 100000')
   })
 
-  it('keeps the uplink open after the target has ended', async () => {
+  it('a TCP tunnel through HTTP/2 keeps the uplink open after the target has ended', async () => {
     const uplink = Promise.withResolvers<Buffer>()
     await using target = await openTcpTarget((socket) => {
       socket.end('bye')
@@ -86,7 +86,7 @@ describe('TCP through HTTP/2', () => {
     expect((await uplink.promise).length).toBe(200_000)
   })
 
-  it("turns the target's reset into CONNECT_ERROR", async () => {
+  it("a TCP tunnel through HTTP/2 turns the target's reset into CONNECT_ERROR", async () => {
     await using target = await openTcpTarget((socket) => {
       socket.once('data', () => socket.resetAndDestroy())
     })
@@ -100,7 +100,7 @@ describe('TCP through HTTP/2', () => {
     expect(stream.rstCode).toBe(http2.constants.NGHTTP2_CONNECT_ERROR)
   })
 
-  it("turns the client's reset into RST at the target", async () => {
+  it("a TCP tunnel through HTTP/2 turns the client's reset into RST at the target", async () => {
     await using target = await openTcpTarget(flood)
     await using client = await openClient()
     const arrival = target.nextSocket()
@@ -114,7 +114,7 @@ describe('TCP through HTTP/2', () => {
     ])
   })
 
-  it("reads the client's RST_STREAM(NO_ERROR) as the end", async () => {
+  it("a TCP tunnel through HTTP/2 reads the client's RST_STREAM(NO_ERROR) as the end", async () => {
     await using target = await openTcpTarget((socket) => socket.resume())
     await using client = await openClient()
     const arrival = target.nextSocket()
@@ -125,7 +125,7 @@ describe('TCP through HTTP/2', () => {
     await ended
   })
 
-  it('frees everything when the client vanishes in mid-transfer', async () => {
+  it('a TCP tunnel through HTTP/2 frees everything when the client vanishes in mid-transfer', async () => {
     await using target = await openTcpTarget(flood)
     const client = await openClient()
     const { stream } = await client.connect(target.authority)
@@ -135,7 +135,7 @@ describe('TCP through HTTP/2', () => {
     await expect.poll(() => target.sockets.size).toBe(0)
   })
 
-  it('serves 1,000 tunnels at once and leaves none', async () => {
+  it('HTTP/2 serves 1,000 TCP tunnels at once and leaves none', async () => {
     await using echo = await openEcho()
     await using client = await openClient()
     const answers = await Promise.all(Array.from({ length: 1000 }, () => client.connect(echo.authority)))
@@ -149,7 +149,7 @@ describe('TCP through HTTP/2', () => {
     await expectNothingLeft()
   })
 
-  it('leaves nothing after 5,000 tunnels in a row', { timeout: 120_000 }, async () => {
+  it('HTTP/2 leaves nothing after 5,000 TCP tunnels in a row', { timeout: 120_000 }, async () => {
     await using echo = await openEcho()
     const client = await openClient()
     const one = async (): Promise<void> => {

@@ -133,20 +133,23 @@ function collect(client: Duplex): {
 }
 
 describe('a flow', () => {
-  it.each(['127.0.0.1', '::1'])('carries datagrams to %s and back, empty ones too', async (address) => {
-    const target = await serve(address)
-    const stream = await openStream()
-    for (const payload of ['one', '', 'x'.repeat(9000)]) {
-      stream.client.write(frame(target, payload))
-      const [reply] = await stream.replies.next()
-      expect(reply).toMatchObject({ source: target, destination: SOURCE })
-      expect(reply?.payload.toString()).toBe(payload)
-    }
-    expect(stream.stat('outbound_udp_sockets')).toBe(1)
-    expect(await stream.end()).toEqual({ reason: 'ended', uplinkBytes: 9003, downlinkBytes: 9003 })
-  })
+  it.each(['127.0.0.1', '::1'])(
+    'a UDP flow carries datagrams to %s and back, empty ones too',
+    async (address) => {
+      const target = await serve(address)
+      const stream = await openStream()
+      for (const payload of ['one', '', 'x'.repeat(9000)]) {
+        stream.client.write(frame(target, payload))
+        const [reply] = await stream.replies.next()
+        expect(reply).toMatchObject({ source: target, destination: SOURCE })
+        expect(reply?.payload.toString()).toBe(payload)
+      }
+      expect(stream.stat('outbound_udp_sockets')).toBe(1)
+      expect(await stream.end()).toEqual({ reason: 'ended', uplinkBytes: 9003, downlinkBytes: 9003 })
+    },
+  )
 
-  it('reaches an IPv4-mapped address over IPv4 and answers in the form it was asked in', async () => {
+  it('a UDP flow reaches an IPv4-mapped address over IPv4 and answers in the form it was asked in', async () => {
     const { port } = await serve('127.0.0.1')
     const stream = await openStream({ ipv6Available: false })
     const mapped = { address: '::ffff:127.0.0.1', port }
@@ -156,7 +159,7 @@ describe('a flow', () => {
     await stream.end()
   })
 
-  it('keeps the order of datagrams sent before its socket stood', async () => {
+  it('a UDP flow keeps the order of datagrams sent before its socket stood', async () => {
     const target = await serve('127.0.0.1')
     const stream = await openStream()
     const payloads = Array.from({ length: 40 }, (_, index) => `${index}`)
@@ -166,7 +169,7 @@ describe('a flow', () => {
     await stream.end()
   })
 
-  it('hears only its own destination', async () => {
+  it('a UDP flow hears only its own destination', async () => {
     const target = await serve('127.0.0.1', () => [])
     const stranger = createSocket('udp4')
     servers.push(stranger)
@@ -183,7 +186,7 @@ describe('a flow', () => {
     await stream.end()
   })
 
-  it('ends alone when nobody listens at its port, and a later datagram opens a new one', async () => {
+  it('a UDP flow ends alone when nobody listens at its port, and a later datagram opens a new one', async () => {
     const alive = await serve('127.0.0.1')
     const dead = await serve('127.0.0.1')
     const deadServer = servers.pop()
@@ -200,7 +203,7 @@ describe('a flow', () => {
     await stream.end()
   })
 
-  it('ends alone when the system refuses a datagram', async () => {
+  it('a UDP flow ends alone when the system refuses a datagram', async () => {
     const target = await serve('127.0.0.1')
     const stream = await openStream()
     // The limited broadcast address may not be used without SO_BROADCAST.
@@ -212,7 +215,7 @@ describe('a flow', () => {
     await stream.end()
   })
 
-  it('to a forbidden destination is never opened and hurts nothing', async () => {
+  it('a UDP flow to a forbidden destination is never opened and hurts nothing', async () => {
     const target = await serve('127.0.0.1')
     const judged: string[] = []
     const policy: UdpPolicy = {
@@ -236,7 +239,7 @@ describe('a flow', () => {
 })
 
 describe('sockets', () => {
-  it('are all freed when flows expire, and again when the stream ends', async () => {
+  it('sockets of flows are all freed when flows expire, and again when the stream ends', async () => {
     const target = await serve('127.0.0.1')
     const clock: Clock & FakeClock = new FakeClock()
     const stream = await openStream({ clock, idleTimeoutMs: 30_000 })
@@ -255,7 +258,7 @@ describe('sockets', () => {
     expect(clock.pending).toBe(0)
   })
 
-  it('are freed when the client vanishes', async () => {
+  it('sockets of flows are freed when the client vanishes', async () => {
     const target = await serve('127.0.0.1')
     const stream = await openStream()
     stream.client.write(frame(target, 'x'))
@@ -265,7 +268,7 @@ describe('sockets', () => {
     expect(stream.stat('outbound_udp_sockets')).toBe(0)
   })
 
-  it('running out costs datagrams, not the stream or the process', async () => {
+  it('running out of sockets costs datagrams, not the stream or the process', async () => {
     const script = join(import.meta.dirname, '../support/udp-exhaustion.ts')
     const command = `ulimit -n 100 && exec "${process.execPath}" "${script}"`
     const { stdout } = await promisify(execFile)('sh', ['-c', command])
@@ -282,7 +285,7 @@ describe('sockets', () => {
 })
 
 describe('a client that does not read', () => {
-  it('loses whole datagrams beyond the bound and nothing else', async () => {
+  it('a client that does not read loses whole datagrams beyond the bound and nothing else', async () => {
     const queueBytes = 32 * 1024
     const answers = Array.from({ length: 40 }, (_, index) => Buffer.alloc(1000, index))
     const target = await serve('127.0.0.1', () => answers)
@@ -342,11 +345,11 @@ async function dataFrames(answer: (payload: Buffer) => Buffer[], total: number):
 }
 
 describe('over HTTP/2', () => {
-  it('one reply alone is exactly one DATA frame', async () => {
+  it('over HTTP/2, one reply alone is exactly one DATA frame', async () => {
     expect(await dataFrames(() => [Buffer.from('x')], 41)).toEqual([41])
   })
 
-  it('a DATA frame holds whole replies', async () => {
+  it('over HTTP/2, a DATA frame holds whole replies', async () => {
     const size = udpReplySize(500)
     const answers = Array.from({ length: 100 }, () => Buffer.alloc(500))
     const sizes = await dataFrames(() => answers, size * 100)

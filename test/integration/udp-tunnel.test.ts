@@ -60,15 +60,18 @@ async function counterFrom(name: string): Promise<() => Promise<number>> {
 describe('datagrams', () => {
   use({})
 
-  it.each([0, 1, 2, 512, 1200, 1472, 1473, 9000, 16_384, 32_768, 65_507])('of %d bytes', async (size) => {
-    const udp = await UdpClient.open(client)
-    const payload = randomBytes(size)
-    const reply = await udp.ask(target, payload)
-    expect(reply.payload.equals(payload)).toBe(true)
-    expect(reply).toMatchObject({ source: target, destination: SOURCE })
-  })
+  it.each([0, 1, 2, 512, 1200, 1472, 1473, 9000, 16_384, 32_768, 65_507])(
+    'datagrams of %d bytes come back as they were',
+    async (size) => {
+      const udp = await UdpClient.open(client)
+      const payload = randomBytes(size)
+      const reply = await udp.ask(target, payload)
+      expect(reply.payload.equals(payload)).toBe(true)
+      expect(reply).toMatchObject({ source: target, destination: SOURCE })
+    },
+  )
 
-  it('arrive one by one when frames are split anywhere', async () => {
+  it('datagrams arrive one by one when frames are split anywhere', async () => {
     const udp = await UdpClient.open(client)
     const payloads = ['a', 'bc', '', 'x'.repeat(300), 'last']
     const frames = Buffer.concat(payloads.map((payload) => udpFrame(target, payload, { appName: 'äpp' })))
@@ -83,7 +86,7 @@ describe('datagrams', () => {
     }
   })
 
-  it('that came before the 200 are kept', async () => {
+  it('datagrams that came before the 200 are kept', async () => {
     await using raw = await RawHttp2.open(endpoint.port)
     const datagrams = Buffer.concat([udpFrame(target, 'first'), udpFrame(target, 'second')])
     raw.send(connectFrame(1, '_udp2'), frame('DATA', { stream: 1, payload: datagrams }))
@@ -92,7 +95,7 @@ describe('datagrams', () => {
     await raw.frame(() => arrived() === 2 * 40 + 'firstsecond'.length)
   })
 
-  it('of one byte come back as one DATA frame of 41 bytes each', async () => {
+  it('datagrams of one byte come back as one DATA frame of 41 bytes each', async () => {
     await using raw = await RawHttp2.open(endpoint.port)
     raw.send(connectFrame(1, '_udp2'))
     await raw.frame(({ name, stream }) => name === 'HEADERS' && stream === 1)
@@ -101,13 +104,13 @@ describe('datagrams', () => {
     expect([payload.length, flags, payload.toString('latin1').at(-1)]).toEqual([41, 0, 'x'])
   })
 
-  it('go from and back to 0.0.0.0:0', async () => {
+  it('datagrams go from and back to 0.0.0.0:0', async () => {
     const udp = await UdpClient.open(client)
     const reply = await udp.ask(target, 'x', { source: NOWHERE })
     expect(reply.destination).toMatchObject(NOWHERE)
   })
 
-  it('of two sources do not mix', async () => {
+  it('datagrams of two sources do not mix', async () => {
     const udp = await UdpClient.open(client)
     for (const port of [1, 2, 3, 1, 2, 3]) {
       const source = { address: '10.0.0.9', port }
@@ -117,7 +120,7 @@ describe('datagrams', () => {
     }
   })
 
-  it('of several streams of one session do not mix, the source being the same', async () => {
+  it('datagrams of several streams of one session do not mix, the source being the same', async () => {
     const streams = await Promise.all(Array.from({ length: 5 }, () => UdpClient.open(client)))
     const replies = await Promise.all(
       streams.map((udp, index) => udp.ask(target, `stream ${index}`, { source: NOWHERE })),
@@ -128,12 +131,12 @@ describe('datagrams', () => {
     expect(streams.map(({ replies: all }) => all.length)).toEqual([1, 1, 1, 1, 1])
   })
 
-  it('pass through _udp2:0 as well', async () => {
+  it('datagrams pass through _udp2:0 as well', async () => {
     const udp = await UdpClient.open(client, '_udp2:0')
     expect((await udp.ask(target, 'alias')).payload.toString()).toBe('alias')
   })
 
-  it('still come after the client has reset another stream', async () => {
+  it('datagrams still come after the client has reset another stream', async () => {
     const [udp, other] = [await UdpClient.open(client), await UdpClient.open(client)]
     await other.ask(target, 'x')
     other.stream.close(http2.constants.NGHTTP2_CANCEL)
@@ -144,7 +147,7 @@ describe('datagrams', () => {
 describe('IPv6', () => {
   use({}, { host: '::1' })
 
-  it('::1 stays IPv6', async () => {
+  it('the destination ::1 stays IPv6', async () => {
     const udp = await UdpClient.open(client)
     const source = { address: 'fd00::2', port: 7 }
     const reply = await udp.ask(target, 'six', { source })
@@ -167,7 +170,7 @@ describe('what is wrong with a frame', () => {
     ['too_short', () => lengthPrefixed(Buffer.alloc(0))],
     ['app_name_overrun', () => lengthPrefixed(ADDRESSING, Buffer.from([9, 65]))],
     ['payload_too_long', () => lengthPrefixed(ADDRESSING, Buffer.alloc(65_600))],
-  ])('%s costs that frame only', async (reason, malformed) => {
+  ])('a frame with %s costs that frame only', async (reason, malformed) => {
     const drops = await counterFrom(`udp_drops{${reason}}`)
     const udp = await UdpClient.open(client)
     udp.stream.write(Buffer.concat([udpFrame(target, 'before'), malformed(), udpFrame(target, 'after')]))
@@ -215,7 +218,7 @@ describe('what is wrong with a destination', () => {
     { address: '224.0.0.1', port: 9 },
     { address: '255.255.255.255', port: 9 },
     { address: '127.0.0.1', port: 0 },
-  ])('$address $port is dropped', async (destination) => {
+  ])('a datagram to $address port $port is dropped', async (destination) => {
     const udp = await UdpClient.open(client)
     udp.send(destination, 'x')
     udp.send(destination, 'y')
@@ -227,7 +230,7 @@ describe('what is wrong with a destination', () => {
 describe('flows', () => {
   use({ keys: 'udp_connections_timeout_secs = 1' })
 
-  it('end when they are idle, with their sockets, and begin anew', async () => {
+  it('UDP flows end when they are idle, with their sockets, and begin anew', async () => {
     const idle = await counterFrom('udp_flows_ended{idle}')
     const sockets = countSockets()
     const udp = await UdpClient.open(client)
@@ -238,7 +241,7 @@ describe('flows', () => {
     expect((await udp.ask(target, 'again')).payload.toString()).toBe('again')
   })
 
-  it('end with the client that vanishes', async () => {
+  it('UDP flows end with the client that vanishes', async () => {
     const udp = await UdpClient.open(client)
     for (let port = 1; port <= 20; port++) await udp.ask(target, 'x', { source: { ...SOURCE, port } })
     client.session.destroy()
@@ -251,7 +254,7 @@ describe.skipIf(!isRoot)(`DNS${isRoot ? '' : ' (skipped: needs root for port 53)
   // An address of the loopback network on which no resolver listens.
   use({}, { host: '127.53.53.53', port: 53 })
 
-  it('flows end some seconds after their last answer', async () => {
+  it('DNS flows end some seconds after their last answer', async () => {
     const answered = await counterFrom('udp_flows_ended{answered}')
     const udp = await UdpClient.open(client)
     udp.stream.write(Buffer.concat([udpFrame(target, 'A?'), udpFrame(target, 'AAAA?')]))
@@ -266,7 +269,7 @@ describe.skipIf(!isRoot)(`DNS${isRoot ? '' : ' (skipped: needs root for port 53)
 
 describe('blocked destinations', () => {
   // The port is known only when the echo runs, so the exemption is in place of a whole open network.
-  it('are dropped and counted while the stream lives', async () => {
+  it('datagrams to blocked destinations are dropped and counted while the stream lives', async () => {
     await using open = await openUdpEcho()
     await using closed = await openUdpEcho()
     await using guarded = await startEndpoint({

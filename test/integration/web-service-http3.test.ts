@@ -59,27 +59,27 @@ async function exchange(method: string, path: string, content?: Buffer) {
 }
 
 describe('over HTTP/3', () => {
-  it('answers a ping', async () => {
+  it('the web service over HTTP/3 answers a ping', async () => {
     expect(await exchange('GET', '/ping')).toMatchObject({ status: 200, body: Buffer.alloc(0) })
     // The session of a ping ends with its answer.
     client = await H3Client.open(endpoint.port)
   })
 
-  it('sends a speed test', async () => {
+  it('the web service over HTTP/3 sends a speed test', async () => {
     const { status, body } = await exchange('GET', '/speedtest/3mb.bin')
     expect(status).toBe(200)
     expect(body.length).toBe(3 * MIB)
   })
 
-  it('takes a speed test', async () => {
+  it('the web service over HTTP/3 takes a speed test', async () => {
     expect((await exchange('POST', '/speedtest/upload.html', Buffer.alloc(2 * MIB))).status).toBe(200)
   })
 
-  it('refuses a speed test of a size that there is not', async () => {
+  it('the web service over HTTP/3 refuses a speed test of a size that there is not', async () => {
     expect((await exchange('GET', '/speedtest/101mb.bin')).status).toBe(400)
   })
 
-  it('passes requests on to the origin, both ways at once', async () => {
+  it('the web service over HTTP/3 passes requests on to the origin, both ways at once', async () => {
     const content = randomBytes(5 * MIB)
     const { status, headers, body } = await exchange('POST', '/app/echo', content)
     expect(status).toBe(200)
@@ -87,7 +87,7 @@ describe('over HTTP/3', () => {
     expect(body.equals(content)).toBe(true)
   })
 
-  it('shows the site for any other path and method', async () => {
+  it('the web service over HTTP/3 shows the site for any other path and method', async () => {
     expect((await exchange('GET', '/nothing/here')).status).toBe(404)
     expect((await exchange('DELETE', '/')).status).toBe(405)
     const { status, headers, body } = await exchange('HEAD', '/')

@@ -107,7 +107,7 @@ describe.each(VERSIONS)('web service over %s', (_, ask, portOf) => {
     // The earlier one of overlapping prefixes.
     [{ pingPath: '/a', speedtestPath: '/a', reverseProxyPath: '/a' }, '/a', PING],
     [{ speedtestPath: '/a', reverseProxyPath: '/' }, '/a', SPEEDTEST],
-  ])('with %o sends %s to the right one', async (options, path, status) => {
+  ])('the web service with %o sends %s to the right one', async (options, path, status) => {
     const { web } = await stage('main', options)
     expect((await ask(portOf(web), { path })).status).toBe(status)
   })
@@ -117,14 +117,14 @@ describe.each(VERSIONS)('web service over %s', (_, ask, portOf) => {
     ['speedtest', '/nothing', SPEEDTEST],
     ['reverse_proxy', '/ping', PROXY],
     ['decoy', '/ping', DECOY],
-  ] as const)('on a %s host ignores the paths', async (channel, path, status) => {
+  ] as const)('the web service on a %s host ignores the paths', async (channel, path, status) => {
     const { web, counters } = await stage(channel, PATHS)
     expect((await ask(portOf(web), { path })).status).toBe(status)
     expect(counters.snapshot()).toEqual({ [`web_requests{${channel}}`]: 1 })
   })
 
   it.each(['GET', 'HEAD', 'POST', 'OPTIONS', 'DELETE'])(
-    'answers a ping by %s and ends the session',
+    'the web service answers a ping by %s and ends the session',
     async (method) => {
       const { web } = await stage('ping')
       const answer = await ask(portOf(web), { method })
@@ -133,7 +133,7 @@ describe.each(VERSIONS)('web service over %s', (_, ask, portOf) => {
     },
   )
 
-  it.each([1, 3, 17])('sends %i MiB of zeros', async (size) => {
+  it.each([1, 3, 17])('the web service sends %i MiB of zeros', async (size) => {
     const { web } = await stage('main', { speedtestPath: '/speed' })
     const answer = await ask(portOf(web), { path: `/speed/${size}mb.bin` })
     expect(answer.status).toBe(200)
@@ -143,7 +143,7 @@ describe.each(VERSIONS)('web service over %s', (_, ask, portOf) => {
     expect(field(answer, 'content-length')).toBeUndefined()
   })
 
-  it('takes an upload', async () => {
+  it('the web service takes an upload', async () => {
     const { web } = await stage('speedtest')
     const answer = await ask(portOf(web), {
       method: 'POST',
@@ -166,7 +166,7 @@ describe.each(VERSIONS)('web service over %s', (_, ask, portOf) => {
     ['GET', '/upload.html'],
     ['POST', '/upload.html'],
     ['POST', '/1mb.bin'],
-  ])('refuses %s %s', async (method, path) => {
+  ])('the web service refuses %s %s', async (method, path) => {
     const { web } = await stage('speedtest')
     const answer = await ask(portOf(web), { method, path })
     expect([answer.status, answer.body.length]).toEqual([400, 0])
@@ -178,7 +178,7 @@ function openSession(web: WebHarness): http2.ClientHttp2Session {
 }
 
 describe('speed test', () => {
-  it('refuses an upload above the limit', async () => {
+  it('the speed test refuses an upload above the limit', async () => {
     const { web } = await stage('speedtest')
     const session = openSession(web)
     const stream = session.request(
@@ -191,7 +191,7 @@ describe('speed test', () => {
     session.destroy()
   })
 
-  it('neither allocates nor queues for a client that does not read', async () => {
+  it('the speed test neither allocates nor queues for a client that does not read', async () => {
     const { web, speedtest } = await stage('speedtest')
     const startRss = process.memoryUsage.rss()
     const session = openSession(web)
@@ -204,7 +204,7 @@ describe('speed test', () => {
     await settled(() => speedtest.running === 0)
   })
 
-  it('runs no more at one time than allowed', async () => {
+  it('the speed test runs no more at one time than allowed', async () => {
     const { web, speedtest, counters } = await stage('speedtest', {}, { maxConcurrent: 1 })
     const session = openSession(web)
     const stream = session.request({ ':path': '/100mb.bin' })
@@ -218,7 +218,7 @@ describe('speed test', () => {
     session.destroy()
   })
 
-  it('gives up an upload that stands still', async () => {
+  it('the speed test gives up an upload that stands still', async () => {
     const clock = new FakeClock()
     const { web, speedtest } = await stage('speedtest', {}, { clock })
     const session = openSession(web)
@@ -239,7 +239,7 @@ describe('speed test', () => {
 })
 
 describe('CONNECT', () => {
-  it('looks refused by a web server when it must not be a 407', async () => {
+  it('a refused CONNECT looks as if a web server had refused it when it must not be a 407', async () => {
     const counters = new Counters()
     const pages = new WebPages(systemClock)
     const watch = new StallWatch(systemClock)
@@ -255,7 +255,7 @@ describe('CONNECT', () => {
     session.destroy()
   })
 
-  it('answers a ping too', async () => {
+  it('a CONNECT to the ping host is answered as a ping too', async () => {
     const web = await startWebHarness((request) => answerPing(request, new WebPages(systemClock)), 'ping')
     const session = openSession(web)
     const stream = session.request({ ':method': 'CONNECT', ':authority': '_check' })

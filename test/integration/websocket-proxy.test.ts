@@ -44,7 +44,7 @@ describe('WebSocket over HTTP/1.1', () => {
     'GET /chat HTTP/1.1\r\nHost: ws.example\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n' +
     'Sec-WebSocket-Key: x\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: chat\r\n\r\n'
 
-  it('switches, echoes both ways and ends with the client', async () => {
+  it('a WebSocket through the reverse proxy echoes both ways and ends with the client', async () => {
     const { web, proxy, originSockets } = await openProxyStage(echoUpgrade('first'))
     const socket = await openClient(web.http1Port)
     socket.write(HANDSHAKE)
@@ -71,7 +71,7 @@ describe('WebSocket over HTTP/1.1', () => {
     await settled(() => proxy.exchanges === 0 && originSockets.size === 0)
   })
 
-  it('delivers what the origin said before it closed', async () => {
+  it('a WebSocket through the reverse proxy delivers what the origin said before it closed', async () => {
     const server = http.createServer()
     server.on('upgrade', (_request, socket: Socket) => {
       socket.end('HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\nbye')
@@ -85,7 +85,7 @@ describe('WebSocket over HTTP/1.1', () => {
     await settled(() => proxy.exchanges === 0)
   })
 
-  it('passes a refusal of the origin on', async () => {
+  it('the reverse proxy passes a refusal of an upgrade on', async () => {
     const { web } = await openProxyStage((_request, response) => {
       response.writeHead(403, { 'content-length': '2' })
       response.end('no')
@@ -97,7 +97,7 @@ describe('WebSocket over HTTP/1.1', () => {
     expect(received.endsWith('no')).toBe(true)
   })
 
-  it('ends the client when the origin dies', async () => {
+  it('a WebSocket through the reverse proxy ends for the client when the origin dies', async () => {
     const { web, originSockets } = await openProxyStage(echoUpgrade('hello'))
     const socket = await openClient(web.http1Port)
     socket.on('error', () => {})
@@ -107,7 +107,7 @@ describe('WebSocket over HTTP/1.1', () => {
     await settled(() => socket.closed)
   })
 
-  it('does not offer an upgrade over HTTP/2', async () => {
+  it('the reverse proxy does not offer an upgrade over HTTP/2', async () => {
     const { web } = await openProxyStage(echoUpgrade())
     const answer = await askHttp2(web.http2Port, { path: '/chat' })
     expect(answer.status).toBe(426)

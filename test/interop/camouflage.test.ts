@@ -48,18 +48,18 @@ describe.skipIf(!hasNginx)(`camouflage${hasNginx ? '' : ' (skipped: no nginx her
     await rm(root, { recursive: true })
   })
 
-  it('has many probes, each with a name of its own', () => {
+  it('the comparison with nginx has many probes, each with a name of its own', () => {
     expect(PROBES.length).toBeGreaterThanOrEqual(40)
     expect(new Set(PROBES.map((probe) => probe.name)).size).toBe(PROBES.length)
   })
 
-  it('finds no difference between nginx and itself', async () => {
+  it('the comparison with nginx finds no difference between nginx and itself', async () => {
     const inRace = explainedProbes(await readFile(DOCUMENT, 'utf8'), RACES)
     const steady = PROBES.filter(({ name }) => !inRace.includes(name))
     expect(await compare(steady, nginx.port, nginx.port)).toEqual([])
   }, 120_000)
 
-  it('finds only the differences between nginx and the endpoint that are explained', async () => {
+  it('the comparison with nginx finds only the differences between nginx and the endpoint that are explained', async () => {
     const differences = await compare(PROBES, nginx.port, endpoint.port)
     if (process.env['CULVERT_SHOW_PROBES']) console.log(JSON.stringify(differences, undefined, 1))
     const text = await readFile(DOCUMENT, 'utf8')

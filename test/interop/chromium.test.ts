@@ -43,7 +43,7 @@ async function gotoAgain(tab: Page, url: string): Promise<void> {
 describe.skipIf(!hasChromium)(
   `chromium through the endpoint${hasChromium ? '' : ' (skipped: no chromium here)'}`,
   () => {
-    it('loads a page over HTTPS and one with 50 resources', PATIENCE, async () => {
+    it('chromium loads a page over HTTPS and one with 50 resources', PATIENCE, async () => {
       await using endpoint = await startBrowsableEndpoint()
       await using target = await openWebTarget()
       {
@@ -66,7 +66,7 @@ describe.skipIf(!hasChromium)(
       expect(ended).toMatchObject({ protocol: 'HTTP2', downlinkBytes: expect.any(Number) as number })
     })
 
-    it('downloads 100 MB', PATIENCE, async () => {
+    it('chromium downloads 100 MB', PATIENCE, async () => {
       await using endpoint = await startBrowsableEndpoint()
       await using target = await openWebTarget()
       {
@@ -81,7 +81,7 @@ describe.skipIf(!hasChromium)(
       await expectOnlyHttp2(endpoint)
     })
 
-    it('talks to WebSockets, with and without TLS', PATIENCE, async () => {
+    it('chromium talks to WebSockets, with and without TLS', PATIENCE, async () => {
       await using endpoint = await startBrowsableEndpoint()
       await using target = await openWebTarget()
       {
@@ -102,7 +102,7 @@ describe.skipIf(!hasChromium)(
       await expectOnlyHttp2(endpoint)
     })
 
-    it('asks again when the password is wrong, and loads nothing', PATIENCE, async () => {
+    it('chromium asks again when the password is wrong, and loads nothing', PATIENCE, async () => {
       await using endpoint = await startBrowsableEndpoint()
       await using target = await openWebTarget()
       {
@@ -127,7 +127,7 @@ describe.skipIf(!hasChromium)(
 
     // Through a proxy it tunnels https:, wss: and ws: only. For http: it sends the request with :scheme http, and
     // credentials as soon as it has been asked for them, which happens with the first CONNECT.
-    it('loads pages over HTTP once it has loaded one over HTTPS', PATIENCE, async () => {
+    it('chromium loads pages over HTTP once it has loaded one over HTTPS', PATIENCE, async () => {
       await using endpoint = await startBrowsableEndpoint()
       await using target = await openWebTarget()
       {
@@ -148,7 +148,7 @@ describe.skipIf(!hasChromium)(
     })
 
     it(
-      'gets a page of the web site for an http: address before that, and the target hears nothing',
+      'chromium gets a page of the web site for an http: address before any over HTTPS, and the target hears nothing',
       PATIENCE,
       async () => {
         await using endpoint = await startBrowsableEndpoint()
@@ -164,7 +164,7 @@ describe.skipIf(!hasChromium)(
       },
     )
 
-    it('sees a web site when it comes as a visitor', PATIENCE, async () => {
+    it('chromium sees a web site when it comes as a visitor', PATIENCE, async () => {
       await using endpoint = await startBrowsableEndpoint()
       {
         await using browser = await openChromium()

@@ -43,7 +43,7 @@ async function expectOnlyHttp1(endpoint: TestEndpoint): Promise<void> {
 }
 
 describe.skipIf(absent.any)(`curl through the endpoint${absent.note}`, () => {
-  it('fetches over HTTPS, and over HTTP with -p', PATIENCE, async () => {
+  it('curl fetches over HTTPS, and over HTTP with -p', PATIENCE, async () => {
     await using endpoint = await startBrowsableEndpoint()
     await using target = await openWebTarget()
     for (const args of [
@@ -59,7 +59,7 @@ describe.skipIf(absent.any)(`curl through the endpoint${absent.note}`, () => {
     await expectOnlyHttp1(endpoint)
   })
 
-  it('fetches over HTTP without -p, several files on one connection', PATIENCE, async () => {
+  it('curl fetches over HTTP without -p, several files on one connection', PATIENCE, async () => {
     await using endpoint = await startBrowsableEndpoint()
     await using target = await openWebTarget()
     const origin = `http://127.0.0.1:${target.httpPort}`
@@ -80,7 +80,7 @@ describe.skipIf(absent.any)(`curl through the endpoint${absent.note}`, () => {
     await expectOnlyHttp1(endpoint)
   })
 
-  it('gets a page of the web site for an http: address when the password is wrong', async () => {
+  it('curl gets a page of the web site for an http: address when the password is wrong', async () => {
     await using endpoint = await startBrowsableEndpoint()
     await using target = await openWebTarget()
     const { code, stdout } = await curl(endpoint, ['-i', `http://127.0.0.1:${target.httpPort}/`], {
@@ -93,7 +93,7 @@ describe.skipIf(absent.any)(`curl through the endpoint${absent.note}`, () => {
     await expectOnlyHttp1(endpoint)
   })
 
-  it('is refused with 407 when the password is wrong', async () => {
+  it('curl is refused with 407 when the password is wrong', async () => {
     await using endpoint = await startBrowsableEndpoint()
     await using target = await openWebTarget()
     for (const url of [`https://127.0.0.1:${target.httpsPort}/`, `http://127.0.0.1:${target.httpPort}/`]) {
@@ -107,7 +107,7 @@ describe.skipIf(absent.any)(`curl through the endpoint${absent.note}`, () => {
     await expectOnlyHttp1(endpoint)
   })
 
-  it('moves 50 MiB down and up', PATIENCE, async () => {
+  it('curl moves 50 MiB down and up', PATIENCE, async () => {
     await using endpoint = await startBrowsableEndpoint()
     await using target = await openWebTarget()
     const origin = `https://127.0.0.1:${target.httpsPort}`

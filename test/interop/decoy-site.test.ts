@@ -164,7 +164,7 @@ describe.skipIf(!hasNginx)(`decoy site and nginx${hasNginx ? '' : ' (skipped: no
   it.each([
     ['HTTP/1.1', askHttp1, [...QUERIES, ...HTTP1_QUERIES], () => ours.http1Port] as const,
     ['HTTP/2', askHttp2, QUERIES, () => ours.http2Port] as const,
-  ])('give the same answers over %s', async (_, ask, queries, ourPort) => {
+  ])('the decoy site and nginx give the same answers over %s', async (_, ask, queries, ourPort) => {
     const differences: unknown[] = []
     for (const query of queries) {
       const [theirs, mine] = await Promise.all([

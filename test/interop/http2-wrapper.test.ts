@@ -111,7 +111,7 @@ function openAgent(password?: string): https.Agent {
 }
 
 describe('HttpsOverHttp2', () => {
-  it('downloads and uploads', async () => {
+  it('HttpsOverHttp2 downloads and uploads', async () => {
     const agent = openAgent()
     const page = await requestHttps({ path: '/' }, agent)
     expect(page.statusCode).toBe(200)
@@ -120,7 +120,7 @@ describe('HttpsOverHttp2', () => {
     agent.destroy()
   })
 
-  it('does so many times at once, over one session', async () => {
+  it('HttpsOverHttp2 downloads and uploads many times at once, over one session', async () => {
     const before = (await endpoint.supervisor.stats())['sessions_total{HTTP2}'] ?? 0
     const agent = openAgent()
     // The first request brings the session up, the others find it.
@@ -134,13 +134,13 @@ describe('HttpsOverHttp2', () => {
     agent.destroy()
   })
 
-  it('is told 407 for a wrong password', async () => {
+  it('HttpsOverHttp2 is told 407 for a wrong password', async () => {
     await expect(requestHttps({}, openAgent('wrong'))).rejects.toMatchObject({ statusCode: 407 })
   })
 })
 
 describe('Http2OverHttp2', () => {
-  it('downloads and uploads in one HTTP/2 session within one tunnel', async () => {
+  it('Http2OverHttp2 downloads and uploads in one HTTP/2 session within one tunnel', async () => {
     const agent = new http2Wrapper.proxies.Http2OverHttp2({ proxyOptions: proxyOptions() })
     const request = async (method: string, body?: number): Promise<Answer> => {
       const client = http2Wrapper.request({

@@ -8,7 +8,7 @@ const absent = missing('nghttp', 'h2load')
 const REQUESTS = 500
 
 describe.skipIf(absent.any)(`nghttp2's programs${absent.note}`, () => {
-  it('get the decoy page', async () => {
+  it("nghttp2's client gets the decoy page", async () => {
     await using endpoint = await startBrowsableEndpoint()
     const { code, stdout } = await run('nghttp', ['-v', `https://localhost:${endpoint.port}/`])
     const text = stdout.toString()
@@ -21,7 +21,7 @@ describe.skipIf(absent.any)(`nghttp2's programs${absent.note}`, () => {
     expect(text).not.toMatch(/RST_STREAM|error_code=(?!NO_ERROR)/)
   })
 
-  it('get it many times on many streams', async () => {
+  it("nghttp2's load generator gets the decoy page many times on many streams", async () => {
     await using endpoint = await startBrowsableEndpoint()
     const url = `https://localhost:${endpoint.port}/`
     const { code, stdout } = await run('h2load', ['-n', `${REQUESTS}`, '-c', '3', '-m', '50', url])

@@ -35,7 +35,7 @@ function statuses(text: string): string[] {
 }
 
 describe.skipIf(absent.any)(`ngtcp2's client${absent.note}`, () => {
-  it('gets the decoy page as it is over TCP, and its 404', async () => {
+  it("ngtcp2's client gets the decoy page as it is over TCP, and its 404", async () => {
     await using endpoint = await startBrowsableEndpoint({ protocols: PROTOCOLS })
     const directory = await mkdtemp(join(tmpdir(), 'culvert-ngtcp2-'))
     try {
@@ -57,7 +57,7 @@ describe.skipIf(absent.any)(`ngtcp2's client${absent.note}`, () => {
     await expectOneVisit(endpoint)
   })
 
-  it('gets it many times on one connection', async () => {
+  it("ngtcp2's client gets the decoy page many times on one connection", async () => {
     await using endpoint = await startBrowsableEndpoint({ protocols: PROTOCOLS })
     const { code, stdout, stderr } = await visit(
       endpoint.port,
@@ -69,7 +69,7 @@ describe.skipIf(absent.any)(`ngtcp2's client${absent.note}`, () => {
     await expectOneVisit(endpoint)
   })
 
-  it('is told the version, the windows and the idle limit of the specification', async () => {
+  it("ngtcp2's client is told the version, the windows and the idle limit of the specification", async () => {
     await using endpoint = await startBrowsableEndpoint({ protocols: PROTOCOLS })
     const { stdout, stderr } = await visit(endpoint.port, ['--no-http-dump'], ['/'])
     const text = stdout.toString() + stderr
@@ -83,7 +83,7 @@ describe.skipIf(absent.any)(`ngtcp2's client${absent.note}`, () => {
       expect(text).toContain(`remote transport_parameters ${parameter}\n`)
   })
 
-  it('hears nothing from an endpoint without HTTP/3', async () => {
+  it("ngtcp2's client hears nothing from an endpoint without HTTP/3", async () => {
     await using endpoint = await startBrowsableEndpoint()
     const { stdout, stderr } = await visit(
       endpoint.port,

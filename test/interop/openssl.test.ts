@@ -35,7 +35,7 @@ describe.skipIf(absent.any)(`openssl${absent.note}`, () => {
   it.each([
     ['TLS 1.2', '-tls1_2', 'TLSv1.2'],
     ['TLS 1.3', '-tls1_3', 'TLSv1.3'],
-  ])('speaks %s, verified', async (_name, flag, version) => {
+  ])('openssl speaks %s, verified', async (_name, flag, version) => {
     await using endpoint = await startBrowsableEndpoint()
     const trusted = ['-CAfile', join(endpoint.directory, 'cert.pem'), '-verify_return_error']
     const { code, text } = await shake(endpoint, [
@@ -53,13 +53,13 @@ describe.skipIf(absent.any)(`openssl${absent.note}`, () => {
     expect(text).toMatch(/^HTTP\/1\.1 200 /m)
   })
 
-  it('is told that h2 is better', async () => {
+  it('openssl is told that h2 is better', async () => {
     await using endpoint = await startBrowsableEndpoint()
     const { text } = await shake(endpoint, ['-alpn', 'http/1.1,h2'])
     expect(text).toContain('ALPN protocol: h2')
   })
 
-  it.each(['-tls1', '-tls1_1'])('is refused with %s', async (flag) => {
+  it.each(['-tls1', '-tls1_1'])('openssl is refused with %s', async (flag) => {
     await using endpoint = await startBrowsableEndpoint()
     const { code, text } = await shake(endpoint, [flag, '-cipher', 'ALL:@SECLEVEL=0'])
     expect(code).not.toBe(0)
@@ -69,7 +69,7 @@ describe.skipIf(absent.any)(`openssl${absent.note}`, () => {
   it.each([
     ['TLS 1.2', '-tls1_2'],
     ['TLS 1.3', '-tls1_3'],
-  ])('resumes %s, also when the certificate has changed', async (_name, flag) => {
+  ])('openssl resumes %s, also when the certificate has changed', async (_name, flag) => {
     await using endpoint = await startBrowsableEndpoint()
     const directory = await mkdtemp(join(tmpdir(), 'culvert-openssl-'))
     const ticket = join(directory, 'session.pem')

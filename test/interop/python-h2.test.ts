@@ -50,7 +50,7 @@ describe.skipIf(!available)(`Python h2${available ? '' : ' (skipped: no python3-
     return { finish }
   }
 
-  it('sees the settings and windows of the files', async () => {
+  it('Python h2 sees the settings and windows of the files', async () => {
     expect(await start('settings').finish()).toEqual({
       initialWindowSize: 131_072,
       maxConcurrentStreams: 1000,
@@ -60,16 +60,16 @@ describe.skipIf(!available)(`Python h2${available ? '' : ' (skipped: no python3-
     })
   })
 
-  it('gets END_STREAM with the 200 of _check', async () => {
+  it('Python h2 gets END_STREAM with the 200 of _check', async () => {
     expect(await start('check', '_check').finish()).toEqual({ status: '200', endStream: true })
   })
 
-  it('has its bytes echoed within the windows', async () => {
+  it('Python h2 has its bytes echoed within the windows', async () => {
     await using echo = await openEcho()
     expect(await start('echo', echo.authority).finish()).toEqual({ bytes: 3_000_000, whole: true })
   })
 
-  it('resets with CANCEL: the target sees RST, the session stays', async () => {
+  it('Python h2 resets with CANCEL: the target sees RST, the session stays', async () => {
     await using target = await openTcpTarget((socket) => socket.pipe(socket))
     const arrival = target.nextSocket()
     const client = start('cancel', target.authority)
@@ -81,7 +81,7 @@ describe.skipIf(!available)(`Python h2${available ? '' : ' (skipped: no python3-
     expect(await client.finish()).toEqual({ alive: true })
   })
 
-  it('resets with NO_ERROR: the target sees FIN, the session stays', async () => {
+  it('Python h2 resets with NO_ERROR: the target sees FIN, the session stays', async () => {
     await using target = await openTcpTarget((socket) => socket.pipe(socket, { end: false }))
     const arrival = target.nextSocket()
     const client = start('no-error', target.authority)

@@ -101,7 +101,7 @@ async function scan(port: number, checks: readonly string[], file: string): Prom
 }
 
 describe.skipIf(absent.any)(`testssl.sh${absent.note}`, () => {
-  it('finds nothing above LOW', { timeout: PATIENCE_MS + 10_000 }, async () => {
+  it('testssl.sh finds nothing above LOW', { timeout: PATIENCE_MS + 10_000 }, async () => {
     await using endpoint = await startBrowsableEndpoint()
     const directory = await mkdtemp(join(tmpdir(), 'culvert-testssl-'))
     try {
@@ -123,7 +123,7 @@ describe.skipIf(absent.any)(`testssl.sh${absent.note}`, () => {
 })
 
 describe('docs/tls.md', () => {
-  it('names every finding that is set aside, and no other', async () => {
+  it('docs/tls.md names every finding that is set aside, and no other', async () => {
     const text = await readFile(new URL('../../docs/tls.md', import.meta.url), 'utf8')
     const section = /^## Set aside\n([^]*?)(?=^## |$(?![^]))/m.exec(text)?.[1] ?? ''
     const named = new Set([...section.matchAll(/^\| `(\w+)` \|/gm)].map(([, id]) => id))

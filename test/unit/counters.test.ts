@@ -11,16 +11,16 @@ const LISTED: Readonly<Record<string, { doc: string; labels?: readonly string[];
 }
 
 describe('the list of counters', () => {
-  it('says of each in a sentence what it counts', () => {
+  it('the list of counters says of each in a sentence what it counts', () => {
     const wrong = Object.entries(LISTED).filter(([, { doc }]) => !/^[A-Z].*\.$/.test(doc))
     expect(wrong).toEqual([])
   })
 
-  it('has no name twice', () => {
+  it('the list of counters has no name twice', () => {
     expect(Object.keys(TOTALS).filter((name) => name in GAUGES)).toEqual([])
   })
 
-  it('has nothing that nobody counts', () => {
+  it('the list of counters has nothing that nobody counts', () => {
     const source = globSync('src/**/*.ts', { cwd: ROOT })
       .filter((file) => file !== 'src/counters.ts')
       .map((file) => readFileSync(join(ROOT, file), 'utf8'))
@@ -29,7 +29,7 @@ describe('the list of counters', () => {
     expect(Object.keys(LISTED).filter((name) => !used(name))).toEqual([])
   })
 
-  it('has every counter that docs/limits.md names, with its label', () => {
+  it('the list of counters has every counter that docs/limits.md names, with its label', () => {
     const rows = readFileSync(join(ROOT, 'docs/limits.md'), 'utf8').split('\n').slice(1)
     const cells = rows.filter((row) => row.startsWith('| ')).map((row) => row.split('|').at(-2) ?? '')
     const named = cells.flatMap((cell) => [...cell.matchAll(/`([^`]+)`/g)].map(([, name = '']) => name))
@@ -45,7 +45,7 @@ describe('the list of counters', () => {
 })
 
 describe('counting', () => {
-  it('adds up by name and label', () => {
+  it('counting adds up by name and label', () => {
     const counters = new Counters()
     counters.count('udp_flows')
     counters.count('spill_bytes', undefined, 5)
@@ -68,7 +68,7 @@ describe('counting', () => {
     expect(counters.read('gate_connections')).toBe(0)
   })
 
-  it('does not compile with a name or a label that is not listed', () => {
+  it('counting does not compile with a name or a label that is not listed', () => {
     const counters = new Counters()
     // The directives below are errors themselves as soon as one of these lines compiles.
     // @ts-expect-error an unknown name

@@ -13,7 +13,7 @@ const LINK = /\]\(([^)#:]+)\)/g
 describe.each(DOCUMENTS)('%s', (document) => {
   const text = readFileSync(join(ROOT, document), 'utf8')
 
-  it('names files that exist', () => {
+  it(`${document} names files that exist`, () => {
     const quoted = [...text.matchAll(QUOTED_PATH)].map((match) => match[1] ?? '')
     const linked = [...text.matchAll(LINK)].map((match) => join(dirname(document), match[1] ?? ''))
     expect([...quoted, ...linked].filter((path) => !existsSync(join(ROOT, path)))).toEqual([])
@@ -42,7 +42,7 @@ function sections(chapter: number, count: number): string[] {
 }
 
 describe('documents', () => {
-  it('have a row for every section of the specification', () => {
+  it('documents have a row for every section of the specification', () => {
     const protocol = readFileSync(join(ROOT, 'docs/protocol.md'), 'utf8')
     const table = protocol.slice(0, protocol.indexOf("What is the client's alone"))
     const rows = [...table.matchAll(/^\| ((?:\d+\.\d+(?:, )?)+) /gm)].flatMap(
@@ -53,14 +53,14 @@ describe('documents', () => {
       expect(table).toMatch(new RegExp(`^\\| appendix ${appendix}[ .]`, 'm'))
   })
 
-  it('number the decisions without gaps', () => {
+  it('documents number the decisions without gaps', () => {
     const numbers = globSync('docs/decisions/*.md', { cwd: ROOT })
       .map((path) => Number(/(\d+)-/.exec(path)?.[1]))
       .toSorted((a, b) => a - b)
     expect(numbers).toEqual(numbers.map((_, index) => index + 1))
   })
 
-  it('explain every code that a request is refused with, and no other', () => {
+  it('documents explain every code that a request is refused with, and no other', () => {
     const protocol = readFileSync(join(ROOT, 'docs/protocol.md'), 'utf8')
     const table = protocol.slice(
       protocol.indexOf('## Answers to a CONNECT'),

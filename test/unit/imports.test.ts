@@ -61,7 +61,7 @@ function isAllowed({ from, to, typeOnly }: Import): boolean {
 describe('import rule', () => {
   const imports = readImports()
 
-  it('sees the tree', () => {
+  it('the import rule sees the tree', () => {
     expect(imports.length).toBeGreaterThan(50)
     expect(imports).toContainEqual({
       from: 'transport/http2/session.ts',
@@ -70,12 +70,12 @@ describe('import rule', () => {
     })
   })
 
-  it('lets no room reach into another', () => {
+  it('the import rule lets no room reach into another', () => {
     const broken = imports.filter((entry) => !isAllowed(entry))
     expect(broken.map(({ from, to }) => `${from} -> ${to}`)).toEqual([])
   })
 
-  it('would notice a wall broken', () => {
+  it('the import rule would notice a wall broken', () => {
     expect(isAllowed({ from: 'forward/tcp.ts', to: 'egress/tcp.ts', typeOnly: true })).toBe(false)
     expect(isAllowed({ from: 'wire/cursor.ts', to: 'log.ts', typeOnly: true })).toBe(false)
     expect(
@@ -83,7 +83,7 @@ describe('import rule', () => {
     ).toBe(false)
   })
 
-  it('keeps process.argv and exit codes in main.ts', () => {
+  it('process.argv and exit codes stay in main.ts', () => {
     const users = globSync('**/*.ts', { cwd: SRC }).filter((file) =>
       /process\.(argv|exit\b|exitCode)/.test(readFileSync(join(SRC, file), 'utf8')),
     )

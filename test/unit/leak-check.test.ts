@@ -33,11 +33,11 @@ afterEach(async () => {
 })
 
 describe('the leak check', () => {
-  it('is content where nothing was opened', () => {
+  it('the leak check is content where nothing was opened', () => {
     expect(check.left()).toEqual([])
   })
 
-  it('finds a server, and says on which port it listens', async () => {
+  it('the leak check finds a server, and says on which port it listens', async () => {
     const server = createServer().listen(0, '127.0.0.1')
     await once(server, 'listening')
     const { port } = server.address() as AddressInfo
@@ -48,7 +48,7 @@ describe('the leak check', () => {
     server.close()
   })
 
-  it('finds both ends of a connection', async () => {
+  it('the leak check finds both ends of a connection', async () => {
     const server = createServer().listen(0, '127.0.0.1')
     await once(server, 'listening')
     const near = connect((server.address() as AddressInfo).port, '127.0.0.1')
@@ -62,20 +62,20 @@ describe('the leak check', () => {
     await closed
   })
 
-  it('finds a socket for datagrams', async () => {
+  it('the leak check finds a socket for datagrams', async () => {
     const socket = createSocket('udp4').bind(0, '127.0.0.1')
     await once(socket, 'listening')
     expect(check.left()).toContainEqual(expect.stringContaining(`udp port ${socket.address().port}`))
     socket.close()
   })
 
-  it('finds a timer that keeps the process alive', () => {
+  it('the leak check finds a timer that keeps the process alive', () => {
     const timer = setTimeout(() => {}, 60_000)
     expect(check.left()).toEqual(['handle Timeout'])
     clearTimeout(timer)
   })
 
-  it('finds a timer of the system clock until it is cancelled, and says who set it', () => {
+  it('the leak check finds a timer of the system clock until it is cancelled, and says who set it', () => {
     const timers = [systemClock.after(60_000, () => {}), systemClock.every(60_000, () => {})]
     expect(check.left()).toEqual([
       expect.stringMatching(/^timer 1 of 60000 ms set at .*leak-check\.test\.ts/),
@@ -84,12 +84,12 @@ describe('the leak check', () => {
     for (const timer of timers) timer.cancel()
   })
 
-  it('forgets a timer of the system clock that has fired', async () => {
+  it('the leak check forgets a timer of the system clock that has fired', async () => {
     await new Promise<void>((resolve) => systemClock.after(1, resolve))
     expect(check.left()).toEqual([])
   })
 
-  it('finds a child process, and says which', async () => {
+  it('the leak check finds a child process, and says which', async () => {
     const child = spawn('sleep', ['60'], { stdio: 'ignore' })
     await once(child, 'spawn')
     expect(check.left()).toContainEqual(`process ${child.pid}: sleep 60`)
@@ -97,14 +97,14 @@ describe('the leak check', () => {
     await once(child, 'exit')
   })
 
-  it('finds a thread', async () => {
+  it('the leak check finds a thread', async () => {
     const worker = new Worker('setInterval(() => {}, 1000)', { eval: true })
     await once(worker, 'online')
     expect(check.left()).toContain('descriptor anon_inode:[eventpoll]')
     await worker.terminate()
   })
 
-  it('finds a file that was left, and one that was removed but not closed', async () => {
+  it('the leak check finds a file that was left, and one that was removed but not closed', async () => {
     const directory = await mkdtemp(join(tmpdir(), 'culvert-left-'))
     expect(check.left()).toContainEqual(expect.stringMatching(/^file culvert-left-/))
     const file = await open(join(directory, 'spill'), 'w')
@@ -113,20 +113,20 @@ describe('the leak check', () => {
     await file.close()
   })
 
-  it('waits for what is about to close', async () => {
+  it('the leak check waits for what is about to close', async () => {
     const socket = createSocket('udp4').bind(0, '127.0.0.1')
     await once(socket, 'listening')
     setTimeout(() => socket.close(), 50)
     await check.settle()
   })
 
-  it('rejects with what is left when that does not close', async () => {
+  it('the leak check rejects with what is left when that does not close', async () => {
     const timer = setTimeout(() => {}, 60_000)
     await expect(check.settle(0)).rejects.toThrow('left open after the tests:\n  handle Timeout')
     clearTimeout(timer)
   })
 
-  it('fails a file whose tests pass and leave a server open', async () => {
+  it('the leak check fails a file whose tests pass and leave a server open', async () => {
     const args = [VITEST, 'run', '--config', 'test/support/leaking-file.config.ts']
     const { code, stdout, stderr } = await run(process.execPath, args, { cwd: ROOT })
     const output = stdout.toString() + stderr
@@ -135,7 +135,7 @@ describe('the leak check', () => {
     expect(code).toBe(1)
   })
 
-  it('ends every file whose tests open sockets', async () => {
+  it('the leak check ends every file whose tests open sockets', async () => {
     const without: string[] = []
     for (const directory of WITH_SOCKETS)
       for (const name of await readdir(join(ROOT, 'test', directory))) {

@@ -58,11 +58,11 @@ describe('both command lines', () => {
     ['-v', { kind: 'version', program: 'culvert' }],
     ['trusttunnel_endpoint -v', { kind: 'version', program: 'trusttunnel_endpoint' }],
     ['trusttunnel_endpoint --version', { kind: 'version', program: 'trusttunnel_endpoint' }],
-  ])('%s', (line, expected) => {
+  ])('both command lines understand %s', (line, expected) => {
     expect(parse(line)).toEqual(expected)
   })
 
-  it('warn of options that change nothing', () => {
+  it('both command lines warn of options that change nothing', () => {
     expect(parse('trusttunnel_endpoint v h --jobs 4 --sentry_dsn https://x')).toMatchObject({
       warnings: [
         '--jobs 4: one lane carries everything for now',
@@ -89,7 +89,7 @@ describe('both command lines', () => {
     ['export u v h -a a --generate-client-random-prefix --prefix-percent 0', '1 to 100'],
     ['trusttunnel_endpoint', 'two files'],
     ['try v', 'no files'],
-  ])('refuse: %s', (line, message) => {
+  ])('both command lines refuse %s', (line, message) => {
     expect(() => parse(line)).toThrow(UsageError)
     expect(() => parse(line)).toThrow(message)
   })

@@ -31,15 +31,15 @@ function pathsOf(fields: Fields, path = ''): string[] {
 }
 
 describe('docs', () => {
-  it('configuration.md is up to date (npm run docs)', () => {
+  it('docs/configuration.md is up to date (npm run docs)', () => {
     expect(read('configuration.md')).toBe(renderReferencePage())
   })
 
-  it.each(OFFICIAL_FILES)('sample/$name is up to date (npm run docs)', (file) => {
+  it.each(OFFICIAL_FILES)('docs/sample/$name is up to date (npm run docs)', (file) => {
     expect(read(`sample/${file.name}`)).toBe(renderSample(file))
   })
 
-  it.each(OFFICIAL_FILES)('sample/$name sets every key and no other', (file) => {
+  it.each(OFFICIAL_FILES)('docs/sample/$name sets every key and no other', (file) => {
     expect([...keysOf(renderSample(file))].toSorted()).toEqual(pathsOf(file.fields).toSorted())
   })
 

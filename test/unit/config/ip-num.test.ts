@@ -10,7 +10,7 @@ import { parseIpPrefix, prefixHolds } from '../../../src/wire/ip-prefix.ts'
 import { ipPrefix } from '../../support/rules.ts'
 
 describe('ip-num', () => {
-  it('computes the first and last address of a range, as our bytes see it', async () => {
+  it('ip-num computes the first and last address of a range, as our bytes see it', async () => {
     const rangeOf = await loadRanges()
     const prefixes = fc
       .tuple(fc.constantFrom(4, 16), fc.uint8Array({ minLength: 16, maxLength: 16 }), fc.nat(128))
@@ -31,31 +31,31 @@ describe('ip-num', () => {
     )
   })
 
-  it('reads a prefix length with a leading zero, in IPv4 only', () => {
+  it('ip-num reads a prefix length with a leading zero, in IPv4 only', () => {
     expect(IPv4CidrRange.fromCidr('10.0.0.0/08').toCidrString()).toBe('10.0.0.0/8')
     expect(() => IPv6CidrRange.fromCidr('2001:db8::/032')).toThrow()
     expect(parseIpPrefix('10.0.0.0/08')).toBeUndefined()
   })
 
-  it('refuses a dotted tail in a range, which it reads in an address', () => {
+  it('ip-num refuses a dotted tail in a range, which it reads in an address', () => {
     expect(() => IPv6CidrRange.fromCidr('64:ff9b::192.0.2.0/120')).toThrow()
     expect(new IPv6('64:ff9b::192.0.2.0').getValue()).toBe(new IPv6('64:ff9b::c000:200').getValue())
     expect(parseIpPrefix('64:ff9b::192.0.2.0/120')).toEqual(ipPrefix('64:ff9b::c000:200/120'))
   })
 
-  it('reads a zone and forgets it', () => {
+  it('ip-num reads a zone and forgets it', () => {
     expect(IPv6CidrRange.fromCidr('fe80::1%eth0/64').getLast().toString()).toBe(
       'fe80:0:0:0:ffff:ffff:ffff:ffff',
     )
     expect(parseIpPrefix('fe80::1%eth0/64')).toBeUndefined()
   })
 
-  it('does not take IPv4-mapped ranges for the IPv4 ranges that they are', () => {
+  it('ip-num does not take IPv4-mapped ranges for the IPv4 ranges that they are', () => {
     expect(IPv6CidrRange.fromCidr('::ffff:a00:0/104').getFirst().getValue()).toBe(0xffff_0a00_0000n)
     expect(parseIpPrefix('::ffff:a00:0/104')).toEqual(ipPrefix('10.0.0.0/8'))
   })
 
-  it('compares addresses of both families as numbers where no type forbids it', () => {
+  it('ip-num compares addresses of both families as numbers where no type forbids it', () => {
     const ipv4: unknown = IPv4CidrRange.fromCidr('10.0.0.0/8')
     expect(IPv6CidrRange.fromCidr('::/96').contains(ipv4 as IPv6CidrRange)).toBe(true)
     expect(prefixHolds(ipPrefix('::/96'), Uint8Array.of(10, 0, 0, 1))).toBe(false)

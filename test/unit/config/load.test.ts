@@ -13,7 +13,7 @@ function vpn(keys: string, tables = ''): Record<string, string> {
 }
 
 describe('a valid configuration', () => {
-  it('has the defaults, absolute paths and the contents of the certificates', async () => {
+  it('a valid configuration has the defaults, absolute paths and the contents of the certificates', async () => {
     using directory = new ConfigDirectory()
     const settings = await directory.load()
     expect(settings.vpn).toMatchObject({
@@ -51,13 +51,13 @@ describe('a valid configuration', () => {
     expect(settings.warnings).toEqual([])
   })
 
-  it('can go to another thread', async () => {
+  it('a valid configuration can go to another thread', async () => {
     using directory = new ConfigDirectory()
     const settings = await directory.load()
     expect(structuredClone(settings)).toEqual(settings)
   })
 
-  it('obeys timeouts that the file sets', async () => {
+  it('a valid configuration obeys timeouts that the file sets', async () => {
     using directory = new ConfigDirectory(vpn('tcp_connections_timeout_secs = 604800'))
     expect((await directory.load()).vpn.tcp_connections_timeout_secs).toBe(604_800)
   })
@@ -152,12 +152,12 @@ describe('problems of vpn.toml', () => {
     ],
   ]
 
-  it.each(wrong)('%s', async (_, files, expected) => {
+  it.each(wrong)('vpn.toml is refused: %s', async (_, files, expected) => {
     using directory = new ConfigDirectory(files)
     expect(await directory.problems()).toEqual(expected)
   })
 
-  it('come all at once, over all files, each with its file', async () => {
+  it('problems of vpn.toml come all at once, over all files, each with its file', async () => {
     using directory = new ConfigDirectory({
       ...vpn('ipv6_available = 1\nrules_file = "rules.toml"', '[culvert.udp]\nqueue_bytes = 1'),
       'hosts.toml': HOSTS.replace('cert.pem', 'none.pem'),
@@ -175,7 +175,7 @@ describe('problems of vpn.toml', () => {
 })
 
 describe('warnings of vpn.toml', () => {
-  it('say why a key is gone', async () => {
+  it('warnings of vpn.toml say why a key is gone', async () => {
     using directory = new ConfigDirectory({
       'vpn.toml': `${VPN}\n[culvert.http3]\nio_uring = true\nupload_memory_per_stream = 65536`,
     })
@@ -185,14 +185,14 @@ describe('warnings of vpn.toml', () => {
     ])
   })
 
-  it('for loopback without credentials', async () => {
+  it('warnings of vpn.toml tell of loopback without credentials', async () => {
     using directory = new ConfigDirectory({ 'vpn.toml': NO_USERS })
     expect(await directory.warnings()).toEqual([
       'credentials_file: No credentials configured: everybody on this machine may connect',
     ])
   })
 
-  it('one for all keys without effect', async () => {
+  it('warnings of vpn.toml are one for all keys without effect', async () => {
     using directory = new ConfigDirectory({
       'vpn.toml': `${VPN}[metrics]\nper_client_metrics = true\n[listen_protocols.quic]\ncc_algorithm = "bbr"`,
     })
@@ -201,7 +201,7 @@ describe('warnings of vpn.toml', () => {
     ])
   })
 
-  it('knows the aliases of QUIC keys', async () => {
+  it('vpn.toml knows the aliases of QUIC keys', async () => {
     using directory = new ConfigDirectory({
       'vpn.toml': `${VPN}[listen_protocols.quic]\nmax_streams_bidi = 7\nmax_streams_uni = 9`,
     })
@@ -217,12 +217,12 @@ describe('warnings of vpn.toml', () => {
 })
 
 describe('hosts.toml', () => {
-  it('needs a main host', async () => {
+  it('hosts.toml needs a main host', async () => {
     using directory = new ConfigDirectory({ 'hosts.toml': '' })
     expect(await directory.problems()).toEqual(['main_hosts: Invalid main TLS hosts: Not set'])
   })
 
-  it('has each name once over all lists, without regard to case', async () => {
+  it('hosts.toml has each name once over all lists, without regard to case', async () => {
     using directory = new ConfigDirectory({
       'hosts.toml': `${HOSTS}${HOSTS.replace('main_hosts', 'ping_hosts').replace('vpn.e', 'VPN.E')}`,
     })
@@ -231,7 +231,7 @@ describe('hosts.toml', () => {
     ])
   })
 
-  it('has its tables counted as they stand there, wrong ones included', async () => {
+  it('hosts.toml has its tables counted as they stand there, wrong ones included', async () => {
     const noName = HOSTS.replace(/^hostname.*\n/m, '')
     using directory = new ConfigDirectory({ 'hosts.toml': noName + HOSTS + HOSTS })
     expect(await directory.problems()).toEqual([
@@ -240,7 +240,7 @@ describe('hosts.toml', () => {
     ])
   })
 
-  it('warns of a name that vpn.toml passes on', async () => {
+  it('hosts.toml warns of a name that vpn.toml passes on', async () => {
     using directory = new ConfigDirectory(
       vpn('', '[[culvert.edge.pass]]\nnames = ["vpn.endpoint"]\nto = "127.0.0.1:1"'),
     )
@@ -254,7 +254,7 @@ describe('hosts.toml', () => {
     ])
   })
 
-  it('refuses a key of another certificate', async () => {
+  it('hosts.toml refuses a key of another certificate', async () => {
     const other = createSelfSignedCertificate({ names: ['vpn.endpoint'], days: 1 })
     using directory = new ConfigDirectory({ 'key.pem': other.privateKey })
     expect(await directory.problems()).toEqual([
@@ -264,7 +264,7 @@ describe('hosts.toml', () => {
     ])
   })
 
-  it('refuses files that hold no certificate and no key', async () => {
+  it('hosts.toml refuses files that hold no certificate and no key', async () => {
     using directory = new ConfigDirectory({ 'cert.pem': 'x', 'key.pem': 'y' })
     expect(await directory.problems()).toEqual([
       expect.stringMatching(/Invalid cert chain: path=.*no certificate in PEM form is in it/),
@@ -272,7 +272,7 @@ describe('hosts.toml', () => {
     ])
   })
 
-  it('warns of an expired certificate and of one for another name', async () => {
+  it('hosts.toml warns of an expired certificate and of one for another name', async () => {
     const old = createSelfSignedCertificate({
       names: ['other'],
       days: 1,
@@ -287,18 +287,18 @@ describe('hosts.toml', () => {
 })
 
 describe('credentials.toml', () => {
-  it('must be there when it is named', async () => {
+  it('credentials.toml must be there when it is named', async () => {
     using directory = new ConfigDirectory()
     rmSync(join(directory.path, 'credentials.toml'))
     expect(await directory.problems()).toEqual(['Invalid credentials file: no such file'])
   })
 
-  it('may not name a user twice', async () => {
+  it('credentials.toml may not name a user twice', async () => {
     using directory = new ConfigDirectory({ 'credentials.toml': CREDENTIALS + CREDENTIALS })
     expect(await directory.problems()).toEqual(['client[1]: Username must be unique: alice'])
   })
 
-  it('has its tables counted as they stand there, wrong ones included', async () => {
+  it('credentials.toml has its tables counted as they stand there, wrong ones included', async () => {
     const noPassword = '[[client]]\nusername = "x"\n'
     using directory = new ConfigDirectory({ 'credentials.toml': noPassword + CREDENTIALS + CREDENTIALS })
     expect(await directory.problems()).toEqual([
@@ -307,14 +307,14 @@ describe('credentials.toml', () => {
     ])
   })
 
-  it('whose users are all wrong is not called a file without users', async () => {
+  it('credentials.toml whose users are all wrong is not called a file without users', async () => {
     using directory = new ConfigDirectory({ 'vpn.toml': PUBLIC, 'credentials.toml': '[client]' })
     expect(await directory.problems()).toEqual([
       'client: a table is not allowed; allowed is tables, [[client]]',
     ])
   })
 
-  it('is never quoted in an error', async () => {
+  it('credentials.toml is never quoted in an error', async () => {
     for (const broken of [
       'password = "hunter2',
       'password = hunter2',
@@ -330,7 +330,7 @@ describe('credentials.toml', () => {
     }
   })
 
-  it('gives the spellings of the reference endpoint as aliases', async () => {
+  it('credentials.toml gives the spellings of the reference endpoint as aliases', async () => {
     using directory = new ConfigDirectory({
       'credentials.toml': `[[client]]\nusername = 'a"b'\npassword = ' p"w '\n`,
     })
@@ -341,7 +341,7 @@ describe('credentials.toml', () => {
     expect(warnings.map(({ path }) => path)).toEqual(['client[0]'])
   })
 
-  it('splits a username at its colon as Basic does', async () => {
+  it('credentials.toml splits a username at its colon as Basic does', async () => {
     using directory = new ConfigDirectory({
       'credentials.toml': '[[client]]\nusername = "a:b"\npassword = "c"\n',
     })
@@ -355,7 +355,7 @@ describe('credentials.toml', () => {
       ['[[client]]', 'username = "a"', 'password = "new"', ...lines].join('\n')
 
     it.each(['2999-12-31T23:00:00Z', '"2999-12-31T23:00:00Z"', '3000-01-01T00:00:00+01:00'])(
-      'lets both in until %s',
+      'a former password lets both in until %s',
       async (until) => {
         const text = user('password_previous = "old"', `previous_until = ${until}`)
         using directory = new ConfigDirectory({ 'credentials.toml': text })
@@ -366,7 +366,7 @@ describe('credentials.toml', () => {
       },
     )
 
-    it('forgets it when its time is over, and says so', async () => {
+    it('a former password is forgotten when its time is over, with a warning', async () => {
       const text = user('password_previous = "old"', 'previous_until = 2001-01-01T00:00:00Z')
       using directory = new ConfigDirectory({ 'credentials.toml': text })
       const { clients, warnings } = await directory.load()
@@ -377,7 +377,7 @@ describe('credentials.toml', () => {
     })
 
     it.each([['password_previous = "old"'], ['previous_until = 2999-01-01T00:00:00Z']])(
-      'refuses one without the other: %s',
+      'a former password is refused without its time, and the time without it: %s',
       async (line) => {
         using directory = new ConfigDirectory({ 'credentials.toml': user(line) })
         expect(await directory.problems()).toEqual([
@@ -387,7 +387,7 @@ describe('credentials.toml', () => {
     )
 
     it.each(['2999-01-01', '2999-01-01T00:00:00', '"soon"', '1', '"2999-13-01T00:00:00Z"'])(
-      'refuses %s as a time',
+      'a former password is refused with %s as its time',
       async (until) => {
         const text = user('password_previous = "old"', `previous_until = ${until}`)
         using directory = new ConfigDirectory({ 'credentials.toml': text })
@@ -396,7 +396,7 @@ describe('credentials.toml', () => {
     )
   })
 
-  it('of which nobody is left counts as no credentials', async () => {
+  it('credentials.toml of which nobody is left counts as no credentials', async () => {
     using directory = new ConfigDirectory({ 'vpn.toml': PUBLIC, 'credentials.toml': '# nobody' })
     expect((await directory.problems())[0]).toContain('No credentials configured (no [[client]] in its file)')
   })
@@ -408,7 +408,7 @@ const withRules = (rules: string, more = '') => ({
 })
 
 describe('rules.toml', () => {
-  it('takes the legacy list as inbound rules', async () => {
+  it('rules.toml takes the legacy list as inbound rules', async () => {
     using directory = new ConfigDirectory(
       withRules('[[rule]]\ncidr = "192.0.2.0/24"\nclient_random_prefix = "aa/f0"\naction = "deny"'),
     )
@@ -428,7 +428,7 @@ describe('rules.toml', () => {
     })
   })
 
-  it('takes the tables', async () => {
+  it('rules.toml takes the tables', async () => {
     using directory = new ConfigDirectory(
       withRules(
         '[inbound]\ndefault_action = "deny"\n[[inbound.rule]]\ncidr = "::/0"\naction = "allow"\n[outbound]\n[[outbound.rule]]\ndestination_port = "25"\naction = "deny"\n[[outbound.rule]]\ndestination_port = "1-9"\ndestination_cidr = "::1"\naction = "allow"',
@@ -446,7 +446,7 @@ describe('rules.toml', () => {
     })
   })
 
-  it('warns of rules that an earlier one takes everything from', async () => {
+  it('rules.toml warns of rules that an earlier one takes everything from', async () => {
     const rule = (action: string, ...conditions: string[]) =>
       ['[[inbound.rule]]', `action = "${action}"`, ...conditions].join('\n')
     const target = (...conditions: string[]) =>
@@ -479,7 +479,7 @@ describe('rules.toml', () => {
     ])
   })
 
-  it('lets a rule with an unknown key match everything, with warnings', async () => {
+  it('rules.toml lets a rule with an unknown key match everything, with warnings', async () => {
     using directory = new ConfigDirectory(
       withRules('[[rule]]\ntls_client_random = "aabb"\naction = "allow"\n[[rule]]\naction = "deny"'),
     )
@@ -524,17 +524,17 @@ describe('rules.toml', () => {
       'rule: Invalid rules file: [[rule]] and [inbound] are two forms of the same: use one',
     ],
     ['no TOML', '[[rule', expect.stringMatching(/^Invalid rules file: line 1/)],
-  ])('refuses %s', async (_, rules, problem) => {
+  ])('rules.toml refuses %s', async (_, rules, problem) => {
     using directory = new ConfigDirectory(withRules(rules))
     expect(await directory.problems()).toEqual([problem])
   })
 
-  it('refuses a file that is not there', async () => {
+  it('rules.toml refuses a file that is not there', async () => {
     using directory = new ConfigDirectory(vpn('rules_file = "rules.toml"'))
     expect(await directory.problems()).toEqual(['Invalid rules file: no such file'])
   })
 
-  it('says that QUIC hides the random', async () => {
+  it('rules.toml says that QUIC hides the random', async () => {
     using directory = new ConfigDirectory(
       withRules('[[rule]]\nclient_random_prefix = "aa"\naction = "deny"', '[listen_protocols.quic]'),
     )
@@ -543,7 +543,7 @@ describe('rules.toml', () => {
 })
 
 describe('relative paths', () => {
-  it('lead from the working directory before they lead from the file', async () => {
+  it('relative paths lead from the working directory before they lead from the file', async () => {
     using elsewhere = new ConfigDirectory({ 'here.toml': CREDENTIALS.replace('alice', 'bob') })
     using directory = new ConfigDirectory({ 'vpn.toml': VPN.replace('credentials.toml', 'here.toml') })
     const before = process.cwd()
@@ -557,7 +557,7 @@ describe('relative paths', () => {
     }
   })
 
-  it('are not replaced when something else is there', async () => {
+  it('relative paths are not replaced when something else is there', async () => {
     using elsewhere = new ConfigDirectory()
     using directory = new ConfigDirectory()
     rmSync(join(elsewhere.path, 'credentials.toml'))

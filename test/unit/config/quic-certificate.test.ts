@@ -45,7 +45,7 @@ const notFor = (name: string): string =>
   'clients reach it over HTTP/2 only; one certificate with all names serves both'
 
 describe('the warnings', () => {
-  it('name each host that the certificate over QUIC does not cover', async () => {
+  it('warnings about the certificate over QUIC name each host that it does not cover', async () => {
     using directory = directoryOf(['a.example'], HOSTS)
     expect(await warningsOf(directory)).toEqual([
       `main_hosts[1].hostname: ${notFor('vpn.endpoint')}`,
@@ -56,22 +56,25 @@ describe('the warnings', () => {
   it.each([
     ['one certificate has all names', ['a.example', 'vpn.endpoint', '*.ping.example'], BOTH],
     ['there is no QUIC', ['a.example'], VPN],
-  ])('are absent when %s', async (_, names, vpn) => {
+  ])('warnings about the certificate over QUIC are absent when %s', async (_, names, vpn) => {
     using directory = directoryOf(names, HOSTS, vpn)
     expect(await warningsOf(directory)).toEqual([])
   })
 
   const absent = missing('openssl')
-  it.skipIf(absent.any)(`tell of an Ed25519 key${absent.note}`, async () => {
-    using directory = directoryOf(['a.example'], host('main_hosts', 'a.example', 'first'))
-    const pair = ['-keyout', join(directory.path, 'first.key'), '-out', join(directory.path, 'first.pem')]
-    const subject = ['-subj', '/CN=a.example', '-addext', 'subjectAltName=DNS:a.example', '-days', '2']
-    const args = ['req', '-x509', '-newkey', 'ed25519', '-nodes', ...pair, ...subject]
-    execFileSync('openssl', args, { stdio: 'ignore' })
-    expect(await warningsOf(directory)).toEqual([
-      'main_hosts[0].cert_chain_path: its key is Ed25519, which clients that imitate Chrome refuse over QUIC: use ECDSA P-256 or RSA',
-    ])
-  })
+  it.skipIf(absent.any)(
+    `warnings about the certificate over QUIC tell of an Ed25519 key${absent.note}`,
+    async () => {
+      using directory = directoryOf(['a.example'], host('main_hosts', 'a.example', 'first'))
+      const pair = ['-keyout', join(directory.path, 'first.key'), '-out', join(directory.path, 'first.pem')]
+      const subject = ['-subj', '/CN=a.example', '-addext', 'subjectAltName=DNS:a.example', '-days', '2']
+      const args = ['req', '-x509', '-newkey', 'ed25519', '-nodes', ...pair, ...subject]
+      execFileSync('openssl', args, { stdio: 'ignore' })
+      expect(await warningsOf(directory)).toEqual([
+        'main_hosts[0].cert_chain_path: its key is Ed25519, which clients that imitate Chrome refuse over QUIC: use ECDSA P-256 or RSA',
+      ])
+    },
+  )
 })
 
 describe('what export writes', () => {
@@ -79,7 +82,7 @@ describe('what export writes', () => {
     ['http3 where only QUIC is spoken', ['a.example'], QUIC_ONLY, 'http3'],
     ['http2 where the certificate is for another name', ['b.example'], QUIC_ONLY, 'http2'],
     ['http2 where both are', ['a.example'], BOTH, 'http2'],
-  ])('is %s', async (_, names, vpn, protocol) => {
+  ])('what export writes is %s', async (_, names, vpn, protocol) => {
     using directory = directoryOf(names, host('main_hosts', 'a.example', 'first'), vpn)
     const options = { username: 'alice', addresses: ['203.0.113.1'], trust: { roots: [] } }
     const { config } = createClientConfig(await directory.load(), options)

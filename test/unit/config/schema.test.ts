@@ -37,7 +37,7 @@ function read(raw: Record<string, unknown>) {
 }
 
 describe('reading a table', () => {
-  it('fills in every default', () => {
+  it('reading a table fills in every default', () => {
     expect(read({}).value).toEqual({
       flag: false,
       count: 3,
@@ -52,14 +52,14 @@ describe('reading a table', () => {
     })
   })
 
-  it('has the same defaults for a table that no file mentions', () => {
+  it('reading a table has the same defaults for a table that no file mentions', () => {
     const { extra: _, ...rest } = fields
     expect(defaultsOf(table(rest, { doc: 'All but one.' }))).toEqual({ ...read({}).value, extra: undefined })
     const required = table({ name: text({ doc: 'Needed.' }) }, { doc: 'Not to be left out.' })
     expect(() => defaultsOf(required)).toThrow('Needed.')
   })
 
-  it('reports every wrong value with its path and what is allowed', () => {
+  it('reading a table reports every wrong value with its path and what is allowed', () => {
     const { problems } = read({
       flag: 1n,
       count: 11n,
@@ -83,24 +83,24 @@ describe('reading a table', () => {
     ])
   })
 
-  it('takes no float for an integer', () => {
+  it('reading a table takes no float for an integer', () => {
     expect(read({ count: 3 }).problems).toEqual([
       'count: 3.0 is not allowed; allowed is an integer from 1 to 10',
     ])
   })
 
-  it('never shows a secret, whatever its type', () => {
+  it('reading a table never shows a secret, whatever its type', () => {
     for (const secret of ['', 12_345_678n, ['hunter2'], { hunter2: true }])
       expect(read({ extra: { secret } }).problems).toEqual([
         'extra.secret: the value is not allowed; allowed is text that is not empty',
       ])
   })
 
-  it('cuts long values', () => {
+  it('reading a table cuts long values', () => {
     expect(read({ mode: 'x'.repeat(500) }).problems[0]?.length).toBeLessThan(150)
   })
 
-  it('warns of unknown keys with the nearest known one', () => {
+  it('reading a table warns of unknown keys with the nearest known one', () => {
     const { findings, problems } = read({ cuont: 3n, inner: { wiat: 1n } })
     expect(problems).toEqual([])
     expect(findings.warnings).toEqual([
@@ -109,7 +109,7 @@ describe('reading a table', () => {
     ])
   })
 
-  it('knows aliases, notes what has no effect, and only when it is set', () => {
+  it('reading a table knows aliases, notes what has no effect, and only when it is set', () => {
     const { value, findings } = read({ early: 9n, never: true })
     expect(value?.soon).toBe(9)
     expect([[...findings.later], [...findings.ignored]]).toEqual([['soon'], ['never']])
@@ -117,11 +117,11 @@ describe('reading a table', () => {
     expect(read({}).findings.later.size).toBe(0)
   })
 
-  it('lets no duration exceed what a timer can wait', () => {
+  it('reading a table lets no duration exceed what a timer can wait', () => {
     expect(read({ inner: { wait: 10n ** 12n } }).value?.inner.wait).toBe(2_147_483)
   })
 
-  it('survives whatever TOML can hold', () => {
+  it('reading a table survives whatever TOML can hold', () => {
     const anything = fc.oneof(fc.string(), fc.boolean(), fc.double(), fc.bigInt(), fc.constant(new Date()))
     const raw = fc.dictionary(
       fc.oneof(fc.constantFrom(...Object.keys(fields)), fc.string()),
@@ -130,13 +130,13 @@ describe('reading a table', () => {
     fc.assert(fc.property(raw, (each) => void read(each)))
   })
 
-  it('refuses a description whose default is not allowed', () => {
+  it('reading a table refuses a description whose default is not allowed', () => {
     expect(() => int({ default: 0, min: 1, doc: 'Wrong.' })).toThrow('default 0 is not allowed')
   })
 })
 
 describe('the official files', () => {
-  it('describe each key in one sentence that ends', () => {
+  it('the official files describe each key in one sentence that ends', () => {
     const docs: string[] = []
     const walk = (table_: Fields) => {
       for (const field of Object.values(table_)) {
@@ -151,7 +151,7 @@ describe('the official files', () => {
 })
 
 describe('the nearest key', () => {
-  it('weighs by length', () => {
+  it('the nearest key weighs by length', () => {
     expect(nearest('listn', ['icmp', 'listen_address'])).toBe('listen_address')
     expect(nearest('tls_client_random', ['cidr', 'action', 'client_random_prefix'])).toBe(
       'client_random_prefix',
@@ -159,7 +159,7 @@ describe('the nearest key', () => {
     expect(nearest('x', [])).toBeUndefined()
   })
 
-  it('measures as the definition says', () => {
+  it('the nearest key measures as the definition says', () => {
     const slow = (a: string, b: string): number => {
       if (a === '' || b === '') return a.length + b.length
       const same = a[0] === b[0] ? 0 : 1

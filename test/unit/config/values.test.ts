@@ -25,7 +25,7 @@ describe('an address with a port', () => {
     ['[127.0.0.1]:443', undefined],
     ['localhost:443', undefined],
     ['1.2.3.4:+5', undefined],
-  ])('%s', (input, expected) => {
+  ])('an address with a port is read from %s', (input, expected) => {
     expect(parseAddressPort(input)).toEqual(expected)
   })
 })
@@ -38,7 +38,7 @@ describe('a server to pass on to', () => {
     ['nginx:0', undefined],
     ['nginx', undefined],
     ['unix:relative', undefined],
-  ])('%s', (input, expected) => {
+  ])('a server to pass on to is read from %s', (input, expected) => {
     expect(parsePassTarget(input)).toEqual(expected)
   })
 })
@@ -54,7 +54,7 @@ describe('a resolver', () => {
     ['192.0.2.53%eth0', undefined],
     ['192.0.2.53:0', undefined],
     ['dns.example.org', undefined],
-  ])('%s', (input, expected) => {
+  ])('a resolver is read from %s', (input, expected) => {
     expect(parseDnsServer(input)).toEqual(expected)
   })
 })
@@ -68,7 +68,7 @@ describe('a web server', () => {
     ['http://user@example.org/', undefined],
     ['ftp://example.org/', undefined],
     ['example.org', undefined],
-  ])('%s', (input, expected) => {
+  ])('a web server is read from %s', (input, expected) => {
     expect(parseHttpOrigin(input)).toEqual(expected)
   })
 })
@@ -78,30 +78,39 @@ describe('a range of ports', () => {
     ['443', { from: 443, to: 443 }],
     ['6881-6889', { from: 6881, to: 6889 }],
     ['1-65535', { from: 1, to: 65_535 }],
-  ])('%j', (input, expected) => {
+  ])('a range of ports is read from %j', (input, expected) => {
     expect(parsePortRange(input)).toEqual(expected)
   })
 
-  it.each(['', 'x', '5-1', '0', '70000', '1-', '-1', '1-65536', '1-2-3'])('not %j', (text) => {
-    expect(parsePortRange(text)).toBeUndefined()
-  })
+  it.each(['', 'x', '5-1', '0', '70000', '1-', '-1', '1-65536', '1-2-3'])(
+    'a range of ports is not read from %j',
+    (text) => {
+      expect(parsePortRange(text)).toBeUndefined()
+    },
+  )
 })
 
 describe('a range of addresses', () => {
   const { parse } = cidr({ doc: 'A range.' })
 
-  it.each(['10.0.0.0/8', '10.0.0.1', '::/0', '2001:db8::/128'])('%s', (text) => {
-    expect(parse(text)).toBeDefined()
-  })
+  it.each(['10.0.0.0/8', '10.0.0.1', '::/0', '2001:db8::/128'])(
+    'a range of addresses is read from %s',
+    (text) => {
+      expect(parse(text)).toBeDefined()
+    },
+  )
 
-  it.each(['10.0.0.0/33', '10.0.0/8', '::/129', 'x', '10.0.0.0/', 'fe80::1%eth0', 10n])('not %s', (text) => {
-    expect(parse(text)).toBeUndefined()
-  })
+  it.each(['10.0.0.0/33', '10.0.0/8', '::/129', 'x', '10.0.0.0/', 'fe80::1%eth0', 10n])(
+    'a range of addresses is not read from %s',
+    (text) => {
+      expect(parse(text)).toBeUndefined()
+    },
+  )
 
   // `10.0.0.0/08` passed here and was refused by the rooms, which had a parser of their own: the endpoint checked its
   // files, found nothing, and then did not start.
   it.each(['10.0.0.0/08', '10.0.0.0/00', '::/032', '10.0.0.0/+8', '010.0.0.0/8'])(
-    'not %s, whose number could be read in two ways',
+    'a range of addresses is not read from %s, whose number could be read in two ways',
     (text) => {
       expect(parse(text)).toBeUndefined()
     },
@@ -116,13 +125,16 @@ describe('the start of a random', () => {
     ['AA/f0', [0xaa], [0xf0]],
     ['aabb/ff', [0xaa], [0xff]],
     ['aa/ff0f', [0xaa], [0xff]],
-  ])('%s', (text, bytes, mask) => {
+  ])('the start of a random is read from %s', (text, bytes, mask) => {
     expect(parse(text)).toEqual({ bytes: Uint8Array.from(bytes), mask: Uint8Array.from(mask) })
   })
 
-  it.each(['', 'a', 'aabb/', 'xx', 'aa/bb/cc', '/aa'])('not %j', (text) => {
-    expect(parse(text)).toBeUndefined()
-  })
+  it.each(['', 'a', 'aabb/', 'xx', 'aa/bb/cc', '/aa'])(
+    'the start of a random is not read from %j',
+    (text) => {
+      expect(parse(text)).toBeUndefined()
+    },
+  )
 })
 
 /** Every key of a file with its default or example, as the TOML parser would give them. */
@@ -140,7 +152,7 @@ function everyKey(fields: Fields): Record<string, unknown> {
 describe('what the files yield', () => {
   // A value that loses its class on the way to a lane works in every test of one thread and fails in the endpoint.
   it.each(OFFICIAL_FILES.map((file) => [file.name, file.fields] as const))(
-    'of %s is the same in another thread',
+    'what the files yield is the same in another thread: %s',
     (name, fields) => {
       const findings = new Findings()
       const value = readFields(fields, everyKey(fields), name, findings)

@@ -24,7 +24,7 @@ class Change {
 const turn = () => new Promise((resolve) => setImmediate(resolve))
 
 describe('a queue of changes', () => {
-  it('runs a request that comes while a change is under way after it', async () => {
+  it('a queue of changes runs a request that comes while a change is under way after it', async () => {
     const queue = new ChangeQueue()
     const [first, second] = [new Change(), new Change()]
     const done = [queue.request('reload', first.run)]
@@ -39,7 +39,7 @@ describe('a queue of changes', () => {
     await Promise.all(done)
   })
 
-  it('shares one run between requests of a kind that wait, and not with another kind', async () => {
+  it('a queue of changes shares one run between requests of a kind that wait, and not with another kind', async () => {
     const queue = new ChangeQueue()
     const [under, reload, other] = [new Change(), new Change(), new Change()]
     const done = [queue.request('reload', under.run)]
@@ -51,7 +51,7 @@ describe('a queue of changes', () => {
     expect([under.begun, reload.begun, other.begun]).toEqual([1, 1, 1])
   })
 
-  it('goes on after a change that failed, and tells only who asked for it', async () => {
+  it('a queue of changes goes on after a change that failed, and tells only who asked for it', async () => {
     const queue = new ChangeQueue()
     const [broken, next] = [new Change(), new Change()]
     const failing = queue.request('reload', broken.run)

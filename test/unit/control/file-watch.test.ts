@@ -30,7 +30,7 @@ async function look(): Promise<void> {
 }
 
 describe('FileWatch', () => {
-  it('tells a file that was written anew, once', async () => {
+  it('the file watch tells a file that was written anew, once', async () => {
     const path = join(directory, 'cert.pem')
     await writeFile(path, 'old')
     watch.replace([path], await markFiles([path]))
@@ -43,7 +43,7 @@ describe('FileWatch', () => {
     expect(changes).toBe(1)
   })
 
-  it('follows a link that points elsewhere', async () => {
+  it('the file watch follows a link that points elsewhere', async () => {
     const link = join(directory, 'live.pem')
     await writeFile(join(directory, '1.pem'), 'same')
     await writeFile(join(directory, '2.pem'), 'same')
@@ -55,7 +55,7 @@ describe('FileWatch', () => {
     expect(changes).toBe(1)
   })
 
-  it('tells a file that vanishes and one that comes back', async () => {
+  it('the file watch tells a file that vanishes and one that comes back', async () => {
     const path = join(directory, 'cert.pem')
     await writeFile(path, 'x')
     watch.replace([path], await markFiles([path]))
@@ -66,7 +66,7 @@ describe('FileWatch', () => {
     expect(changes).toBe(2)
   })
 
-  it('tells a file that changed after its mark was taken and before it was watched', async () => {
+  it('the file watch tells a file that changed after its mark was taken and before it was watched', async () => {
     const path = join(directory, 'cert.pem')
     await writeFile(path, 'old')
     const marks = await markFiles([path])
@@ -77,7 +77,7 @@ describe('FileWatch', () => {
     expect(changes).toBe(1)
   })
 
-  it('tells a file of which nobody knows how it was when it was read, once', async () => {
+  it('the file watch tells a file of which nobody knows how it was when it was read, once', async () => {
     const path = join(directory, 'cert.pem')
     await writeFile(path, 'x')
     watch.replace([path], new Map())

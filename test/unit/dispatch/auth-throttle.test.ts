@@ -16,20 +16,20 @@ function failures(throttle: AuthThrottle, address: string, n: number): number[] 
 describe('AuthThrottle', () => {
   const options = { maxFailures: 3, refillMs: 10_000 }
 
-  it('answers the first failures at once and makes the next ones wait ever longer, up to 5 s', () => {
+  it('the throttle answers the first failures at once and makes the next ones wait ever longer, up to 5 s', () => {
     const throttle = new AuthThrottle({ maxFailures: 3, refillMs: 2000 }, new FakeClock())
     expect(failures(throttle, '192.0.2.1', 7)).toEqual([0, 0, 0, 2000, 4000, 5000, 5000])
   })
 
   it.each([1, 1000, 7000, 10_000, 3_600_000])(
-    'never lets a health check of 7 s time out, with one failure more per %d ms',
+    'the throttle never lets a health check of 7 s time out, with one failure more per %d ms',
     (refillMs) => {
       const throttle = new AuthThrottle({ maxFailures: 5, refillMs }, new FakeClock())
       expect(Math.max(...failures(throttle, '192.0.2.1', 5000))).toBeLessThan(HEALTH_CHECK_MS)
     },
   )
 
-  it('forgets how often an address has guessed once it waits the longest', () => {
+  it('the throttle forgets how often an address has guessed once it waits the longest', () => {
     const clock = new FakeClock()
     const throttle = new AuthThrottle(options, clock)
     failures(throttle, '192.0.2.1', 5000)
@@ -37,7 +37,7 @@ describe('AuthThrottle', () => {
     expect(throttle.onFailure('192.0.2.1')).toBe(0)
   })
 
-  it('forgives with time', () => {
+  it('the throttle forgives with time', () => {
     const clock = new FakeClock()
     const throttle = new AuthThrottle(options, clock)
     failures(throttle, '192.0.2.1', 3)
@@ -47,7 +47,7 @@ describe('AuthThrottle', () => {
     expect(failures(throttle, '192.0.2.1', 4)).toEqual([0, 0, 0, 5000])
   })
 
-  it('judges each IPv4 address alone and an IPv6 /64 as one', () => {
+  it('the throttle judges each IPv4 address alone and an IPv6 /64 as one', () => {
     const throttle = new AuthThrottle(options, new FakeClock())
     failures(throttle, '192.0.2.1', 5)
     expect(throttle.onFailure('192.0.2.2')).toBe(0)
@@ -58,20 +58,20 @@ describe('AuthThrottle', () => {
 
   // The first four groups of the text were taken for the /64. With `::` in front of them that is the whole address:
   // somebody with a short prefix tried a password from each of his 2^64 addresses without ever waiting.
-  it('finds the /64 of an address whose zeros are left out', () => {
+  it('the throttle finds the /64 of an address whose zeros are left out', () => {
     const throttle = new AuthThrottle(options, new FakeClock())
     failures(throttle, '2001:db8::1', 3)
     expect(throttle.onFailure('2001:db8::2')).toBe(5000)
     expect(throttle.onFailure('2001:db8:0:1::1')).toBe(0)
   })
 
-  it('leaves loopback alone, and everybody when it is off', () => {
+  it('the throttle leaves loopback alone, and everybody when it is off', () => {
     expect(failures(new AuthThrottle(options, new FakeClock()), '127.0.0.1', 9)).toEqual(Array(9).fill(0))
     const off = new AuthThrottle({ maxFailures: 0, refillMs: 1 }, new FakeClock())
     expect(failures(off, '192.0.2.1', 9)).toEqual(Array(9).fill(0))
   })
 
-  it('remembers a bounded number of addresses', () => {
+  it('the throttle remembers a bounded number of addresses', () => {
     const throttle = new AuthThrottle(options, new FakeClock())
     failures(throttle, '192.0.2.1', 5)
     for (let i = 0; i < 16_384; i++) throttle.onFailure(`10.0.${i >> 8}.${i & 255}`)

@@ -22,7 +22,7 @@ function stage() {
 
 const session = (): Session => ({ id: '1' }) as Session
 
-it('drops the answer with its timer when the client goes', () => {
+it('a delayed answer is dropped with its timer when the client goes', () => {
   const { clock, delay, stat, answered } = stage()
   const one = session()
   for (let i = 0; i < 1000; i++) {
@@ -36,7 +36,7 @@ it('drops the answer with its timer when the client goes', () => {
   expect(answered()).toBe(0)
 })
 
-it('lets eight of a session wait and answers the others at once', () => {
+it('eight delayed answers of a session wait, the others are given at once', () => {
   const { clock, delay, stat, answered } = stage()
   const [one, other] = [session(), session()]
   for (let i = 0; i < 20; i++) delay(one)
@@ -49,7 +49,7 @@ it('lets eight of a session wait and answers the others at once', () => {
   expect([stat('auth_waiting'), stat('auth_delayed')]).toEqual([1, 10])
 })
 
-it('lets 512 wait in all', () => {
+it('512 delayed answers wait in all', () => {
   const { delay, stat, answered } = stage()
   for (let i = 0; i < 600; i++) delay(session())
   expect([stat('auth_waiting'), answered(), stat('auth_not_delayed{total}')]).toEqual([512, 88, 88])

@@ -102,13 +102,13 @@ it.each<[string, Partial<PlainExchange>, string]>([
   ['wrong credentials', { headers: { 'proxy-authorization': 'wrong' } }, 'site'],
   ['what the site keeps', { method: 'TRACE' }, 'site'],
   ['another channel', { channel: 'ping' }, 'site'],
-])('%s', (_, changes, expected) => {
+])('a plain request goes where it belongs: %s', (_, changes, expected) => {
   const { seen, send } = stage()
   send(changes)
   expect(seen).toEqual([expected])
 })
 
-it('lets wrong credentials wait after some failures, and nobody else', () => {
+it('a plain request waits after some failures with wrong credentials, and no other does', () => {
   const { clock, seen, send } = stage()
   const wrong = { headers: { 'proxy-authorization': 'wrong' } }
   for (let failures = 0; failures < 3; failures++) send(wrong)

@@ -23,22 +23,22 @@ const TABLE = {
 } as const
 
 describe('refusalOf', () => {
-  it.each(REFUSAL_CODES)('%s', (code) => {
+  it.each(REFUSAL_CODES)('refusalOf answers %s with its row of the error table', (code) => {
     const [status, headers] = TABLE[code]
     expect(refusalOf(new EndpointError(code, 'why'), AUTHORITY)).toEqual({ code, status, headers })
   })
 
-  it('treats anything unexpected as refused', () => {
+  it('refusalOf treats anything unexpected as refused', () => {
     expect(refusalOf(new TypeError('bug'), AUTHORITY).code).toBe('target_refused')
     expect(refusalOf(new EndpointError('malformed', 'bad'), AUTHORITY).code).toBe('target_refused')
   })
 
-  it('passes the time to wait on', () => {
+  it('refusalOf passes the time to wait on', () => {
     const error = new EndpointError('limit_exceeded', 'full', { retryAfterSecs: 7 })
     expect(refusalOf(error, AUTHORITY).headers).toEqual({ 'retry-after': '7' })
   })
 
-  it('challenges with 407 only', () => {
+  it('refusalOf challenges with 407 only', () => {
     for (const status of [405, 404, 403] as const) {
       expect(authRefusal(status)).toEqual({ code: 'auth_required', status, headers: {} })
     }
@@ -46,14 +46,14 @@ describe('refusalOf', () => {
 })
 
 describe('systemCodeOf', () => {
-  it('finds it under errors of our own', () => {
+  it('systemCodeOf finds it under errors of our own', () => {
     const system = Object.assign(new Error('connect ECONNREFUSED 192.0.2.1:443'), { code: 'ECONNREFUSED' })
     const inner = new EndpointError('target_refused', 'the connection failed', { cause: system })
     expect(systemCodeOf(inner)).toBe('ECONNREFUSED')
     expect(systemCodeOf(new EndpointError('target_refused', 'no', { cause: inner }))).toBe('ECONNREFUSED')
   })
 
-  it('is undefined where the system said nothing', () => {
+  it('systemCodeOf is undefined where the system said nothing', () => {
     expect(systemCodeOf(undefined)).toBeUndefined()
     expect(systemCodeOf(new EndpointError('not_available', 'no'))).toBeUndefined()
     expect(systemCodeOf(new DOMException('gone', 'AbortError'))).toBeUndefined()

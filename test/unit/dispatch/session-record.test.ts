@@ -26,7 +26,7 @@ class Names implements UserDirectory {
 }
 
 describe('a session', () => {
-  it('asks once for a spelling', () => {
+  it('a session asks once for a spelling', () => {
     const record = new SessionRecord(0, false)
     const names = new Names(['alice'])
     for (let i = 0; i < 10; i++) expect(record.authenticate('alice', names, NOW)?.user.name).toBe('alice')
@@ -34,7 +34,7 @@ describe('a session', () => {
   })
 
   /** 2000 spellings of one credential cost 15 MB: each was kept for as long as the session lived. */
-  it('remembers few of 2000 spellings', () => {
+  it('a session remembers few of 2000 spellings', () => {
     const record = new SessionRecord(0, false)
     const names = new Names(['alice'])
     for (let i = 0; i < 2000; i++) record.authenticate(`alice ${i}`, names, NOW)
@@ -43,7 +43,7 @@ describe('a session', () => {
     expect(names.asked).toBe(4)
   })
 
-  it('is of one user, and others are unknown on it', () => {
+  it('a session is of one user, and others are unknown on it', () => {
     const record = new SessionRecord(0, false)
     const names = new Names(['alice', 'bob'])
     expect(record.authenticate('alice', names, NOW)?.user.name).toBe('alice')
@@ -51,7 +51,7 @@ describe('a session', () => {
     expect(record.authenticate('alice other', names, NOW)?.user.name).toBe('alice')
   })
 
-  it('is of several users where that is allowed', () => {
+  it('a session is of several users where that is allowed', () => {
     const record = new SessionRecord(0, true)
     const names = new Names(['alice', 'bob'])
     expect(record.authenticate('alice', names, NOW)?.user.name).toBe('alice')
@@ -61,7 +61,7 @@ describe('a session', () => {
 })
 
 describe('a new snapshot', () => {
-  it('ends what is of a user that is gone, and nothing else', () => {
+  it('a new snapshot ends what is of a user that is gone, and nothing else', () => {
     const record = new SessionRecord(0, true)
     const both = new Names(['alice', 'bob'])
     const resets: string[] = []
@@ -75,7 +75,7 @@ describe('a new snapshot', () => {
     expect(resets).toEqual(['bob'])
   })
 
-  it('counts also for those who have asked for nothing since the last one', () => {
+  it('a new snapshot counts also for those who have asked for nothing since the last one', () => {
     const record = new SessionRecord(0, true)
     const both = new Names(['alice', 'bob'])
     record.authenticate('alice', both, NOW)
@@ -85,7 +85,7 @@ describe('a new snapshot', () => {
     expect(record.reconsider(new Names(['alice']), NOW).revoked).toHaveLength(1)
   })
 
-  it('keeps a user of whom one spelling is left', () => {
+  it('a new snapshot keeps a user of whom one spelling is left', () => {
     const record = new SessionRecord(0, false)
     const any = new Names(['alice'])
     record.authenticate('alice old', any, NOW)

@@ -47,7 +47,7 @@ function step(address: string, by: 1n | -1n): string {
 }
 
 describe('the table of special ranges', () => {
-  it.each(RANGES)('%s to %s is %s', (first, last, code) => {
+  it.each(RANGES)('the range from %s to %s is %s', (first, last, code) => {
     expect(strict.refusal(first, 443)).toBe(code)
     expect(strict.refusal(last, 443)).toBe(code)
   })
@@ -112,9 +112,9 @@ describe('the table of special ranges', () => {
     '64:ff9b::8.8.8.8',
     '2002:808:808::1',
     '2001:0:4136:e378:8000:63bf:f7f7:f7f7',
-  ])('%s is global', (address) => expect(strict.refusal(address, 443)).toBeUndefined())
+  ])('the address %s is global', (address) => expect(strict.refusal(address, 443)).toBeUndefined())
 
-  it('judges IPv4 inside IPv6 as IPv4, for every address', () => {
+  it('the address policy judges IPv4 inside IPv6 as IPv4, for every address', () => {
     const anyIpv4 = fc.oneof(
       fc.uint8Array({ minLength: 4, maxLength: 4 }),
       fc.constantFrom(...RANGES.slice(0, 14).flatMap(([a, b]) => [ipBytes(a)!, ipBytes(b)!])),
@@ -140,14 +140,14 @@ describe('the table of special ranges', () => {
     )
   })
 
-  it('refuses what is no address', () => {
+  it('the address policy refuses what is no address', () => {
     expect(strict.refusal('127.1', 1)).toBe('target_refused')
     expect(strict.refusal('::1%lo', 1)).toBe('target_refused')
   })
 })
 
 describe('options', () => {
-  it('opens everything but multicast and broadcast', () => {
+  it('the address policy opens everything but multicast and broadcast', () => {
     for (const [first, last] of RANGES) {
       if (first === '224.0.0.0' || first === 'fe80::') continue
       expect(open.refusal(first, 1)).toBeUndefined()
@@ -170,7 +170,7 @@ describe('options', () => {
     }
   })
 
-  it('refuses IPv6 without IPv6, but not IPv4 written as IPv6', () => {
+  it('the address policy refuses IPv6 without IPv6, but not IPv4 written as IPv6', () => {
     const policy = new AddressPolicy({ allowPrivate: false, ipv6: false, exemptions: [] }, NOTHING)
     expect(policy.refusal('2001:4860:4860::8888', 1)).toBe('target_unreachable')
     expect(policy.refusal('64:ff9b::8.8.8.8', 1)).toBe('target_unreachable')
@@ -179,7 +179,7 @@ describe('options', () => {
     expect(policy.refusal('8.8.8.8', 1)).toBeUndefined()
   })
 
-  it('exempts exactly the address and port that are listed', () => {
+  it('the address policy exempts exactly the address and port that are listed', () => {
     const exemptions = ['127.0.0.1:8080', '[FD00:0:0::1]:80', '[::ffff:10.0.0.1]:80'].map(socketAddress)
     const policy = new AddressPolicy({ allowPrivate: false, ipv6: true, exemptions }, NOTHING)
     expect(policy.refusal('127.0.0.1', 8080)).toBeUndefined()
@@ -199,7 +199,7 @@ describe("the machine's own addresses", () => {
     new AddressPolicy({ allowPrivate: false, ipv6: true, exemptions: [], ...options }, own)
 
   it.each(['9.9.9.1', '::ffff:9.9.9.1', '64:ff9b::909:901', '2002:909:901::1', '2620:fe::1', '2620:FE:0::1'])(
-    'are private: %s',
+    "the machine's own addresses are private: %s",
     (address) => {
       expect(policy().refusal(address, 443)).toBe('target_private')
       expect(policy().refusal(address, 0)).toBe('target_private')
@@ -207,7 +207,7 @@ describe("the machine's own addresses", () => {
     },
   )
 
-  it('are opened one by one, port 0 for echo requests', () => {
+  it("the machine's own addresses are opened one by one, port 0 for echo requests", () => {
     const exemptions = ['9.9.9.1:443', '[2620:fe::1]:0'].map(socketAddress)
     expect(policy({ exemptions }).refusal('9.9.9.1', 443)).toBeUndefined()
     expect(policy({ exemptions }).refusal('9.9.9.1', 0)).toBe('target_private')
@@ -215,7 +215,7 @@ describe("the machine's own addresses", () => {
     expect(policy({ exemptions }).refusal('2620:fe::1', 443)).toBe('target_private')
   })
 
-  it('are no reason to close their neighbours', () => {
+  it("the machine's own addresses are no reason to close their neighbours", () => {
     expect(policy().refusal('9.9.9.2', 443)).toBeUndefined()
   })
 })

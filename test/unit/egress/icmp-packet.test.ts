@@ -32,7 +32,7 @@ function request6(payload: Buffer): Buffer {
 }
 
 describe('echo request', () => {
-  it('has the checksum of RFC 1071 over IPv4', () => {
+  it('an echo request has the checksum of RFC 1071 over IPv4', () => {
     fc.assert(
       fc.property(
         fc.integer({ min: 0, max: 0xffff }),
@@ -49,14 +49,14 @@ describe('echo request', () => {
     )
   })
 
-  it('folds the carry of a long payload more than once', () => {
+  it('an echo request folds the carry of a long payload more than once', () => {
     const payload = Buffer.alloc(65507, 0xff)
     expect(~onesSum(payload) & 0xffff).toBe(checksum(payload) === 0 ? 0xffff : checksum(payload))
     expect(foldSum(0xffff_ffff)).toBe(0)
     expect(foldSum(0x1_ffff)).toBe(1)
   })
 
-  it('leaves the checksum to the kernel over IPv6', () => {
+  it('an echo request leaves the checksum to the kernel over IPv6', () => {
     const message = createEchoRequest(6, 1, 2, 4)
     sealEchoRequest(6, message)
     expect(message.toString('hex')).toBe('800000000001000200000000')
@@ -69,7 +69,7 @@ describe('IPv4 answers', () => {
   const error = (type: number, code: number, quoted: Buffer, outerOptions = Buffer.alloc(0)): Buffer =>
     ipv4Packet(ROUTER, HERE, icmpMessage(type, code, Buffer.concat([Buffer.alloc(4), quoted])), outerOptions)
 
-  it('reads a reply, with and without IP options', () => {
+  it('the reader of IPv4 answers reads a reply, with and without IP options', () => {
     const reply = icmpMessage(0, 0, echoRest(0x1234, 7, PAYLOAD))
     for (const options of [Buffer.alloc(0), Buffer.alloc(40, 1)]) {
       const answer = parseIcmpPacket(ipv4Packet(THERE, HERE, reply, options))
@@ -91,7 +91,7 @@ describe('IPv4 answers', () => {
     [11, 0],
     [11, 1],
     [12, 0],
-  ])('finds the request inside error %i code %i', (type, code) => {
+  ])('the reader of IPv4 answers finds the request inside error %i code %i', (type, code) => {
     const answer = parseIcmpPacket(error(type, code, quote, Buffer.alloc(8, 1)))
     expect(answer).toMatchObject({ type, code, id: 0x1234, sequence: 7 })
     expect(Buffer.from(answer?.quotedDestination ?? []).equals(THERE)).toBe(true)
@@ -99,7 +99,7 @@ describe('IPv4 answers', () => {
     expect(answer?.hasSum(sumOf(request) ^ 1, PAYLOAD.length)).toBe(false)
   })
 
-  it('skips options of the quoted header and takes eight bytes of the request as enough', () => {
+  it('the reader of IPv4 answers skips options of the quoted header and takes eight bytes of the request as enough', () => {
     const withOptions = ipv4Packet(HERE, THERE, request, Buffer.alloc(12, 1))
     const answer = parseIcmpPacket(error(11, 0, withOptions.subarray(0, 32 + 8)))
     expect(answer).toMatchObject({ type: 11, id: 0x1234, sequence: 7 })
@@ -107,13 +107,13 @@ describe('IPv4 answers', () => {
     expect(parseIcmpPacket(error(11, 0, withOptions.subarray(0, 32 + 7)))).toBeUndefined()
   })
 
-  it('takes nothing behind the quoted packet for payload', () => {
+  it('the reader of IPv4 answers takes nothing behind the quoted packet for payload', () => {
     const short = ipv4Packet(HERE, THERE, icmpMessage(8, 0, echoRest(1, 2, Buffer.from('ab'))))
     const extended = Buffer.concat([short, Buffer.alloc(128 - short.length), Buffer.from('20000000', 'hex')])
     expect(Buffer.from(parseIcmpPacket(error(11, 0, extended))?.payload ?? []).toString()).toBe('ab')
   })
 
-  it('ignores everything else', () => {
+  it('the reader of IPv4 answers ignores everything else', () => {
     const udp = Buffer.from(quote)
     udp[9] = 17
     const fragment = Buffer.from(quote)
@@ -150,7 +150,7 @@ describe('IPv6 answers', () => {
     return sealEchoRequest(6, message)
   })()
 
-  it('reads a reply', () => {
+  it('the reader of IPv6 answers reads a reply', () => {
     const answer = parseIcmpv6Message(icmpMessage(129, 0, echoRest(0x1234, 7, PAYLOAD)))
     expect(answer).toMatchObject({ type: 129, id: 0x1234, sequence: 7, quotedDestination: undefined })
   })
@@ -161,7 +161,7 @@ describe('IPv6 answers', () => {
     [2, 0],
     [3, 0],
     [4, 1],
-  ])('finds the request inside error %i code %i', (type, code) => {
+  ])('the reader of IPv6 answers finds the request inside error %i code %i', (type, code) => {
     const answer = parseIcmpv6Message(error6(type, code, ipv6Packet(HERE6, THERE6, request)))
     expect(answer).toMatchObject({ type, code, id: 0x1234, sequence: 7 })
     expect(Buffer.from(answer?.quotedDestination ?? []).equals(THERE6)).toBe(true)
@@ -169,7 +169,7 @@ describe('IPv6 answers', () => {
     expect(answer?.hasSum(sum, PAYLOAD.length + 1)).toBe(false)
   })
 
-  it('skips extension headers', () => {
+  it('the reader of IPv6 answers skips extension headers', () => {
     const extensions = [
       { type: 0, bytes: Buffer.alloc(8) },
       { type: 43, bytes: Buffer.concat([Buffer.from([0, 1]), Buffer.alloc(14)]) },
@@ -182,7 +182,7 @@ describe('IPv6 answers', () => {
     expect(answer?.hasSum(sum, PAYLOAD.length)).toBe(true)
   })
 
-  it('ignores everything else', () => {
+  it('the reader of IPv6 answers ignores everything else', () => {
     const later = { type: 44, bytes: Buffer.from([0, 0, 0, 0x10, 0, 0, 0, 0]) }
     const unknown = { type: 253, bytes: Buffer.alloc(8) }
     for (const packet of [
@@ -200,7 +200,7 @@ describe('IPv6 answers', () => {
 })
 
 describe('any bytes', () => {
-  it('never throw', () => {
+  it('any bytes are read without throwing', () => {
     const starts = [Buffer.from('450000000000000000010000', 'hex'), Buffer.from('0300000000000000', 'hex')]
     fc.assert(
       fc.property(fc.constantFrom(...starts), fc.uint8Array({ maxLength: 120 }), (start, bytes) => {

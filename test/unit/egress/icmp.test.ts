@@ -93,7 +93,7 @@ beforeEach(() => {
 })
 
 describe('one request', () => {
-  it('goes out with its id, sequence and TTL, and its reply comes back', () => {
+  it('an ICMP request goes out with its id, sequence and TTL, and its reply comes back', () => {
     const client = bench.client()
     client.send(request({ id: 0xffff, sequence: 0x0102, ttl: 3, dataSize: 5 }))
     expect(bench.sent).toMatchObject([{ destination: TARGET, hops: 3 }])
@@ -107,7 +107,7 @@ describe('one request', () => {
     bench.expectIdle()
   })
 
-  it('has one answer: a duplicate is dropped', () => {
+  it('an ICMP request has one answer: a duplicate is dropped', () => {
     const client = bench.client()
     client.send(request())
     bench.egress.receive(4, reply4(bench.message(0)), TARGET)
@@ -115,7 +115,7 @@ describe('one request', () => {
     expect(client.replies.length).toBe(1)
   })
 
-  it('is answered only by its own payload, from its own target', () => {
+  it('an ICMP request is answered only by its own payload, from its own target', () => {
     const client = bench.client()
     client.send(request())
     const message = bench.message(0)
@@ -129,7 +129,7 @@ describe('one request', () => {
     expect(client.replies.length).toBe(1)
   })
 
-  it('is answered by an error that names the router, down to eight quoted bytes', () => {
+  it('an ICMP request is answered by an error that names the router, down to eight quoted bytes', () => {
     for (const quoteBytes of [8, 9, 11, 12, 64]) {
       const client = bench.client()
       client.send(request())
@@ -141,7 +141,7 @@ describe('one request', () => {
     bench.expectIdle()
   })
 
-  it('to an IPv4-mapped address goes over IPv4 and is answered in the form it was written', () => {
+  it('an ICMP request to an IPv4-mapped address goes over IPv4 and is answered in the form it was written', () => {
     const client = bench.client()
     client.send(request({ destination: '::ffff:9.9.9.9', family: 6 }))
     expect(bench.sent[0]?.destination).toBe(TARGET)
@@ -149,7 +149,7 @@ describe('one request', () => {
     expect(client.replies).toMatchObject([{ source: '::ffff:9.9.9.9', family: 6 }])
   })
 
-  it('over IPv6 is known by the checksum that the kernel put into it', () => {
+  it('an ICMP request over IPv6 is known by the checksum that the kernel put into it', () => {
     const client = bench.client()
     client.send(request({ destination: TARGET6, family: 6, dataSize: 2 }))
     const there = Buffer.from(ipBytes(TARGET6) ?? [])
@@ -168,22 +168,25 @@ describe('one request', () => {
 })
 
 describe('equal requests of two clients', () => {
-  it.each([1, 2, 4, 56])('with %i bytes are told apart, also when the payload is not quoted', (dataSize) => {
-    const [one, two] = [bench.client('alice'), bench.client('bob')]
-    for (let round = 0; round < 200; round += 1) {
-      one.send(request({ dataSize }))
-      two.send(request({ dataSize }))
-      const second = bench.message(bench.sent.length - 1)
-      const first = bench.message(bench.sent.length - 2)
-      bench.egress.receive(4, exceeded4(second, 8), '10.0.0.1')
-      expect([one.replies.length, two.replies.length]).toEqual([round, round + 1])
-      bench.egress.receive(4, reply4(first), TARGET)
-      expect([one.replies.length, two.replies.length]).toEqual([round + 1, round + 1])
-    }
-    bench.expectIdle()
-  })
+  it.each([1, 2, 4, 56])(
+    'equal requests of two clients with %i bytes are told apart, also when the payload is not quoted',
+    (dataSize) => {
+      const [one, two] = [bench.client('alice'), bench.client('bob')]
+      for (let round = 0; round < 200; round += 1) {
+        one.send(request({ dataSize }))
+        two.send(request({ dataSize }))
+        const second = bench.message(bench.sent.length - 1)
+        const first = bench.message(bench.sent.length - 2)
+        bench.egress.receive(4, exceeded4(second, 8), '10.0.0.1')
+        expect([one.replies.length, two.replies.length]).toEqual([round, round + 1])
+        bench.egress.receive(4, reply4(first), TARGET)
+        expect([one.replies.length, two.replies.length]).toEqual([round + 1, round + 1])
+      }
+      bench.expectIdle()
+    },
+  )
 
-  it('without payload take turns', () => {
+  it('equal requests of two clients without payload take turns', () => {
     const [one, two] = [bench.client('alice'), bench.client('bob')]
     one.send(request({ dataSize: 0 }))
     two.send(request({ dataSize: 0 }))
@@ -195,7 +198,7 @@ describe('equal requests of two clients', () => {
     bench.expectIdle()
   })
 
-  it('without payload go on when the first is not answered, and not for ever', () => {
+  it('equal requests of two clients without payload go on when the first is not answered, and not for ever', () => {
     const [one, two, three] = [bench.client('alice'), bench.client('bob'), bench.client('carol')]
     one.send(request({ dataSize: 0 }))
     bench.clock.advance(2000)
@@ -210,7 +213,7 @@ describe('equal requests of two clients', () => {
     bench.expectIdle()
   })
 
-  it('keep the turn of a client that has gone, so that nobody gets its answer', () => {
+  it('equal requests of two clients keep the turn of a client that has gone, so that nobody gets its answer', () => {
     const [one, two] = [bench.client('alice'), bench.client('bob')]
     one.send(request({ dataSize: 0 }))
     one.close()
@@ -221,7 +224,7 @@ describe('equal requests of two clients', () => {
 })
 
 describe('what is not sent', () => {
-  it('is counted by reason', () => {
+  it('what is not sent is counted by reason', () => {
     const client = bench.client()
     client.send(request({ ttl: 0 }))
     client.send(request({ dataSize: 65_508 }))
@@ -236,7 +239,7 @@ describe('what is not sent', () => {
     bench.expectIdle()
   })
 
-  it('includes what the policy forbids, judged by the address that would be used', () => {
+  it('what is not sent includes what the policy forbids, judged by the address that would be used', () => {
     const asked: string[] = []
     const strict = new Bench({
       policy: {
@@ -254,7 +257,7 @@ describe('what is not sent', () => {
     strict.expectIdle()
   })
 
-  it('includes what is beyond the limits of a user, of all, of a group', () => {
+  it('what is not sent includes what is beyond the limits of a user, of all, of a group', () => {
     const small = new Bench({ maxPending: 80, maxPendingPerUser: 70 })
     const [one, two] = [small.client('alice'), small.client('bob')]
     for (let sequence = 0; sequence < 100; sequence += 1) one.send(request({ sequence }))
@@ -268,7 +271,7 @@ describe('what is not sent', () => {
     small.expectIdle()
   })
 
-  it('includes IPv6 when there is no socket for it', () => {
+  it('what is not sent includes IPv6 when there is no socket for it', () => {
     const only4 = new IcmpEgress({
       ...ICMP_OPTIONS,
       ipv6Available: false,
@@ -313,18 +316,18 @@ describe('address families that the kernel lacks', () => {
     { lacking: [4] as const, left: [6] },
     { lacking: [6] as const, left: [4] },
     { lacking: [] as const, left: [4, 6] },
-  ])('$lacking: $left serves', ({ lacking, left }) => {
+  ])('address families that the kernel lacks $lacking: $left serves', ({ lacking, left }) => {
     const { egress, opened, warnings } = openWithout(lacking)
     egress().close()
     expect([opened, warnings.length]).toEqual([left, lacking.length])
   })
 
-  it('are an error when none is left', () => {
+  it('address families that the kernel lacks are an error when none is left', () => {
     expect(openWithout([4, 6]).egress).toThrow(expect.objectContaining({ code: 'unsupported' }))
     expect(openWithout([4], false).egress).toThrow(expect.objectContaining({ code: 'unsupported' }))
   })
 
-  it('are not what any other failure is taken for', () => {
+  it('address families that the kernel lacks are not what any other failure is taken for', () => {
     const { egress, opened, closed } = openWithout([6], true, 'config_invalid')
     expect(egress).toThrow(expect.objectContaining({ code: 'config_invalid' }))
     expect([opened, closed]).toEqual([[4], [4]])

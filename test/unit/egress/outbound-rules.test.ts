@@ -7,13 +7,13 @@ function rules(list: OutboundText[], defaultAction: 'allow' | 'deny' = 'allow'):
 }
 
 describe('OutboundRules', () => {
-  it('does what the default says when there are no rules', () => {
+  it('without outbound rules the default decides', () => {
     expect(rules([]).allows('1.1.1.1', 1)).toBe(true)
     expect(rules([], 'deny').allows('1.1.1.1', 1)).toBe(false)
     expect(rules([], 'deny').allowsName(1)).toBe(false)
   })
 
-  it('takes the first rule that matches', () => {
+  it('the first outbound rule that matches decides', () => {
     const some = rules(
       [
         { destinationPort: '25', action: 'deny' },
@@ -33,7 +33,7 @@ describe('OutboundRules', () => {
     expect(some.allows('1.1.1.1', 443)).toBe(true)
   })
 
-  it('lets a name pass until its addresses are known, unless the port settles it', () => {
+  it('outbound rules let a name pass until its addresses are known, unless the port settles it', () => {
     const some = rules(
       [
         { destinationPort: '25', action: 'deny' },

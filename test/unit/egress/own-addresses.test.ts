@@ -3,7 +3,7 @@ import { expect, it } from 'vitest'
 import { OwnAddresses, readInterfaceAddresses } from '../../../src/egress/own-addresses.ts'
 import { FakeClock } from '../../support/fake-clock.ts'
 
-it('notices an address that has come or gone, and does not read for each question', () => {
+it('an address of the machine that has come or gone is noticed without reading for each question', () => {
   const clock = new FakeClock()
   let now = ['9.9.9.1']
   let reads = 0
@@ -22,11 +22,11 @@ it('notices an address that has come or gone, and does not read for each questio
   expect([own.has('9.9.9.1'), own.has('9.9.9.2'), reads]).toEqual([false, true, 2])
 })
 
-it('compares canonical texts without zones', () => {
+it('addresses of the machine are compared as canonical texts without zones', () => {
   const own = new OwnAddresses({ clock: new FakeClock(), read: () => ['2620:FE:0:0::1', 'fe80::1%eth0'] })
   expect([own.has('2620:fe::1'), own.has('fe80::1')]).toEqual([true, true])
 })
 
-it('reads what the system has', () => {
+it('addresses of the machine are read from the system', () => {
   expect(readInterfaceAddresses()).toContain('127.0.0.1')
 })

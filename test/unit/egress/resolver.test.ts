@@ -45,7 +45,7 @@ const both: DnsZone = (_name, family) =>
   family === 4 ? answer('192.0.2.1', '192.0.2.2', '192.0.2.3') : answer('2001:db8::1', '2001:db8::2')
 
 describe('DNS', () => {
-  it('asks for both families and takes them by turns, IPv6 first', async () => {
+  it('the resolver asks for both families and takes them by turns, IPv6 first', async () => {
     await using dns = await DnsServer.open(both)
     const { resolve, clock } = open(dns)
     expect(await resolve('Name.Test.')).toEqual([
@@ -59,7 +59,7 @@ describe('DNS', () => {
     expect(clock.pending).toBe(0)
   })
 
-  it('asks for IPv4 alone without IPv6', async () => {
+  it('the resolver asks for IPv4 alone without IPv6', async () => {
     await using dns = await DnsServer.open(both)
     const { resolve } = open(dns, { ipv6: false })
     expect(await resolve('name.test')).toEqual(['192.0.2.1', '192.0.2.2', '192.0.2.3'])
@@ -68,7 +68,7 @@ describe('DNS', () => {
     expect(dns.questions).toEqual(['4 name.test'])
   })
 
-  it.each([4, 6] as const)('does without family %i when its question fails', async (failing) => {
+  it.each([4, 6] as const)('the resolver does without family %i when its question fails', async (failing) => {
     await using dns = await DnsServer.open((name, family) =>
       family === failing ? { rcode: 2 } : both(name, family),
     )
@@ -78,7 +78,7 @@ describe('DNS', () => {
     )
   })
 
-  it('waits a moment for the slower family, not longer', async () => {
+  it('the resolver waits a moment for the slower family, not longer', async () => {
     const release = Promise.withResolvers<void>()
     await using dns = await DnsServer.open((name, family) =>
       family === 6 ? { ...answer('2001:db8::1'), after: release.promise } : both(name, family),
@@ -95,7 +95,7 @@ describe('DNS', () => {
     expect((await resolve('name.test')).slice(0, 2)).toEqual(['2001:db8::1', '192.0.2.1'])
   })
 
-  it('fails with target_refused for names that do not exist and servers that fail', async () => {
+  it('the resolver fails with target_refused for names that do not exist and servers that fail', async () => {
     await using dns = await DnsServer.open((name) => (name === 'broken.test' ? { rcode: 2 } : { rcode: 3 }))
     const { resolve } = open(dns)
     const refused = expect.objectContaining({ code: 'target_refused' })
@@ -109,7 +109,7 @@ describe('DNS', () => {
     expect(dns.questions.length).toBeGreaterThan(0)
   })
 
-  it('remembers an answer for its time to live, at most a minute', async () => {
+  it('the resolver remembers an answer for its time to live, at most a minute', async () => {
     let ttlSecs = 10
     await using dns = await DnsServer.open(() => ({ ...answer('192.0.2.1'), ttlSecs }))
     const { resolve, clock } = open(dns, { ipv6: false })
@@ -128,7 +128,7 @@ describe('DNS', () => {
     expect(await questionsAfter(0)).toBe(4)
   })
 
-  it('asks once for equal questions in flight, and lets a caller give up', async () => {
+  it('the resolver asks once for equal questions in flight, and lets a caller give up', async () => {
     const release = Promise.withResolvers<void>()
     await using dns = await DnsServer.open(() => ({ ...answer('192.0.2.1'), after: release.promise }))
     const { resolver, resolve } = open(dns, { ipv6: false })
@@ -145,7 +145,7 @@ describe('DNS', () => {
     await expect(resolver.resolve('name.test', { signal: abort.signal })).rejects.toThrow('enough')
   })
 
-  it('keeps a bounded number of answers', async () => {
+  it('the resolver keeps a bounded number of answers', async () => {
     await using dns = await DnsServer.open(() => answer('192.0.2.1'))
     const { resolve } = open(dns, { ipv6: false })
     await resolve('first.test')
@@ -159,7 +159,7 @@ describe('DNS', () => {
     expect(dns.questions.length).toBe(before + 1)
   })
 
-  it('gives up its questions when it is closed', async () => {
+  it('the resolver gives up its questions when it is closed', async () => {
     await using dns = await DnsServer.open(() => undefined)
     const { resolver, resolve } = open(dns)
     const waiting = expect(resolve('name.test')).rejects.toMatchObject({ code: 'target_refused' })
@@ -170,7 +170,7 @@ describe('DNS', () => {
 })
 
 describe('names that DNS is not asked for', () => {
-  it('knows the hosts file and localhost', async () => {
+  it('the resolver knows the hosts file and localhost', async () => {
     await using dns = await DnsServer.open(() => undefined)
     const { resolve } = open(dns)
     expect(await resolve('listed.test')).toEqual(['2001:db8::9', '192.0.2.9'])
@@ -180,7 +180,7 @@ describe('names that DNS is not asked for', () => {
     expect(dns.questions).toEqual([])
   })
 
-  it('reads the hosts file again when it has changed', async () => {
+  it('the resolver reads the hosts file again when it has changed', async () => {
     const path = join(directory, 'changing')
     await writeFile(path, '192.0.2.1 name\n')
     const clock = new FakeClock()
@@ -197,7 +197,7 @@ describe('names that DNS is not asked for', () => {
     expect(await lookup()).toBeUndefined()
   })
 
-  it('skips lines that name no address', () => {
+  it('the resolver skips lines that name no address', () => {
     const hosts = parseHosts(
       '# all\nnonsense name\n\n  127.0.1.1\tone two  three\nfe80::1%eth0 zoned\n::1 one\r\n',
     )

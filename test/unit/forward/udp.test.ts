@@ -96,7 +96,7 @@ async function write(tunnel: DatagramTunnel, frames: Buffer[]): Promise<void> {
 }
 
 describe('flows', () => {
-  it('are one per source and destination within a stream, also for source 0.0.0.0:0', async () => {
+  it('UDP flows are one per source and destination within a stream, also for source 0.0.0.0:0', async () => {
     const { dialer, send, connect } = await start()
     const zero = { address: '0.0.0.0', port: 0 }
     await send(frame('a'), frame('b'), frame('c', zero), frame('d', SOURCE, { ...TARGET, port: 444 }))
@@ -106,7 +106,7 @@ describe('flows', () => {
     expect(dialer.sockets.map(({ destination }) => destination.port)).toEqual([443, 443, 444, 443])
   })
 
-  it("answer from the destination to the client's source, as they were written", async () => {
+  it("UDP flows answer from the destination to the client's source, as they were written", async () => {
     const { dialer, replies, send } = await start()
     const mapped = { address: '::ffff:10.0.0.9', port: 0 }
     await send(frame('a', { address: '0.0.0.0', port: 0 }), frame('b', mapped, { address: '::1', port: 9 }))
@@ -119,7 +119,7 @@ describe('flows', () => {
     ])
   })
 
-  it('end when idle in both directions, and a later datagram opens a new one', async () => {
+  it('UDP flows end when idle in both directions, and a later datagram opens a new one', async () => {
     const { dialer, clock, counters, send } = await start()
     await send(frame('a'), frame('b', SOURCE, { ...TARGET, port: 444 }))
     clock.advance(100_000)
@@ -137,7 +137,7 @@ describe('flows', () => {
    * Answers used to be counted against questions, and the flow ended when they were as many: an answer that came twice
    * took the place of the other one, which was then lost.
    */
-  it('to port 53 keep both answers of one port, also when the first comes twice', async () => {
+  it('UDP flows to port 53 keep both answers of one port, also when the first comes twice', async () => {
     const { dialer, clock, replies, send } = await start()
     await send(frame('A?', SOURCE, DNS), frame('AAAA?', SOURCE, DNS))
     dialer.socket(0).handlers.onMessage(Buffer.from('A'))
@@ -149,7 +149,7 @@ describe('flows', () => {
     expect(replies.map(({ payload }) => payload.toString())).toEqual(['A', 'A', 'AAAA'])
   })
 
-  it('to port 53 end 5 s after the last answer, a later question opens another', async () => {
+  it('UDP flows to port 53 end 5 s after the last answer, a later question opens another', async () => {
     const { dialer, clock, counters, send } = await start()
     await send(frame('A?', SOURCE, DNS))
     dialer.socket(0).handlers.onMessage(Buffer.from('A'))
@@ -164,7 +164,7 @@ describe('flows', () => {
     expect(dialer.socket(1).sent).toEqual(['again?'])
   })
 
-  it('to port 53 without an answer, and those to other ports, have the whole idle limit', async () => {
+  it('UDP flows to port 53 without an answer, and those to other ports, have the whole idle limit', async () => {
     const { dialer, clock, send } = await start()
     await send(frame('A?', SOURCE, DNS), frame('x', SOURCE, { ...TARGET, port: 5353 }))
     dialer.socket(1).handlers.onMessage(Buffer.from('y'))
@@ -172,7 +172,7 @@ describe('flows', () => {
     expect(dialer.openCount).toBe(2)
   })
 
-  it('end alone when their socket fails', async () => {
+  it('UDP flows end alone when their socket fails', async () => {
     const { dialer, counters, send } = await start()
     await send(frame('a'), frame('b', SOURCE, { ...TARGET, port: 444 }))
     dialer.socket(0).open = false
@@ -184,7 +184,7 @@ describe('flows', () => {
 })
 
 describe('limits', () => {
-  it('of a stream end the flow that was idle longest', async () => {
+  it('limits of UDP flows of a stream end the flow that was idle longest', async () => {
     const { dialer, clock, counters, send } = await start({ maxFlowsPerStream: 2 })
     await send(to(1))
     clock.advance(10)
@@ -197,7 +197,7 @@ describe('limits', () => {
     expect(counters.snapshot()['udp_flows_ended{evicted}']).toBe(1)
   })
 
-  it('of a user and of all take nothing from other streams', async () => {
+  it('limits of UDP flows of a user and of all take nothing from other streams', async () => {
     const { dialer, send, connect, drops, tunnel } = await start({ maxFlowsPerUser: 2, maxFlows: 3 })
     await send(to(1), to(2))
     const same = await connect('alice')
@@ -212,7 +212,7 @@ describe('limits', () => {
     expect(dialer.openCount).toBe(2)
   })
 
-  it('are not touched by a flow that is refused', async () => {
+  it('limits of UDP flows are not touched by a flow that is refused', async () => {
     const { dialer, send } = await start({ maxFlows: 2 })
     await send(frame('first'))
     dialer.refuse = new EndpointError('target_private', 'no')
@@ -225,7 +225,7 @@ describe('limits', () => {
 })
 
 describe('refused destinations', () => {
-  it('cost one question, are counted for each datagram, and are asked about again later', async () => {
+  it('refused destinations cost one question, are counted for each datagram, and are asked about again later', async () => {
     const { dialer, clock, drops, send } = await start()
     dialer.refuse = new EndpointError('target_loopback', 'no')
     await send(...Array.from({ length: 50 }, () => frame('x')))
@@ -238,7 +238,7 @@ describe('refused destinations', () => {
     expect(dialer.socket(0).sent).toEqual(['now'])
   })
 
-  it('are forgotten sooner when the reason passes by itself', async () => {
+  it('refused destinations are forgotten sooner when the reason passes by itself', async () => {
     const { dialer, clock, drops, send } = await start()
     dialer.refuse = new EndpointError('limit_exceeded', 'EMFILE')
     await send(frame('x'), frame('x'))
@@ -248,7 +248,7 @@ describe('refused destinations', () => {
     expect([dialer.openCount, drops('limit_exceeded')]).toEqual([1, 2])
   })
 
-  it('are remembered within bounds', async () => {
+  it('refused destinations are remembered within bounds', async () => {
     const { dialer, drops, send } = await start()
     dialer.refuse = new EndpointError('target_private', 'no')
     const frames = Array.from({ length: 300 }, (_, port) => frame('x', SOURCE, { ...TARGET, port: port + 1 }))
@@ -259,7 +259,7 @@ describe('refused destinations', () => {
 })
 
 describe('the stream', () => {
-  it('skips malformed frames exactly, of which an app name that is not UTF-8 is none', async () => {
+  it('a UDP stream skips malformed frames exactly, of which an app name that is not UTF-8 is none', async () => {
     const { dialer, drops, send } = await start()
     const short = Buffer.from('00000003aabbcc', 'hex')
     const overrun = frame('x')
@@ -271,7 +271,7 @@ describe('the stream', () => {
     expect([drops('too_short'), drops('app_name_overrun')]).toEqual([1, 1])
   })
 
-  it('is reset by a length that cannot be believed, after the frames in front of it', async () => {
+  it('a UDP stream is reset by a length that cannot be believed, after the frames in front of it', async () => {
     const { dialer, tunnel, send } = await start()
     const long = Buffer.alloc(4)
     long.writeUInt32BE(MAX_UPLINK_LENGTH + 1)
@@ -281,7 +281,7 @@ describe('the stream', () => {
     expect([dialer.socket(0).sent, dialer.openCount]).toEqual([['one'], 0])
   })
 
-  it('ends with the client, at once', async () => {
+  it('a UDP stream ends with the client, at once', async () => {
     const { dialer, clock, counters, tunnel, replies, send } = await start()
     await send(frame('four'))
     dialer.socket(0).handlers.onMessage(Buffer.from('before the end'))
@@ -297,7 +297,7 @@ describe('the stream', () => {
     })
   })
 
-  it('ends when the client vanishes, and when the signal fires', async () => {
+  it('a UDP stream ends when the client vanishes, and when the signal fires', async () => {
     const vanished = await start()
     await vanished.send(frame('a'))
     vanished.tunnel.endpoint.destroy(new Error('gone'))
@@ -312,7 +312,7 @@ describe('the stream', () => {
     expect([aborted.dialer.openCount, aborted.clock.pending]).toEqual([0, 0])
   })
 
-  it('names applications in the log at trace level only, and targets only with full privacy', async () => {
+  it('a UDP stream names applications in the log at trace level only, and targets only with full privacy', async () => {
     const lines: string[] = []
     const log = (level: string) => pino({ level }, { write: (line: string) => void lines.push(line) })
     const quiet = await start({}, log('debug'))

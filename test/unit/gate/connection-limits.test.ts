@@ -37,7 +37,7 @@ function admitted(result: Admission | string): Admission {
 }
 
 describe('connection limits', () => {
-  it('let ten users with eight connections come back at once behind one address, twice', () => {
+  it('connection limits let ten users with eight connections come back at once behind one address, twice', () => {
     const { clock, limits, open } = create()
     for (let round = 0; round < 2; round += 1) {
       const all = Array.from({ length: 80 }, () => admitted(open('198.51.100.7')))
@@ -48,7 +48,7 @@ describe('connection limits', () => {
     expect([limits.connections, limits.handshakes]).toEqual([0, 0])
   })
 
-  it('hold a scanner to the rate once its burst is spent', () => {
+  it('connection limits hold a scanner to the rate once its burst is spent', () => {
     const { clock, open } = create()
     const attempts = (count: number): number =>
       Array.from({ length: count }, () => open('203.0.113.9')).filter((result) => {
@@ -70,7 +70,7 @@ describe('connection limits', () => {
     ['connections_per_address', { connectionsPerAddress: 3 }],
     ['handshakes_per_address', { handshakesPerAddress: 3 }],
     ['connection_rate', { connectionBurst: 3, connectionRate: 1 }],
-  ] as const)('refuse the newest: %s', (reason, changes) => {
+  ] as const)('connection limits refuse the newest: %s', (reason, changes) => {
     const { limits, open } = create(changes)
     const first = [1, 2, 3].map(() => admitted(open('192.0.2.1')))
     expect(open('192.0.2.1')).toBe(reason)
@@ -83,7 +83,7 @@ describe('connection limits', () => {
     if (reason !== 'connection_rate') admitted(open('192.0.2.1'))
   })
 
-  it('make room for handshakes when one is done, and count nothing twice', () => {
+  it('connection limits make room for handshakes when one is done, and count nothing twice', () => {
     const { limits, open } = create({ handshakesPerAddress: 1 })
     const first = admitted(open('192.0.2.1'))
     expect(open('192.0.2.1')).toBe('handshakes_per_address')
@@ -96,7 +96,7 @@ describe('connection limits', () => {
     expect([limits.connections, limits.handshakes]).toEqual([0, 0])
   })
 
-  it('count IPv6 by the /64', () => {
+  it('connection limits count IPv6 by the /64', () => {
     const { open } = create({ connectionsPerAddress: 2 })
     admitted(open('2001:db8:1:2::1'))
     admitted(open('2001:db8:1:2:ffff::2'))
@@ -104,7 +104,7 @@ describe('connection limits', () => {
     admitted(open('2001:db8:1:3::1'))
   })
 
-  it('forget addresses that have rested, and never remember too many', () => {
+  it('connection limits forget addresses that have rested, and never remember too many', () => {
     const { clock, limits, open } = create()
     for (let index = 0; index < 20_000; index += 1) {
       admitted(open(`10.${index >> 16}.${(index >> 8) & 255}.${index & 255}`)).release()
@@ -115,7 +115,7 @@ describe('connection limits', () => {
     expect(limits.addresses).toBe(1)
   })
 
-  it('keep their sums right in any order of events', () => {
+  it('connection limits keep their sums right in any order of events', () => {
     const step = fc.tuple(fc.constantFrom('open', 'done', 'release', 'wait'), fc.nat(30), fc.nat(3))
     fc.assert(
       fc.property(fc.array(step, { maxLength: 120 }), (steps) => {

@@ -37,13 +37,16 @@ describe('host map', () => {
     ['shared.example.com', 'ping', 0],
     ['app.example.com', 'reverse_proxy', 3],
     ['speed.example.com', 'speedtest', 4],
-  ])('%s is for %s', (name, channel, index) => {
+  ])('the server name %s is for %s', (name, channel, index) => {
     expect(map.find(name)).toEqual({ kind: 'host', channel, host: hosts[index] })
   })
 
-  it.each(['www.example.com', 'anything.example.com', 'a.wild.example'])('%s is passed on', (name) => {
-    expect(map.find(name)).toEqual({ kind: 'pass', to: web })
-  })
+  it.each(['www.example.com', 'anything.example.com', 'a.wild.example'])(
+    'the server name %s is passed on',
+    (name) => {
+      expect(map.find(name)).toEqual({ kind: 'pass', to: web })
+    },
+  )
 
   it.each([
     undefined,
@@ -58,11 +61,11 @@ describe('host map', () => {
     'xvpn.example.net',
     '*.alias.example.org',
     '__proto__',
-  ])('%j is not known', (name) => {
+  ])('the server name %j is not known', (name) => {
     expect(map.find(name)).toBeUndefined()
   })
 
-  it('answers unknown names with the first main host, or passes them on', () => {
+  it('the host map answers unknown names with the first main host, or passes them on', () => {
     expect(map.decoy).toEqual({ kind: 'host', channel: 'decoy', host: hosts[1] })
     expect(map.passAll).toEqual({ kind: 'pass', to: { path: '/run/rest.sock' } })
     const empty = new HostMap({ hosts: [], pass: [] })

@@ -42,7 +42,7 @@ function pskRandom(keyHex: string, serverName: string): Buffer {
 }
 
 describe('order', () => {
-  it('takes the first rule that holds, else the default', () => {
+  it('the first inbound rule that holds decides, else the default', () => {
     const rules: InboundText[] = [
       { cidr: '10.0.0.0/8', action: 'deny' },
       { cidr: '198.51.100.0/24', clientRandomPrefix: 'ffff', action: 'deny' },
@@ -56,7 +56,7 @@ describe('order', () => {
     expect(judge(rules.slice(0, 1), {}, 'deny')).toEqual({ action: 'deny', by: 'default' })
   })
 
-  it('wants both conditions of a rule', () => {
+  it('an inbound rule wants both of its conditions', () => {
     const rule: InboundText = { cidr: '198.51.100.0/24', clientRandomPrefix: 'a0b1', action: 'deny' }
     expect(judge([rule])).toEqual({ action: 'deny', by: 0 })
     expect(judge([rule], { address: '198.51.101.1' }).action).toBe('allow')
@@ -80,11 +80,11 @@ describe('random', () => {
     ['00/00', true],
     ['a0/ffff', true],
     [`${RANDOM.toString('hex')}00/${'ff'.repeat(33)}`, true],
-  ])('prefix %s matches: %s', (clientRandomPrefix, matches) => {
+  ])('a rule on the random matches prefix %s: %s', (clientRandomPrefix, matches) => {
     expect(judge([{ clientRandomPrefix, action: 'deny' }]).action).toBe(matches ? 'deny' : 'allow')
   })
 
-  it('agrees with a comparison of bits', () => {
+  it('a rule on the random agrees with a comparison of bits', () => {
     fc.assert(
       fc.property(bytesUpTo(3), bytesUpTo(3), (prefix, mask) => {
         const matches = Array.from(bits(mask)).every(
@@ -97,7 +97,7 @@ describe('random', () => {
     )
   })
 
-  it('denies everybody when a rule wants the random and there is none', () => {
+  it('a rule on the random denies everybody when there is none', () => {
     const rules: InboundText[] = [{ action: 'allow' }, { clientRandomPrefix: 'aa', action: 'deny' }]
     expect(new InboundRules({ defaultAction: 'allow', rules: inboundRules(...rules) }).needsRandom).toBe(true)
     expect(judge(rules, { random: undefined })).toEqual({ action: 'deny', by: 'no_random' })
@@ -114,7 +114,7 @@ describe('pre-shared key', () => {
   const clientRandomPskKey = '00112233445566778899aabbccddeeff'
   const rules: InboundText[] = [{ clientRandomPskKey, clientRandomPrefix: 'ffff', action: 'allow' }]
 
-  it('knows a random made with the key for that server name', () => {
+  it('a rule with a pre-shared key knows a random made with it for that server name', () => {
     for (let round = 0; round < 20; round += 1) {
       const random = pskRandom(clientRandomPskKey, 'vpn.example.com')
       expect(judge(rules, { random }, 'deny')).toEqual({ action: 'allow', by: 0 })
@@ -125,14 +125,14 @@ describe('pre-shared key', () => {
     expect(judge(rules, { random: pskRandom('00', 'vpn.example.com') }, 'deny').action).toBe('deny')
   })
 
-  it('denies everybody without a server name', () => {
+  it('a rule with a pre-shared key denies everybody without a server name', () => {
     expect(judge(rules, { serverName: undefined })).toEqual({ action: 'deny', by: 'no_server_name' })
     expect(judge(rules, { serverName: '' })).toEqual({ action: 'deny', by: 'no_server_name' })
   })
 })
 
 describe('no address', () => {
-  it('denies a peer without an address, unless there are no rules', () => {
+  it('inbound rules deny a peer without an address, unless there are none', () => {
     expect(judge([{ action: 'allow' }], { address: '' })).toEqual({ action: 'deny', by: 'no_address' })
   })
 })

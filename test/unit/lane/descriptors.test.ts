@@ -20,7 +20,7 @@ beforeEach(() => {
 const create = (limit: number | undefined) =>
   new DescriptorReserve({ clock, counters, limit, count: () => open })
 
-it('stops dialling while clients still have room, and accepting while the endpoint still has', () => {
+it('the reserve of descriptors stops dialling while clients still have room, and accepting while the endpoint still has', () => {
   const reserve = create(400)
   // 400, less 24 for the endpoint, less 50 for clients, less the 40 that it began with.
   tunnels = 285
@@ -33,7 +33,7 @@ it('stops dialling while clients still have room, and accepting while the endpoi
   expect([reserve.mayDial(), reserve.mayAccept()]).toEqual([true, true])
 })
 
-it('learns of descriptors that nothing counts before they matter', () => {
+it('the reserve of descriptors learns of those that nothing counts before they matter', () => {
   const reserve = create(400)
   ;[open, tunnels] = [330, 200]
   clock.advance(COUNT_PERIOD_MS)
@@ -53,7 +53,7 @@ it('lowers a limit of one user to his share, and leaves it where there are enoug
   expect(create(undefined).lower(4096, 1 / 2)).toBe(4096)
 })
 
-it('holds nothing back where no limit is known', () => {
+it('the reserve of descriptors holds nothing back where no limit is known', () => {
   const reserve = create(undefined)
   tunnels = 1_000_000
   expect([reserve.mayDial(), reserve.mayAccept(), clock.pending]).toEqual([true, true, 0])

@@ -63,21 +63,27 @@ describe('a key of vpn.toml', async () => {
       return changed ? [{ key: path.join('.'), field, changed }] : []
     })
 
-  it('is found wherever it stands', () => {
+  it('a key of vpn.toml is found wherever it stands', () => {
     const keys = leaves.map(({ key }) => key)
     expect(keys).toContain('culvert.edge.pass')
     expect(keys).toContain('listen_protocols.quic.initial_max_data')
     expect(keys.length).toBeGreaterThan(60)
   })
 
-  it.each(leaves)('$key changes what a lane replaces just if the table says so', ({ field, changed }) => {
-    expect(!isDeepStrictEqual(reloadable(changed), reloadable(settings))).toBe(field.reloadable)
-  })
+  it.each(leaves)(
+    'the key $key changes what a lane replaces just if the table says so',
+    ({ field, changed }) => {
+      expect(!isDeepStrictEqual(reloadable(changed), reloadable(settings))).toBe(field.reloadable)
+    },
+  )
 
-  it.each(leaves)('$key is in force after a reload just if the table says so', ({ key, field, changed }) => {
-    const inForce = afterReload(settings.vpn, changed.vpn)
-    const expected: VpnSettings = field.reloadable ? changed.vpn : settings.vpn
-    expect(inForce).toEqual(expected)
-    expect(keysThatTakeARestart(settings.vpn, changed.vpn)).toEqual(field.reloadable ? [] : [key])
-  })
+  it.each(leaves)(
+    'the key $key is in force after a reload just if the table says so',
+    ({ key, field, changed }) => {
+      const inForce = afterReload(settings.vpn, changed.vpn)
+      const expected: VpnSettings = field.reloadable ? changed.vpn : settings.vpn
+      expect(inForce).toEqual(expected)
+      expect(keysThatTakeARestart(settings.vpn, changed.vpn)).toEqual(field.reloadable ? [] : [key])
+    },
+  )
 })

@@ -46,7 +46,7 @@ function start(limits: { maxBytes?: number; maxDatagrams?: number } = {}, highWa
 }
 
 describe('DatagramQueue', () => {
-  it('writes the datagrams of one turn together and those of the next apart', async () => {
+  it('a datagram queue writes the datagrams of one turn together and those of the next apart', async () => {
     const { sink, queue } = start()
     for (const value of [1, 2, 3]) queue.push(datagram(41, value))
     expect(sink.writes).toEqual([])
@@ -59,7 +59,7 @@ describe('DatagramQueue', () => {
     expect(sink.writes.map(({ length }) => length)).toEqual([123, 5])
   })
 
-  it('never splits a datagram over writes, and fills writes as far as whole ones fit', async () => {
+  it('a datagram queue never splits a datagram over writes, and fills writes as far as whole ones fit', async () => {
     await fc.assert(
       fc.asyncProperty(
         fc.array(fc.integer({ min: 1, max: 70_000 }), { minLength: 1, maxLength: 40 }),
@@ -82,7 +82,7 @@ describe('DatagramQueue', () => {
     )
   })
 
-  it('waits for drain and drops the newest beyond its bytes', async () => {
+  it('a datagram queue waits for drain and drops the newest beyond its bytes', async () => {
     const { sink, drops, queue } = start({ maxBytes: 100 }, 1)
     sink.stopped = true
     queue.push(datagram(10, 1))
@@ -100,7 +100,7 @@ describe('DatagramQueue', () => {
     expect([queue.bytes, queue.size]).toEqual([0, 0])
   })
 
-  it('drops the newest beyond its count, also empty ones', async () => {
+  it('a datagram queue drops the newest beyond its count, also empty ones', async () => {
     const { drops, queue } = start({ maxDatagrams: 2 })
     expect([1, 2, 3].map(() => queue.push(datagram(0)))).toEqual([true, true, false])
     expect(drops).toEqual(['queue_datagrams'])
@@ -108,7 +108,7 @@ describe('DatagramQueue', () => {
     expect(queue.push(datagram(1))).toBe(true)
   })
 
-  it('keeps order over many writes through a slow output', async () => {
+  it('a datagram queue keeps order over many writes through a slow output', async () => {
     const { sink, queue } = start({}, 1)
     const values = Array.from({ length: 5000 }, (_, index) => index % 251)
     for (const value of values) queue.push(datagram(100, value))
@@ -118,7 +118,7 @@ describe('DatagramQueue', () => {
     expect(values.every((value, index) => seen[index * 100] === value)).toBe(true)
   })
 
-  it('writes what is left when it ends, without waiting', async () => {
+  it('a datagram queue writes what is left when it ends, without waiting', async () => {
     const { sink, queue } = start({}, 1)
     sink.stopped = true
     for (const value of [1, 2]) queue.push(datagram(10_000, value))
@@ -130,7 +130,7 @@ describe('DatagramQueue', () => {
     expect(queue.push(datagram(1))).toBe(false)
   })
 
-  it('writes nothing after it is closed, and lets go of the output', async () => {
+  it('a datagram queue writes nothing after it is closed, and lets go of the output', async () => {
     const { sink, queue } = start()
     const listeners = sink.listenerCount('drain')
     queue.push(datagram(10))

@@ -30,7 +30,7 @@ function startRelay({ showsLoss = false } = {}) {
   return { clock, client, target, ended, outcome: () => outcome }
 }
 
-it('ends five minutes after the last byte once the client has ended', async () => {
+it('a relay ends five minutes after the last byte once the client has ended', async () => {
   const { clock, client, target, ended, outcome } = startRelay()
   client.end('request')
   target.resume()
@@ -43,7 +43,7 @@ it('ends five minutes after the last byte once the client has ended', async () =
   expect(clock.pending).toBe(0)
 })
 
-it('has the whole limit where the loss of the client would show', async () => {
+it('a half-closed relay has the whole limit where the loss of the client would show', async () => {
   const { clock, client, target, ended, outcome } = startRelay({ showsLoss: true })
   client.end('request')
   target.resume()
@@ -57,7 +57,7 @@ it('has the whole limit where the loss of the client would show', async () => {
   expect((await ended).reason).toBe('idle')
 })
 
-it('waits the whole limit while both sides are open', async () => {
+it('a relay waits the whole limit while both sides are open', async () => {
   const { clock, client, outcome, ended } = startRelay()
   clock.advance(110 * MINUTE_MS)
   await Promise.resolve()

@@ -3,7 +3,7 @@ import { IdleMonitor, type IdleWatch } from '../../../src/relay/idle-monitor.ts'
 import { FakeClock } from '../../support/fake-clock.ts'
 
 describe('IdleMonitor', () => {
-  it('reports once, not before the limit and at most an eighth and a tick after it', () => {
+  it('the idle monitor reports once, not before the limit and at most an eighth and a tick after it', () => {
     const clock = new FakeClock()
     const monitor = new IdleMonitor(clock, { tickMs: 10 })
     const reported: number[] = []
@@ -24,7 +24,7 @@ describe('IdleMonitor', () => {
     expect(clock.pending).toBe(0)
   })
 
-  it('keeps one timer for all, and none without any', () => {
+  it('the idle monitor keeps one timer for all, and none without any', () => {
     const clock = new FakeClock()
     const monitor = new IdleMonitor(clock)
     expect(clock.pending).toBe(0)
@@ -43,7 +43,7 @@ describe('IdleMonitor', () => {
     expect(clock.pending).toBe(0)
   })
 
-  it('does not report what was cancelled, also from within a report', () => {
+  it('the idle monitor does not report what was cancelled, also from within a report', () => {
     const clock = new FakeClock()
     const monitor = new IdleMonitor(clock)
     let reports = 0
@@ -60,7 +60,7 @@ describe('IdleMonitor', () => {
     expect(clock.pending).toBe(0)
   })
 
-  it('starts again after it had nothing to watch', () => {
+  it('the idle monitor starts again after it had nothing to watch', () => {
     const clock = new FakeClock()
     const monitor = new IdleMonitor(clock)
     let reports = 0

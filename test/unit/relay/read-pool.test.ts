@@ -25,7 +25,7 @@ async function openPair(pool: ReadPool) {
 }
 
 describe('ReadPool', () => {
-  it('gives what was sent, small and large, and the end', async () => {
+  it('the read pool gives what was sent, small and large, and the end', async () => {
     const pool = new ReadPool()
     await using pair = await openPair(pool)
     const sent = Buffer.alloc(1_000_000, 'culvert')
@@ -37,7 +37,7 @@ describe('ReadPool', () => {
     expect(Buffer.concat(chunks).equals(sent)).toBe(true)
   })
 
-  it('uses a block again once it was given back, and never before', async () => {
+  it('the read pool uses a block again once it was given back, and never before', async () => {
     const pool = new ReadPool()
     await using pair = await openPair(pool)
     const seen = new Set<ArrayBufferLike>()
@@ -57,12 +57,12 @@ describe('ReadPool', () => {
     expect(seen.size).toBeLessThan(10)
   })
 
-  it('leaves memory alone that is not its own', () => {
+  it('the read pool leaves memory alone that is not its own', () => {
     const pool = new ReadPool()
     expect(() => pool.recycle(Buffer.from('not a block'))).not.toThrow()
   })
 
-  it('stops the reader while nobody reads', async () => {
+  it('the read pool stops the reader while nobody reads', async () => {
     await using pair = await openPair(new ReadPool())
     pair.near.pause()
     let accepted = 0

@@ -80,7 +80,7 @@ function pattern(bytes: number, from = 0): Buffer {
 }
 
 describe('SpillBuffer', () => {
-  test('keeps little in memory without touching the disk', async () => {
+  test('a spill buffer keeps little in memory without touching the disk', async () => {
     const subject = new Subject(createArea(MEGABYTE, 0))
     subject.buffer.write(Buffer.from('one '))
     subject.buffer.write(Buffer.from('two'))
@@ -90,7 +90,7 @@ describe('SpillBuffer', () => {
     subject.buffer.destroy()
   })
 
-  test('copies what it is given', async () => {
+  test('a spill buffer copies what it is given', async () => {
     const subject = new Subject(createArea(MEGABYTE, 0))
     const chunk = Buffer.from('before')
     subject.buffer.write(chunk)
@@ -99,7 +99,7 @@ describe('SpillBuffer', () => {
     subject.buffer.destroy()
   })
 
-  test('gives 20 MB back in order through the disk', async () => {
+  test('a spill buffer gives 20 MB back in order through the disk', async () => {
     const area = createArea(MEGABYTE, 64 * MEGABYTE)
     const subject = new Subject(area)
     const sent = pattern(20 * MEGABYTE)
@@ -111,7 +111,7 @@ describe('SpillBuffer', () => {
     subject.buffer.destroy()
   })
 
-  test('property: any interleaving of writes and reads keeps the order', async () => {
+  test('a spill buffer keeps the order in any interleaving of writes and reads', async () => {
     const step = fc.record({
       write: fc.integer({ min: 0, max: 700 * KILOBYTE }),
       reads: fc.integer({ min: 0, max: 8 }),
@@ -139,7 +139,7 @@ describe('SpillBuffer', () => {
     )
   })
 
-  test('uses the file again instead of growing with the stream', async () => {
+  test('a spill buffer uses the file again instead of growing with the stream', async () => {
     const area = createArea(512 * KILOBYTE, 4 * MEGABYTE)
     const subject = new Subject(area)
     let sent = 0
@@ -159,7 +159,7 @@ describe('SpillBuffer', () => {
     expect(area.storedBytes).toBe(0)
   })
 
-  test('gives up when the budget is used up, by all streams of the key together', async () => {
+  test('a spill buffer gives up when the budget is used up, by all streams of the key together', async () => {
     const area = createArea(256 * KILOBYTE, 2 * MEGABYTE)
     const first = new Subject(area)
     const second = new Subject(area)
@@ -176,14 +176,14 @@ describe('SpillBuffer', () => {
     expect(area.storedBytes).toBe(0)
   })
 
-  test('gives up when the disk fails', async () => {
+  test('a spill buffer gives up when the disk fails', async () => {
     const subject = new Subject(createArea(0, MEGABYTE, join(directory, 'missing')))
     subject.buffer.write(pattern(MEGABYTE))
     await expect.poll(() => subject.overflow).toBe('disk_failed')
     expect(subject.buffer.read()).toBeUndefined()
   })
 
-  test('says when too much waits for the disk, and when that is over', async () => {
+  test('a spill buffer says when too much waits for the disk, and when that is over', async () => {
     const area = createArea(MEGABYTE, 64 * MEGABYTE)
     const subject = new Subject(area)
     expect(area.congested).toBe(false)
@@ -194,7 +194,7 @@ describe('SpillBuffer', () => {
     subject.buffer.destroy()
   })
 
-  test('forgets everything when it is destroyed in the middle of writes', async () => {
+  test('a spill buffer forgets everything when it is destroyed in the middle of writes', async () => {
     const area = createArea(0, 64 * MEGABYTE)
     const subject = new Subject(area)
     subject.buffer.write(pattern(8 * MEGABYTE))
@@ -207,7 +207,7 @@ describe('SpillBuffer', () => {
 })
 
 describe('the memory of all streams', () => {
-  test('gives one stream half of it before the disk is used, and of two a third each', async () => {
+  test('the memory of all streams gives one stream half of it before the disk is used, and of two a third each', async () => {
     const area = createArea(12 * MEGABYTE, 64 * MEGABYTE)
     const first = new Subject(area)
     first.buffer.write(pattern(6 * MEGABYTE))
@@ -226,7 +226,7 @@ describe('the memory of all streams', () => {
     expect(area.memoryBytes).toBe(0)
   })
 
-  test('leaves a little for a stream that comes when all is taken', async () => {
+  test('the memory of all streams leaves a little for a stream that comes when all is taken', async () => {
     const area = createArea(0, 64 * MEGABYTE)
     const subject = new Subject(area)
     subject.buffer.write(pattern(64 * KILOBYTE))
@@ -235,7 +235,7 @@ describe('the memory of all streams', () => {
     subject.buffer.destroy()
   })
 
-  test('keeps the oldest bytes there: they are read next', async () => {
+  test('the memory of all streams keeps the oldest bytes there: they are read next', async () => {
     const area = createArea(4 * MEGABYTE, 64 * MEGABYTE)
     const subject = new Subject(area)
     subject.buffer.write(pattern(4 * MEGABYTE))
@@ -246,7 +246,7 @@ describe('the memory of all streams', () => {
 })
 
 describe('a stranger', () => {
-  test('gets nothing on the disk, and a quarter of the memory with all others', () => {
+  test('a stranger gets nothing on the disk, and a quarter of the memory with all others', () => {
     const area = createArea(16 * MEGABYTE, 64 * MEGABYTE)
     const strangers = Array.from({ length: 8 }, () => new Subject(area, () => undefined))
     for (const { buffer } of strangers) buffer.write(pattern(MEGABYTE))
@@ -257,7 +257,7 @@ describe('a stranger', () => {
     expect(area.memoryBytes).toBe(0)
   })
 
-  test('is a user from the moment of his authentication', async () => {
+  test('a stranger is a user from the moment of his authentication', async () => {
     let name: string | undefined
     const area = createArea(16 * MEGABYTE, 64 * MEGABYTE)
     const subject = new Subject(area, () => name)
@@ -271,7 +271,7 @@ describe('a stranger', () => {
 })
 
 describe('a chunk that was lent', () => {
-  test('is handed on as it is and not given back', () => {
+  test('a chunk that was lent is handed on as it is and not given back', () => {
     const subject = new Subject(createArea(MEGABYTE, 0))
     const given: Buffer[] = []
     const chunks = [pattern(64 * KILOBYTE), pattern(40 * KILOBYTE)]
@@ -284,7 +284,7 @@ describe('a chunk that was lent', () => {
     expect(given).toEqual([])
   })
 
-  test('is given back when the stream ends before it was read', () => {
+  test('a chunk that was lent is given back when the stream ends before it was read', () => {
     const subject = new Subject(createArea(MEGABYTE, 0))
     const given: Buffer[] = []
     const chunk = pattern(64 * KILOBYTE)
@@ -295,7 +295,7 @@ describe('a chunk that was lent', () => {
   })
 
   /** What is given back is gone: the disk must never look at it. */
-  test('property: is given back once at most, and is never what the disk writes', async () => {
+  test('a chunk that was lent is given back once at most, and is never what the disk writes', async () => {
     const step = fc.record({
       chunks: fc.integer({ min: 0, max: 20 }),
       lent: fc.boolean(),

@@ -25,7 +25,7 @@ describe('Directory', () => {
     ['bob', 'p:w"x', 'bob'],
     ['bob', 'p:wx', 'bob'],
     ['Дом', 'ключ', 'Дом'],
-  ])('lets %s in with %s', (username, password, name) => {
+  ])('the directory lets %s in with %s', (username, password, name) => {
     expect(directory.authenticate(encodeBasicAuth(username, password), NOW)?.user.name).toBe(name)
   })
 
@@ -39,22 +39,22 @@ describe('Directory', () => {
     ["another user's password", encodeBasicAuth('alice', 'p:w"x')],
     ['empty password', encodeBasicAuth('alice', '')],
     ['what stands in for nobody', encodeBasicAuth('', Buffer.alloc(32))],
-  ])('refuses %s', (_, header) => {
+  ])('the directory refuses %s', (_, header) => {
     expect(directory.authenticate(header, NOW)).toBeUndefined()
   })
 
-  it('lets everybody in when it has no clients at all', () => {
+  it('the directory lets everybody in when it has no clients at all', () => {
     expect(new Directory([]).authenticate(undefined, NOW)?.user).toBe(ANONYMOUS)
   })
 
-  it('keeps an alias from taking over another user', () => {
+  it('the directory keeps an alias from taking over another user', () => {
     const both = new Directory([client('a', '1'), client('"a"', '2', [{ username: 'a', password: '2' }])])
     expect(both.authenticate(encodeBasicAuth('a', '2'), NOW)).toBeUndefined()
     expect(both.authenticate(encodeBasicAuth('a', '1'), NOW)?.user.name).toBe('a')
     expect(both.authenticate(encodeBasicAuth('"a"', '2'), NOW)?.user.name).toBe('"a"')
   })
 
-  it('lets the former password in for as long as it says, and the other one all the time', () => {
+  it('the directory lets the former password in for as long as it says, and the other one all the time', () => {
     const former = { username: 'alice', password: 'old', validUntil: NOW }
     const rotating = new Directory([client('alice', 'new', [former])])
     const old = encodeBasicAuth('alice', 'old')

@@ -27,7 +27,7 @@ describe('authority', () => {
     ['_check', { kind: 'check' }],
     ['_check:443', { kind: 'check' }],
     ['_check:65535', { kind: 'check' }],
-  ])('%s', (text, expected) => {
+  ])('the authority %s is read', (text, expected) => {
     expect(parseAuthority(text)).toEqual(expected)
   })
 
@@ -89,11 +89,11 @@ describe('authority', () => {
     'toString',
     '__proto__',
     'constructor:x',
-  ])('%j is refused', (text) => {
+  ])('the authority %j is refused', (text) => {
     expect(() => parseAuthority(text)).toThrow(expect.objectContaining({ code: 'target_refused' }) as Error)
   })
 
-  it('reads back what it writes', () => {
+  it('an authority reads back as it was written', () => {
     const host = fc.oneof(
       fc.ipV4().map((text) => ({ text, kind: 'address' })),
       fc.ipV6().map((text) => ({ text: `[${text}]`, kind: 'address' })),
@@ -109,7 +109,7 @@ describe('authority', () => {
     )
   })
 
-  it('never throws anything else, and never takes a host with a strange character', () => {
+  it('parsing an authority never throws anything else, and never takes a host with a strange character', () => {
     fc.assert(
       fc.property(fc.string({ unit: 'binary', maxLength: 300 }), (text) => {
         try {
@@ -130,7 +130,7 @@ describe('authority of an http: address', () => {
     ['192.0.2.1', { kind: 'address', address: '192.0.2.1', family: 4, port: 80 }],
     ['[2001:db8::1]', { kind: 'address', address: '2001:db8::1', family: 6, port: 80 }],
     ['[2001:db8::1]:81', { kind: 'address', address: '2001:db8::1', family: 6, port: 81 }],
-  ])('%s', (text, expected) => {
+  ])('the authority %s of an http: address is read', (text, expected) => {
     expect(parseHttpAuthority(text)).toEqual(expected)
   })
 
@@ -145,7 +145,7 @@ describe('authority of an http: address', () => {
     '127.1',
     ']',
     'a]',
-  ])('refuses %j', (text) => {
+  ])('the authority %j of an http: address is refused', (text) => {
     expect(() => parseHttpAuthority(text)).toThrow(expect.objectContaining({ code: 'target_refused' }))
   })
 })

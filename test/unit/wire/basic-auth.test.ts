@@ -6,14 +6,17 @@ import vectors from '../../vectors/wire.json' with { type: 'json' }
 const basic = (text: string | Uint8Array): string => `Basic ${Buffer.from(text).toString('base64')}`
 
 describe('Basic credentials', () => {
-  it.each(vectors.basic_auth)('vector $header', ({ username, password, header }) => {
-    expect(encodeBasicAuth(username, password)).toBe(header)
-    const parsed = parseBasicAuth(header)
-    expect(parsed?.username).toBe(username)
-    expect(parsed?.password.toString()).toBe(password)
-  })
+  it.each(vectors.basic_auth)(
+    'Basic credentials are read as the vector $header says',
+    ({ username, password, header }) => {
+      expect(encodeBasicAuth(username, password)).toBe(header)
+      const parsed = parseBasicAuth(header)
+      expect(parsed?.username).toBe(username)
+      expect(parsed?.password.toString()).toBe(password)
+    },
+  )
 
-  it.each(['basic', 'BASIC', 'bAsIc', 'Basic  '])('takes the scheme as %j', (scheme) => {
+  it.each(['basic', 'BASIC', 'bAsIc', 'Basic  '])('Basic credentials may have the scheme %j', (scheme) => {
     expect(parseBasicAuth(`${scheme} YTpi`)).toMatchObject({ username: 'a' })
   })
 
@@ -38,11 +41,11 @@ describe('Basic credentials', () => {
     [basic('a\0:b'), 'NUL in the name'],
     [basic(Uint8Array.of(0xff, 0x3a, 0x62)), 'name not UTF-8'],
     [`Basic ${'YTpi'.repeat(2000)}`, 'too long'],
-  ])('%j gives nothing (%s)', (header, _why) => {
+  ])('Basic credentials give nothing for %j (%s)', (header, _why) => {
     expect(parseBasicAuth(header)).toBeUndefined()
   })
 
-  it('keeps any password byte but NUL', () => {
+  it('Basic credentials keep any byte of a password but NUL', () => {
     const name = fc.string({ unit: 'grapheme', maxLength: 30 }).filter((text) => !/[:\0]/.test(text))
     const secret = fc.uint8Array({ min: 1, maxLength: 60 })
     fc.assert(

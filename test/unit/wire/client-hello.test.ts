@@ -25,7 +25,7 @@ function shown(result: ClientHelloResult): unknown {
 }
 
 describe('captured hellos', () => {
-  it.each(vectors)('$name, at every split point', (vector) => {
+  it.each(vectors)('the hello of $name is read at every split point', (vector) => {
     const bytes = bytesOf(vector.recordHex)
     const expected = {
       random: vector.clientRandomHex,
@@ -40,7 +40,7 @@ describe('captured hellos', () => {
     expect(parse(bytes.subarray(0, -1)).kind).toBe('need-more')
   })
 
-  it.each(vectors)('$name, in records of any size', (vector) => {
+  it.each(vectors)('the hello of $name is read in records of any size', (vector) => {
     const message = vector.recordHex.slice(10)
     for (const fragment of [1, 2, 3, 16, 100, 500]) {
       const records = bytesOf(slowRecords(message, fragment))
@@ -50,7 +50,7 @@ describe('captured hellos', () => {
   })
 })
 
-it('agrees with the second codec at any split of bytes and records', () => {
+it('the reader of the ClientHello agrees with the second codec at any split of bytes and records', () => {
   const token = fc.string({
     unit: fc.constantFrom('a', 'B', '.', '-', '2', '/'),
     minLength: 1,
@@ -100,18 +100,18 @@ describe('what is no ClientHello', () => {
     ['message of nothing', '160301000401000000', 'bad_field'],
     ['session id overruns', slowRecords(`010000240303${RANDOM}20aa`, 100), 'bad_field'],
     ['bytes behind the extensions', slowRecords(`010000280303${RANDOM}000000000001`, 100), 'bad_field'],
-  ])('%s', (_name, hex, what) => {
+  ])('what is no ClientHello is refused: %s', (_name, hex, what) => {
     expect(parse(bytesOf(hex))).toEqual({ kind: 'malformed', what })
     expect(parseByteByByte(bytesOf(hex))).toEqual({ kind: 'malformed', what })
   })
 
-  it('keeps its verdict', () => {
+  it('the reader of the ClientHello keeps its verdict', () => {
     const parser = new ClientHelloParser()
     parser.push(Buffer.from('x'))
     expect(parser.push(bytesOf(good))).toEqual({ kind: 'malformed', what: 'not_tls' })
   })
 
-  it('takes a hello without extensions', () => {
+  it('the reader of the ClientHello takes one without extensions', () => {
     const message = `010000290303${RANDOM}00000213010100`
     expect(shown(parse(bytesOf(slowRecords(message, 100))))).toEqual({
       random: RANDOM,
@@ -122,14 +122,14 @@ describe('what is no ClientHello', () => {
     })
   })
 
-  it('refuses an extension that comes twice', () => {
+  it('the reader of the ClientHello refuses an extension that comes twice', () => {
     const extension = '00000006000400000161'
     const body = `0303${RANDOM}000002130101000014${extension}${extension}`
     const message = `010000${(body.length / 2).toString(16)}${body}`
     expect(parse(bytesOf(slowRecords(message, 100)))).toEqual({ kind: 'malformed', what: 'bad_field' })
   })
 
-  it('never asks for more than its limit, whatever comes in', () => {
+  it('the reader of the ClientHello never asks for more than its limit, whatever comes in', () => {
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 300 }), fc.boolean(), (noise, tls) => {
         const start = tls ? '16030100ff01003000' : ''

@@ -5,7 +5,7 @@ import { Cursor } from '../../../src/wire/cursor.ts'
 import { encodeVarint, MAX_VARINT, readVarint } from '../../../src/wire/varint.ts'
 import vectors from '../../vectors/wire.json' with { type: 'json' }
 
-it('reads big-endian and says where it stands', () => {
+it('the cursor reads big-endian and says where it stands', () => {
   const cursor = new Cursor(Buffer.from('ff01020304050607ffffffff0809', 'hex'), 1)
   expect([cursor.u8(), cursor.u16(), cursor.u32()]).toEqual([1, 0x0203, 0x04050607])
   expect(cursor.u32()).toBe(0xffffffff)
@@ -15,7 +15,7 @@ it('reads big-endian and says where it stands', () => {
   expect(cursor.remaining).toBe(0)
 })
 
-it('fails with too_short only, and not beyond its end', () => {
+it('the cursor fails with too_short only, and not beyond its end', () => {
   const cursor = new Cursor(Buffer.alloc(10), 2, 5)
   const tooShort = expect.objectContaining({ code: 'too_short' }) as EndpointError
   expect(() => cursor.u32()).toThrow(tooShort)
@@ -25,7 +25,7 @@ it('fails with too_short only, and not beyond its end', () => {
   cursor.skip(0)
 })
 
-it('knows the variable-length integers of RFC 9000', () => {
+it('the cursor knows the variable-length integers of RFC 9000', () => {
   for (const { value, hex } of vectors.quic_varint) {
     // JSON rounds the largest one; its bytes are those of appendix A.1.
     const exact = Number.isSafeInteger(value) ? BigInt(value) : 151_288_809_941_952_652n
@@ -37,7 +37,7 @@ it('knows the variable-length integers of RFC 9000', () => {
   expect(() => encodeVarint(-1)).toThrow(EndpointError)
 })
 
-it('writes integers that read back, in the shortest form', () => {
+it('the cursor writes integers that read back, in the shortest form', () => {
   fc.assert(
     fc.property(fc.bigInt({ min: 0n, max: MAX_VARINT }), fc.nat(62), (large, shift) => {
       const value = large >> BigInt(shift)

@@ -9,13 +9,13 @@ const link = (hex: string, scheme = 'tt://?'): string =>
   scheme + Buffer.from(hex, 'hex').toString('base64url')
 
 describe('deep link', () => {
-  it.each(vectors.deep_link)('vector of $fields.username', ({ fields, uri }) => {
+  it.each(vectors.deep_link)('a deep link is the vector of $fields.username both ways', ({ fields, uri }) => {
     expect(encodeDeepLink(fields as DeepLinkFields)).toBe(uri)
     expect(decodeDeepLink(uri)).toMatchObject(fields)
     expect(decodeDeepLink(uri.replace('?', ''))).toMatchObject(fields)
   })
 
-  it('fills in what a link leaves out', () => {
+  it('a deep link means the defaults where it leaves something out', () => {
     expect(decodeDeepLink(link(REQUIRED))).toEqual({
       version: 0,
       hostname: 'h',
@@ -30,12 +30,12 @@ describe('deep link', () => {
     })
   })
 
-  it('passes over unknown tags, those that end in a known byte too', () => {
+  it('a deep link may have unknown tags, those that end in a known byte too', () => {
     const expected = decodeDeepLink(link(REQUIRED))
     expect(decodeDeepLink(link(`${REQUIRED}0e01027f000041010199`))).toEqual(expected)
   })
 
-  it('carries certificates in DER', () => {
+  it('a deep link carries certificates in DER', () => {
     const certificate = Buffer.alloc(1500, 0x30)
     const uri = encodeDeepLink({ hostname: 'h', username: 'u', password: 'p', addresses: ['a'], certificate })
     expect(Buffer.from(decodeDeepLink(uri).certificate ?? []).equals(certificate)).toBe(true)
@@ -67,7 +67,7 @@ describe('deep link', () => {
     [link(`${REQUIRED}0d020561`), 'dns_upstreams: truncated'],
     [link(`000140${REQUIRED}`), 'version: truncated'],
     [link(`0000${REQUIRED}`), 'version: truncated'],
-  ])('%s fails and names %s', (uri, field) => {
+  ])('a deep link with %s fails and names %s', (uri, field) => {
     expect(() => decodeDeepLink(uri)).toThrow(
       expect.objectContaining({
         code: 'malformed',
@@ -76,7 +76,7 @@ describe('deep link', () => {
     )
   })
 
-  it('refuses a later version as unsupported, and to write what it would not read', () => {
+  it('a deep link of a later version is unsupported, and nothing is written that could not be read', () => {
     expect(() => decodeDeepLink(link(`000102${REQUIRED}`))).toThrow(
       expect.objectContaining({ code: 'unsupported' }) as Error,
     )
@@ -87,7 +87,7 @@ describe('deep link', () => {
     )
   })
 
-  it('reads back whatever it writes', () => {
+  it('a deep link reads back as it was written', () => {
     const text = fc.string({ unit: 'grapheme', maxLength: 40 })
     const hex = fc
       .uint8Array({ minLength: 1, maxLength: 8 })

@@ -15,16 +15,19 @@ describe('a host name', () => {
     ['xn--d1acufc.xn--p1ai', 'xn--d1acufc.xn--p1ai'],
     ['a_b.c', 'a_b.c'],
     [`${'a'.repeat(251)}.b`, `${'a'.repeat(251)}.b`],
-  ])('%s', (text, name) => {
+  ])('a host name is read from %s', (text, name) => {
     expect(parseHostName(text)).toBe(name)
     expect(parseNamePattern(text)).toBe(name)
   })
 
-  it.each(['', '.a', 'a..b', 'a b', '*.a', 'a.', '-a', `${'a'.repeat(252)}.b`])('not %j', (text) => {
-    expect(parseHostName(text)).toBeUndefined()
-  })
+  it.each(['', '.a', 'a..b', 'a b', '*.a', 'a.', '-a', `${'a'.repeat(252)}.b`])(
+    'a host name is not read from %j',
+    (text) => {
+      expect(parseHostName(text)).toBeUndefined()
+    },
+  )
 
-  it('as a client sends it has no case and no root dot', () => {
+  it('a host name as a client sends it has no case and no root dot', () => {
     expect(normalizeServerName('VPN.example.')).toBe('vpn.example')
   })
 })
@@ -38,15 +41,15 @@ describe('a pattern', () => {
     ['*.a.b', '.a.b', false],
     ['a.b', 'A.b.', true],
     ['a.b', 'x.a.b', false],
-  ])('%s matches %s: %s', (text, name, expected) => {
+  ])('a pattern %s matches %s: %s', (text, name, expected) => {
     expect(matchesPattern(parseNamePattern(text) ?? '', name)).toBe(expected)
   })
 
-  it.each(['*', '*.', '**.a', '*.*.a', 'a.*.b', '*a.b'])('is not %j', (text) => {
+  it.each(['*', '*.', '**.a', '*.*.a', 'a.*.b', '*a.b'])('a pattern is not %j', (text) => {
     expect(parseNamePattern(text)).toBeUndefined()
   })
 
-  it('has an example that it matches', () => {
+  it('a pattern has an example that it matches', () => {
     for (const pattern of ['*.a.b', 'a.b']) expect(matchesPattern(pattern, exampleOf(pattern))).toBe(true)
   })
 })

@@ -9,7 +9,7 @@ import {
 import vectors from '../../vectors/wire.json' with { type: 'json' }
 import { hexOf, slowPadded } from './slow-codec.ts'
 
-it('encodes and decodes the request vectors at every split point', () => {
+it('ICMP request vectors are encoded, and decoded at every split point', () => {
   const frames = vectors.icmp_request.map((vector) => Buffer.from(vector.frameHex, 'hex'))
   expect(vectors.icmp_request.map(encodeIcmpRequest)).toEqual(frames)
   const stream = Buffer.concat(frames)
@@ -20,7 +20,7 @@ it('encodes and decodes the request vectors at every split point', () => {
   }
 })
 
-it('encodes and decodes the reply vectors at every split point', () => {
+it('ICMP reply vectors are encoded, and decoded at every split point', () => {
   const frames = vectors.icmp_reply.map((vector) => Buffer.from(vector.frameHex, 'hex'))
   expect(vectors.icmp_reply.map(encodeIcmpReply)).toEqual(frames)
   const stream = Buffer.concat(frames)
@@ -31,7 +31,7 @@ it('encodes and decodes the reply vectors at every split point', () => {
   }
 })
 
-it('agrees with the second codec, byte by byte', () => {
+it('the ICMP codec agrees with the second codec, byte by byte', () => {
   const u16 = fc.integer({ min: 0, max: 65_535 })
   const request = fc.record({
     id: u16,

@@ -25,7 +25,7 @@ describe('text', () => {
     ['1:0:0:2:0:0:0:3', '1:0:0:2::3'],
     ['1:2:3:4:5:6:7::', '1:2:3:4:5:6:7:0'],
     ['::2:3:4:5:6:7:8', '0:2:3:4:5:6:7:8'],
-  ])('%s is %s', (text, canonical) => {
+  ])('the address %s is %s', (text, canonical) => {
     expect(parseIpAddress(text)?.address).toBe(canonical)
   })
 
@@ -53,11 +53,11 @@ describe('text', () => {
     ['1.2.3.4::', 'dotted head'],
     ['::1.2.3.4:5', 'dotted middle'],
     [':1:2:3:4:5:6:7:8', 'leading colon'],
-  ])('%j is no address (%s)', (text) => {
+  ])('the text %j is no address (%s)', (text) => {
     expect(parseIpAddress(text)).toBeUndefined()
   })
 
-  it('accepts nothing that the platform refuses, and refuses nothing but zones', () => {
+  it('the parser of addresses accepts nothing that the platform refuses, and refuses nothing but zones', () => {
     const text = fc.oneof(
       fc.ipV4(),
       fc.ipV6(),
@@ -74,7 +74,7 @@ describe('text', () => {
     )
   })
 
-  it('writes IPv6 as the URL standard does, and reads it back', () => {
+  it('IPv6 is written as the URL standard does, and reads back', () => {
     fc.assert(
       fc.property(bytes16, (bytes) => {
         const text = formatIpv6(bytes)

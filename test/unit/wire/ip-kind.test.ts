@@ -34,7 +34,7 @@ describe('IPv4 inside IPv6', () => {
     ['64:ff9b:1::10.0.0.1', undefined],
     ['2001:db8::1', undefined],
     ['10.0.0.1', undefined],
-  ])('%s carries %s', (address, embedded) => {
+  ])('the IPv6 address %s carries %s', (address, embedded) => {
     expect(textOf(embeddedIpv4(ipBytes(address) ?? new Uint8Array()))).toBe(embedded)
   })
 
@@ -49,7 +49,7 @@ describe('IPv4 inside IPv6', () => {
 })
 
 describe('Teredo', () => {
-  it('names the client that packets would go to', () => {
+  it('Teredo names the client that packets would go to', () => {
     const bytes = ipBytes('2001:0:4136:e378:8000:63bf:3fff:fdd2') ?? new Uint8Array()
     expect(textOf(teredoClient(bytes))).toBe('192.0.2.45')
     expect(teredoClient(ipBytes('2001:db8::1') ?? bytes)).toBeUndefined()
@@ -57,7 +57,7 @@ describe('Teredo', () => {
 })
 
 describe('loopback and no address', () => {
-  it('agree with the platform on loopback', () => {
+  it('loopback is what the platform says it is', () => {
     const platform = new BlockList()
     platform.addSubnet('127.0.0.0', 8, 'ipv4')
     platform.addAddress('::1', 'ipv6')
@@ -75,20 +75,20 @@ describe('loopback and no address', () => {
     ['0.0.0.1', false],
     ['::1', false],
     ['nonsense', false],
-  ])('%s is unspecified: %s', (text, expected) => {
+  ])('whether the address %s is unspecified: %s', (text, expected) => {
     expect(isUnspecified(text)).toBe(expected)
     expect(isLoopback('nonsense')).toBe(false)
   })
 })
 
 describe('a customer', () => {
-  it('is an IPv4 address, mapped or not', () => {
+  it('a customer is an IPv4 address, mapped or not', () => {
     expect(customerOf('192.0.2.1')).toBe('192.0.2.1')
     expect(customerOf('::ffff:192.0.2.1')).toBe('192.0.2.1')
     expect(customerOf('192.0.2.1')).not.toBe(customerOf('192.0.2.2'))
   })
 
-  it('is a /64 of IPv6, however the address is written', () => {
+  it('a customer is a /64 of IPv6, however the address is written', () => {
     const bytes16 = fc.uint8Array({ minLength: 16, maxLength: 16 }).filter((bytes) => bytes[0] !== 0)
     fc.assert(
       fc.property(bytes16, fc.uint8Array({ minLength: 8, maxLength: 8 }), (bytes, host) => {

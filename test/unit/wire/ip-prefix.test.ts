@@ -23,18 +23,18 @@ describe('ranges', () => {
     ['192.0.2.1', '192.0.2.2', false],
     ['::ffff:10.0.0.0/104', '10.2.3.4', true],
     ['::ffff:0:0/95', '10.2.3.4', false],
-  ])('%s holds %s: %s', (prefix, address, expected) => {
+  ])('whether the range %s holds %s: %s', (prefix, address, expected) => {
     expect(inside(prefix, address)).toBe(expected)
   })
 
   it.each(['10.0.0.0/33', '10.0.0.0/', '10.0.0.0/08', '10.0.0.0/-1', '::/129', 'example.com/8', '10/8', ''])(
-    '%j is no range',
+    'the text %j is no range',
     (text) => {
       expect(parseIpPrefix(text)).toBeUndefined()
     },
   )
 
-  it('is plain data without the bits that do not count, so that equal ranges are equal', () => {
+  it('a range is plain data without the bits that do not count, so that equal ranges are equal', () => {
     expect(parseIpPrefix('10.1.2.3/8')).toEqual({ bytes: Uint8Array.of(10, 0, 0, 0), bits: 8 })
     expect(parseIpPrefix('192.0.2.255/25')).toEqual({ bytes: Uint8Array.of(192, 0, 2, 128), bits: 25 })
     expect(parseIpPrefix('::ffff:10.1.2.3/104')).toEqual(parseIpPrefix('10.0.0.0/8'))

@@ -12,7 +12,7 @@ const bytes16 = fc.oneof(
 )
 
 describe('padded form', () => {
-  it('agrees with the second codec both ways', () => {
+  it('the padded form agrees with the second codec both ways', () => {
     fc.assert(
       fc.property(bytes16, (bytes) => {
         const hex = Buffer.from(bytes).toString('hex')
@@ -33,11 +33,11 @@ describe('padded form', () => {
     ['00000000000000000000000000000002', '0.0.0.2', 4],
     ['00000000000000000000000001000001', '1.0.0.1', 4],
     ['00000000000000000000ffffc0000201', '::ffff:192.0.2.1', 6],
-  ])('%s is %s', (hex, address, family) => {
+  ])('the padded form of %s is %s', (hex, address, family) => {
     expect(decodePaddedAddress(Buffer.from(hex, 'hex'))).toEqual({ address, family })
   })
 
-  it('refuses to encode what is no address', () => {
+  it('the padded form refuses to encode what is no address', () => {
     expect(() => encodePaddedAddress('example.com', Buffer.alloc(16))).toThrow('not an IP address')
   })
 })

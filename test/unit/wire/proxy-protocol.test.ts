@@ -28,7 +28,7 @@ describe('headers', () => {
     ['v2 LOCAL', v2('20', '00', ''), undefined, undefined],
     ['v2 LOCAL with addresses', v2('20', '11', addresses4), undefined, undefined],
     ['v2 unspecified', v2('21', '00', 'aabbcc'), undefined, undefined],
-  ])('%s, at every length', (_name, header, address, port) => {
+  ])('a PROXY header is read at every length: %s', (_name, header, address, port) => {
     const bytes = Buffer.concat([header, TLS])
     for (let length = 0; length < header.length; length += 1) {
       expect(parseProxyHeader(bytes.subarray(0, length)).kind).toBe('need-more')
@@ -61,12 +61,12 @@ describe('headers', () => {
     ['v2 over a unix socket', v2('21', '31', '00'.repeat(216))],
     ['v2 with a short block', v2('21', '21', addresses4)],
     ['v2 with too long a block', v2('21', '11', addresses4.padEnd(MAX_V2_BLOCK_BYTES * 2 + 2, '0'))],
-  ])('%s is refused', (_name, bytes) => {
+  ])('a PROXY header is refused: %s', (_name, bytes) => {
     expect(parseProxyHeader(bytes)).toEqual({ kind: 'malformed' })
   })
 })
 
-it('never throws, and never claims bytes that are not there', () => {
+it('the reader of PROXY headers never throws, and never claims bytes that are not there', () => {
   const start = fc.constantFrom(Buffer.alloc(0), Buffer.from('PROXY '), Buffer.from(SIGNATURE, 'hex'))
   fc.assert(
     fc.property(start, fc.uint8Array({ maxLength: 300 }), (head, tail) => {

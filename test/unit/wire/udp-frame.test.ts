@@ -65,7 +65,7 @@ describe('uplink', () => {
   const stream = Buffer.from(vectors.udp_uplink.map((vector) => vector.frameHex).join(''), 'hex')
   const expected = vectors.udp_uplink.map(({ frameHex: _frame, ...fields }) => fields)
 
-  it('encodes the vectors', () => {
+  it('the UDP uplink encodes the vectors', () => {
     for (const vector of vectors.udp_uplink) {
       const addressing = encodeAddressing(
         { address: vector.source, port: vector.sourcePort },
@@ -77,12 +77,12 @@ describe('uplink', () => {
     }
   })
 
-  it('decodes the vectors at every split point, and byte by byte', () => {
+  it('the UDP uplink decodes the vectors at every split point, and byte by byte', () => {
     for (let at = 0; at <= stream.length; at += 1) expect(decode(cut(stream, [at]))).toEqual(expected)
     expect(decode([...stream].map((byte) => Buffer.of(byte)))).toEqual(expected)
   })
 
-  it('agrees with the second codec on any stream at any split', () => {
+  it('the UDP uplink agrees with the second codec on any stream at any split', () => {
     const points = fc.array(fc.nat(2000), { maxLength: 12 })
     fc.assert(
       fc.property(fc.array(datagram, { maxLength: 8 }), points, (datagrams, at) => {
@@ -92,7 +92,7 @@ describe('uplink', () => {
     )
   })
 
-  it('skips malformed frames exactly, with the reason', () => {
+  it('the UDP uplink skips malformed frames exactly, with the reason', () => {
     const good = vectors.udp_uplink[0]?.frameHex ?? ''
     const addressing = good.slice(8, 80)
     const bad = [
@@ -106,7 +106,7 @@ describe('uplink', () => {
     expect(slowUplinkStream(bytes.toString('hex'))).toEqual(reasons)
   })
 
-  it('takes the largest payload with the longest name, and skips one byte more', () => {
+  it('the UDP uplink takes the largest payload with the longest name, and skips one byte more', () => {
     const addressing = encodeAddressing({ address: '10.0.0.1', port: 1 }, { address: '10.0.0.2', port: 2 })
     const largest = encodeUdpUplink(addressing, Buffer.alloc(MAX_UDP_PAYLOAD_SIZE, 7), 'x'.repeat(255))
     expect(largest.readUInt32BE(0)).toBe(MAX_UPLINK_LENGTH)
@@ -121,7 +121,7 @@ describe('uplink', () => {
     expect(decode([over, largest])).toEqual(['payload_too_long', seen])
   })
 
-  it('loses the stream on a length above the maximum, after what came before', () => {
+  it('the UDP uplink loses the stream on a length above the maximum, after what came before', () => {
     const good = Buffer.from(vectors.udp_uplink[1]?.frameHex ?? '', 'hex')
     const prefix = Buffer.alloc(4)
     prefix.writeUInt32BE(MAX_UPLINK_LENGTH + 1)
@@ -140,12 +140,12 @@ describe('uplink', () => {
     }
   })
 
-  it('delivers an empty datagram at once', () => {
+  it('the UDP uplink delivers an empty datagram at once', () => {
     const empty = vectors.udp_uplink.find((vector) => vector.payloadHex === '')
     expect(decode([Buffer.from(empty?.frameHex ?? '', 'hex')])).toMatchObject([{ payloadHex: '' }])
   })
 
-  it('keys a flow by source and destination, and nothing else', () => {
+  it('the UDP uplink keys a flow by source and destination, and nothing else', () => {
     const keys: string[] = []
     const sources: string[] = []
     const decoder = new UdpUplinkDecoder({
@@ -168,7 +168,7 @@ describe('uplink', () => {
 })
 
 describe('downlink', () => {
-  it('encodes and decodes the vectors at every split point', () => {
+  it('the UDP downlink encodes and decodes the vectors at every split point', () => {
     const stream = Buffer.from(vectors.udp_downlink.map((vector) => vector.frameHex).join(''), 'hex')
     for (const vector of vectors.udp_downlink) {
       const addressing = encodeAddressing(
@@ -196,7 +196,7 @@ describe('downlink', () => {
     }
   })
 
-  it('answers to the source of the request, byte for byte', () => {
+  it('the UDP downlink answers to the source of the request, byte for byte', () => {
     fc.assert(
       fc.property(datagram, fc.uint8Array({ maxLength: 40 }), (request, payload) => {
         const seen: UplinkDatagram[] = []
@@ -219,7 +219,7 @@ describe('downlink', () => {
     )
   })
 
-  it('writes several replies into one buffer', () => {
+  it('the UDP downlink writes several replies into one buffer', () => {
     const addressing = encodeAddressing({ address: '::1', port: 9 }, { address: '10.0.0.1', port: 8 })
     const payloads = [Buffer.from('one'), Buffer.alloc(0), Buffer.from('three')]
     const target = Buffer.alloc(payloads.reduce((size, payload) => size + udpReplySize(payload.length), 0))
@@ -229,7 +229,7 @@ describe('downlink', () => {
     expect(target).toEqual(Buffer.concat(payloads.map((payload) => encodeUdpReply(addressing, payload))))
   })
 
-  it('skips a frame without room for its addresses', () => {
+  it('the UDP downlink skips a frame without room for its addresses', () => {
     const reasons: string[] = []
     const decoder = new UdpDownlinkDecoder(
       () => reasons.push('datagram'),

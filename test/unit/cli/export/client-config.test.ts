@@ -45,7 +45,7 @@ async function make(options: Partial<ClientConfigOptions> = {}, files: Record<st
 }
 
 describe('deep links', () => {
-  it.each(vectors)('$uri', ({ fields, uri }) => {
+  it.each(vectors)('a deep link carries what its settings say: $uri', ({ fields, uri }) => {
     const config: ClientConfig = {
       hostname: fields.hostname,
       addresses: fields.addresses,
@@ -70,7 +70,7 @@ describe('deep links', () => {
     } else expect(encodeClientLink(config)).toBe(uri)
   })
 
-  it('carry the certificate when clients could not verify it, and decode back', async () => {
+  it('deep links carry the certificate when clients could not verify it, and decode back', async () => {
     const { config } = await make({ customSni: 'cdn.example.net', name: 'Дом', dnsUpstreams: ['8.8.8.8'] })
     const link = decodeDeepLink(encodeClientLink(config))
     expect(link).toMatchObject({
@@ -87,7 +87,7 @@ describe('deep links', () => {
 })
 
 describe('TOML', () => {
-  it('has every field, the random under both names, and parses', async () => {
+  it('the TOML has every field, the random under both names, and parses', async () => {
     const { config, warnings } = await make({ clientRandomPrefix: 'aabbcc' })
     expect(warnings).toEqual([])
     expect(parse(encodeClientToml(config))).toEqual({
@@ -108,7 +108,7 @@ describe('TOML', () => {
     expect(config.certificate).toContain('BEGIN CERTIFICATE')
   })
 
-  it('survives any password', async () => {
+  it('the TOML survives any password', async () => {
     const { config } = await make()
     const password = "q\"\\\n\u007f'''é"
     expect(parse(encodeClientToml({ ...config, password }))['password']).toBe(password)
@@ -124,12 +124,12 @@ describe('addresses', () => {
     ['[2001:db8::1]:99', '[2001:db8::1]:99'],
     ['vpn.example.org', 'vpn.example.org:8443'],
     ['vpn.example.org:99', 'vpn.example.org:99'],
-  ])('%s', async (address, expected) => {
+  ])('the address %s is read', async (address, expected) => {
     expect((await make({ addresses: [address] })).config.addresses).toEqual([expected])
   })
 
   it.each(['', 'a b', 'x:0', 'x:70000', '[::1', '203.0.113.1:0', 'http://x'])(
-    '%s is none',
+    'the address %s is refused',
     async (address) => {
       await expect(make({ addresses: [address] })).rejects.toMatchObject({ code: 'config_invalid' })
     },
@@ -137,17 +137,17 @@ describe('addresses', () => {
 })
 
 describe('what the settings must have', () => {
-  it('the user', async () => {
+  it('settings must have the user for whom they are', async () => {
     await expect(make({ username: 'bob' })).rejects.toThrow('there is no user "bob"')
   })
 
-  it('the custom SNI', async () => {
+  it('settings must have the custom SNI', async () => {
     expect((await make({ customSni: 'a.example.org' })).config.customSni).toBe('a.example.org')
     await expect(make({ customSni: 'a.b.example.org' })).rejects.toThrow('allowed_sni')
     await expect(make({ customSni: 'x y' })).rejects.toThrow('not a host name')
   })
 
-  it('a rule for the random prefix, else it is dropped', async () => {
+  it('settings must have a rule for the random prefix, else it is dropped', async () => {
     const { config, warnings } = await make({ clientRandomPrefix: 'ffff' })
     expect([config.clientRandomPrefix, warnings]).toEqual([
       undefined,
@@ -156,13 +156,13 @@ describe('what the settings must have', () => {
     await expect(make({ clientRandomPrefix: 'xyz' })).rejects.toThrow('not hex')
   })
 
-  it('one that allows, else there is a warning', async () => {
+  it('settings must have a rule that allows the random prefix, else there is a warning', async () => {
     const { config, warnings } = await make({ clientRandomPrefix: 'c1c2', clientRandomPskKey: '0011' })
     expect([config.clientRandomPrefix, config.clientRandomPskKey]).toEqual(['c1c2', '0011'])
     expect(warnings).toHaveLength(2)
   })
 
-  it('for a wildcard host a name under it', async () => {
+  it('settings must have a name under a wildcard host', async () => {
     const files = { 'hosts.toml': HOSTS.replace('vpn.endpoint', '*.example.org') }
     await expect(make({}, files)).rejects.toThrow('choose a name')
     expect((await make({ customSni: 'a.example.org' }, files)).config.hostname).toBe('a.example.org')
@@ -173,7 +173,7 @@ describe('trust', () => {
   const now = new Date('2026-06-01T00:00:00Z')
   const { certificate } = createSelfSignedCertificate({ names: ['a.example'], days: 10, now })
 
-  it('leads to a known root, for the name, in time', () => {
+  it('a certificate is trusted that leads to a known root, for the name, in time', () => {
     expect(isTrusted(certificate, 'a.example', { roots: [certificate], now })).toBe(true)
     expect(isTrusted(certificate, 'b.example', { roots: [certificate], now })).toBe(false)
     expect(isTrusted(certificate, 'a.example', { roots: [], now })).toBe(false)
@@ -182,12 +182,12 @@ describe('trust', () => {
     expect(isTrusted(certificate, 'a.example', { now })).toBe(false)
   })
 
-  it('is not in a root of the same name with another key', () => {
+  it('a certificate is not trusted for a root of the same name with another key', () => {
     const other = createSelfSignedCertificate({ names: ['a.example'], days: 10, now })
     expect(isTrusted(certificate, 'a.example', { roots: [other.certificate], now })).toBe(false)
   })
 
-  it('reads a whole chain', () => {
+  it('a certificate is trusted over a whole chain', () => {
     expect(parseChain(certificate + certificate)).toHaveLength(2)
     expect(parseChain('')).toEqual([])
   })

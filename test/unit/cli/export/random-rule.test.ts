@@ -18,17 +18,20 @@ describe('a generated prefix', () => {
     [1, 1, 1],
     [32, 100, 256],
     [2, 50, 8],
-  ])('of %d bytes and %d %% fixes %d bits, and only those are set', (bytes, percent, bits) => {
-    const [prefix = '', mask = ''] = generatePrefix({ bytes, percent }).split('/')
-    expect([prefix.length, mask.length]).toEqual([2 * bytes, 2 * bytes])
-    expect(bitsOf(mask)).toBe(bits)
-    const outside = Buffer.from(prefix, 'hex').some(
-      (byte, at) => (byte & ~Buffer.from(mask, 'hex')[at]!) !== 0,
-    )
-    expect(outside).toBe(false)
-  })
+  ])(
+    'a generated prefix of %d bytes and %d %% fixes %d bits, and only those are set',
+    (bytes, percent, bits) => {
+      const [prefix = '', mask = ''] = generatePrefix({ bytes, percent }).split('/')
+      expect([prefix.length, mask.length]).toEqual([2 * bytes, 2 * bytes])
+      expect(bitsOf(mask)).toBe(bits)
+      const outside = Buffer.from(prefix, 'hex').some(
+        (byte, at) => (byte & ~Buffer.from(mask, 'hex')[at]!) !== 0,
+      )
+      expect(outside).toBe(false)
+    },
+  )
 
-  it('takes a mask of the same length only', () => {
+  it('a generated prefix takes a mask of the same length only', () => {
     expect(generatePrefix({ bytes: 2, percent: 70, mask: 'ff00' })).toMatch(/^[0-9a-f]{2}00\/ff00$/)
     expect(() => generatePrefix({ bytes: 3, percent: 70, mask: 'ff00' })).toThrow('3 bytes')
   })
@@ -50,7 +53,7 @@ describe('putting a rule in front', () => {
     action: 'allow',
   }
 
-  it('of the legacy form keeps what stands before the list', async () => {
+  it('a rule put in front of the legacy form keeps what stands before the list', async () => {
     const { loaded, text, mode } = await prepend('# ours\n[[rule]]\naction = "deny" # all\n')
     expect(loaded?.inbound.rules).toMatchObject([NEW, { action: 'deny' }])
     expect(text).toMatch(/^# ours\n\[\[rule\]\]\nclient_random_prefix[^]*action = "deny" # all\n$/)
@@ -63,18 +66,18 @@ describe('putting a rule in front', () => {
       '[inbound]\ndefault_action = "deny"\n[[inbound.rule]]\ncidr = "::1"\naction = "allow"\n[outbound]\n',
     ],
     ['without', '[inbound]\ndefault_action = "deny"\n[outbound]\ndefault_action = "allow"'],
-  ])('of the tables, %s', async (_, rules) => {
+  ])('a rule can be put in front of the tables, %s', async (_, rules) => {
     const { loaded } = await prepend(rules)
     expect(loaded?.inbound.default_action).toBe('deny')
     expect(loaded?.inbound.rules[0]).toMatchObject(NEW)
     expect(loaded?.outbound.default_action).toBe('allow')
   })
 
-  it('into an empty file', async () => {
+  it('a rule can be put into an empty file', async () => {
     expect((await prepend(undefined)).loaded?.inbound.rules).toMatchObject([NEW])
   })
 
-  it('changes nothing when it cannot', () => {
+  it('a rule that cannot be put in front changes nothing', () => {
     using directory = new ConfigDirectory()
     const file = join(directory.path, 'rules.toml')
     const rules = 'rule = [{ action = "deny" }]\n'
@@ -105,7 +108,7 @@ describe('matching', () => {
     ['aabb/f0f0', 'a1c2', false],
     ['aabb/f0f0', 'aabb/f0f0', true],
     ['aabb', 'aabb/f0f0', false],
-  ])('rule %s, prefix %s: %s', (rule, prefix, expected) => {
+  ])('whether rule %s matches prefix %s: %s', (rule, prefix, expected) => {
     const given = parseRandomPrefix(prefix)!
     expect(matchPrefix(rules(rule), given) !== undefined).toBe(expected)
     expect(matchPrefix(rules(), given)).toBeUndefined()

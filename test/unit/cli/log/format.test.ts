@@ -9,34 +9,34 @@ const TIME = Date.UTC(2026, 0, 2, 3, 4, 5, 6)
 const line = (fields: Record<string, unknown>) => `${JSON.stringify({ level: 30, time: TIME, ...fields })}\n`
 
 describe('a log line for people', () => {
-  it('has time, level, message and fields', () => {
+  it('a log line for people has time, level, message and fields', () => {
     expect(formatLine(line({ msg: 'listening', port: 443, user: 'a b', ok: true }), false)).toBe(
       '03:04:05.006 info  listening port=443 user="a b" ok=true\n',
     )
   })
 
-  it('has the stack of an error', () => {
+  it('a log line for people has the stack of an error', () => {
     const err = { message: 'no', stack: 'Error: no\n    at here' }
     expect(formatLine(line({ level: 50, msg: 'bad', err }), false)).toBe(
       '03:04:05.006 error bad\n  Error: no\n      at here\n',
     )
   })
 
-  it('does not let a stranger steer the terminal', () => {
+  it('a log line for people does not let a stranger steer the terminal', () => {
     const evil = '\u001b]0;x\u0007\n\u009b'
     const shown = formatLine(line({ msg: evil, target: evil, err: { message: evil } }), false)
     expect(shown.replaceAll('\n', '')).not.toMatch(/\p{Cc}/u)
     expect(shown.split('\n')).toHaveLength(4)
   })
 
-  it('leaves alone what is not JSON, and colours only when asked', () => {
+  it('a log line for people leaves alone what is not JSON, and colours only when asked', () => {
     expect(formatLine('panic\n', false)).toBe('panic\n')
     expect(formatLine(line({ msg: 'x' }), true)).toContain('\u001b[32minfo')
   })
 })
 
 describe('a log file', () => {
-  it('takes lines, goes on in a new file after reopening, and is private', async () => {
+  it('a log file takes lines, goes on in a new file after reopening, and is private', async () => {
     const directory = mkdtempSync(join(tmpdir(), 'culvert-log-'))
     const file = join(directory, 'log')
     try {
@@ -63,7 +63,7 @@ describe('a log file', () => {
     }
   })
 
-  it('that cannot be opened is an error at once', () => {
+  it('a log file that cannot be opened is an error at once', () => {
     expect(
       () => new LogOutput({ level: 'info', format: 'auto', file: '/nowhere/log', terminal: false }),
     ).toThrow('ENOENT')

@@ -12,7 +12,7 @@ const KIBIBYTE = 1024
 const LINES = 10 * KIBIBYTE
 
 describe('a log file that stops taking lines', () => {
-  it('loses what does not fit into the backlog, tells how much, and goes on', async () => {
+  it('a log file that stops taking lines loses what does not fit into the backlog, tells how much, and goes on', async () => {
     const directory = mkdtempSync(join(tmpdir(), 'culvert-log-'))
     const file = join(directory, 'fifo')
     execFileSync('mkfifo', [file])
@@ -41,7 +41,7 @@ describe('a log file that stops taking lines', () => {
     rmSync(directory, { recursive: true })
   })
 
-  it('on a full disk does not keep the endpoint from ending', async () => {
+  it('a log file on a full disk does not keep the endpoint from ending', async () => {
     const output = new LogOutput({ level: 'info', format: 'json', file: '/dev/full', terminal: false })
     output.log.info('first')
     output.log.info('second')

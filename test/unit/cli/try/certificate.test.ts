@@ -17,7 +17,7 @@ const made = createSelfSignedCertificate({ names: NAMES, days: 365 })
 describe('the certificate', () => {
   const certificate = new X509Certificate(made.certificate)
 
-  it('names what it was made for, belongs to its key and signs itself', () => {
+  it('the certificate of culvert try names what it was made for, belongs to its key and signs itself', () => {
     expect(certificate.subject).toBe('CN=vpn.endpoint')
     expect(certificate.subjectAltName).toBe(
       'DNS:vpn.endpoint, DNS:localhost, IP Address:127.0.0.1, IP Address:0:0:0:0:0:0:0:1, IP Address:2001:DB8:0:1:0:0:0:FF',
@@ -29,7 +29,7 @@ describe('the certificate', () => {
     expect(certificate.publicKey.asymmetricKeyDetails).toEqual({ namedCurve: 'prime256v1' })
   })
 
-  it('is valid from an hour ago, for the days asked', () => {
+  it('the certificate of culvert try is valid from an hour ago, for the days asked', () => {
     const now = new Date('2049-06-01T12:00:00Z')
     const { validFromDate, validToDate } = new X509Certificate(
       createSelfSignedCertificate({ names: ['a'], days: 365, now }).certificate,
@@ -39,7 +39,7 @@ describe('the certificate', () => {
     expect(validToDate.toISOString()).toBe('2050-06-01T12:00:00.000Z')
   })
 
-  it('stands up to openssl', () => {
+  it('the certificate of culvert try stands up to openssl', () => {
     const directory = mkdtempSync(join(tmpdir(), 'culvert-cert-'))
     try {
       const file = join(directory, 'cert.pem')
@@ -68,7 +68,7 @@ describe('the certificate', () => {
     }
   })
 
-  it('carries a TLS handshake whose client verifies it', async () => {
+  it('the certificate of culvert try carries a TLS handshake whose client verifies it', async () => {
     const server = createServer({ cert: made.certificate, key: made.privateKey }, (socket) =>
       socket.end('ok'),
     )
@@ -83,7 +83,7 @@ describe('the certificate', () => {
     await once(server, 'close')
   })
 
-  it('has a serial number that is positive and of 16 bytes, each time another', () => {
+  it('the certificate of culvert try has a serial number that is positive and of 16 bytes, each time another', () => {
     const serials = Array.from(
       { length: 20 },
       () =>
@@ -106,11 +106,11 @@ describe('DER', () => {
     [der.bitString(Buffer.from('84', 'hex'), 2), '03020284'],
     [der.time(new Date('2049-12-31T23:59:59Z')), '170d3439313233313233353935395a'],
     [der.time(new Date('2050-01-01T00:00:00Z')), '180f32303530303130313030303030305a'],
-  ])('%#', (bytes, hex) => {
+  ])('DER is encoded as the vectors say (%#)', (bytes, hex) => {
     expect(bytes.toString('hex')).toBe(hex)
   })
 
-  it('gives every length in its shortest form', () => {
+  it('DER gives every length in its shortest form', () => {
     fc.assert(
       fc.property(fc.integer({ min: 0, max: 70_000 }), (length) => {
         const bytes = der.octetString(Buffer.alloc(length))

@@ -18,7 +18,7 @@ afterEach(() => rmSync(parent, { recursive: true }))
 const modeOf = (path: string) => statSync(path).mode & 0o777
 
 describe('the directory of culvert try', () => {
-  it('is private and holds valid official files for all three protocols', async () => {
+  it('the directory of culvert try is private and holds valid official files for all three protocols', async () => {
     const files = prepareTryFiles(directory, ADDRESSES)
     const curl = writeCurlConfig(files, { port: 8443, username: 'try', password: 'p"\\' })
     expect(modeOf(directory)).toBe(0o700)
@@ -35,7 +35,7 @@ describe('the directory of culvert try', () => {
     expect(settings.clients[0]?.password.length).toBe(24)
   })
 
-  it('is used again: same user, same certificate, new page', () => {
+  it('the directory of culvert try is used again: same user, same certificate, new page', () => {
     const files = prepareTryFiles(directory, ADDRESSES)
     const read = () =>
       [files.credentials, files.certificate, files.key].map((path) => readFileSync(path, 'utf8'))
@@ -47,7 +47,7 @@ describe('the directory of culvert try', () => {
     expect(modeOf(directory)).toBe(0o700)
   })
 
-  it('has a file for curl of its own when another one runs', () => {
+  it('the directory of culvert try has a file for curl of its own when another one runs', () => {
     const files = prepareTryFiles(directory, ADDRESSES)
     const user = { username: 'try', password: 'p' }
     const first = writeCurlConfig(files, { port: 8443, ...user })
@@ -57,12 +57,12 @@ describe('the directory of culvert try', () => {
     expect(modeOf(second)).toBe(0o600)
   })
 
-  it('that cannot be made is a mistake of the operator, who can name another', () => {
+  it('the directory of culvert try that cannot be made is a mistake of the operator, who can name another', () => {
     writeFileSync(directory, '')
     expect(() => prepareTryFiles(join(directory, 'below'), ADDRESSES)).toThrow(/ENOTDIR.*CULVERT_TRY_DIR/)
   })
 
-  it('gets a new certificate when the old one ends soon or is broken', () => {
+  it('the directory of culvert try gets a new certificate when the old one ends soon or is broken', () => {
     const files = prepareTryFiles(directory, ADDRESSES)
     const soon = createSelfSignedCertificate({ names: ['vpn.endpoint'], days: 20 })
     for (const content of [soon.certificate, 'broken']) {
@@ -74,7 +74,7 @@ describe('the directory of culvert try', () => {
     }
   })
 
-  it('is where the environment says', () => {
+  it('the directory of culvert try is where the environment says', () => {
     expect(tryDirectory({ CULVERT_TRY_DIR: '/x' })).toBe('/x')
     expect(tryDirectory({ XDG_STATE_HOME: '/state' })).toBe('/state/culvert/try')
     expect(tryDirectory({ XDG_STATE_HOME: 'relative' })).toMatch(/\/\.local\/state\/culvert\/try$/)

@@ -55,11 +55,11 @@ function fill(backlog: Backlog): number {
 }
 
 describe('a backlog', () => {
-  test('ends at its allowance while nothing is sent', () => {
+  test('a backlog ends at its allowance while nothing is sent', () => {
     expect(fill(new Stage().open())).toBe(MAX_BACKLOG_BYTES)
   })
 
-  test('is not asked about while little is handed over', () => {
+  test('a backlog is not asked about while little is handed over', () => {
     const stage = new Stage()
     const backlog = stage.open()
     for (let bytes = 0; bytes < MAX_BACKLOG_BYTES / 4; bytes += PIECE_BYTES) {
@@ -69,7 +69,7 @@ describe('a backlog', () => {
     expect(stage.port.asked).toBe(0)
   })
 
-  test('tells of room when half of it has been sent', () => {
+  test('a backlog tells of room when half of it has been sent', () => {
     const stage = new Stage()
     const { port, clock } = stage
     const backlog = stage.open()
@@ -83,7 +83,7 @@ describe('a backlog', () => {
     expect(fill(backlog)).toBe(MAX_BACKLOG_BYTES / 2)
   })
 
-  test('is asked about ever less often while nothing is sent', () => {
+  test('a backlog is asked about ever less often while nothing is sent', () => {
     const stage = new Stage()
     const { port, clock } = stage
     fill(stage.open())
@@ -93,7 +93,7 @@ describe('a backlog', () => {
     expect(port.asked - before).toBeLessThanOrEqual(61)
   })
 
-  test('is empty when the client answers a ping and nothing more is sent', () => {
+  test('a backlog is empty when the client answers a ping and nothing more is sent', () => {
     const stage = new Stage()
     const { port, clock } = stage
     // Its streams were reset: what they had handed over never goes out.
@@ -108,7 +108,7 @@ describe('a backlog', () => {
     expect(fill(backlog)).toBe(MAX_BACKLOG_BYTES)
   })
 
-  test('is not empty when a ping is answered and more was sent', () => {
+  test('a backlog is not empty when a ping is answered and more was sent', () => {
     const stage = new Stage()
     const { port, clock } = stage
     const backlog = stage.open()
@@ -120,7 +120,7 @@ describe('a backlog', () => {
     expect(stage.told).toBe(0)
   })
 
-  test('leaves less to others when many sessions have one, but always something', () => {
+  test('a backlog leaves less to others when many sessions have one, but always something', () => {
     const stage = new Stage()
     const sizes = Array.from({ length: 100 }, (_, session) => {
       const size = fill(stage.open(session))
@@ -133,7 +133,7 @@ describe('a backlog', () => {
     expect(total).toBeLessThan(TOTAL_BACKLOG_BYTES + 100 * MIN_BACKLOG_BYTES + MAX_BACKLOG_BYTES)
   })
 
-  test('leaves no timer when its session ends', () => {
+  test('a backlog leaves no timer when its session ends', () => {
     const stage = new Stage()
     const { clock } = stage
     const backlog = stage.open()

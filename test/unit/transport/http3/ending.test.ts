@@ -59,7 +59,7 @@ class Stage {
 }
 
 describe('a stream that we have ended', () => {
-  test('is released within 100 ms on a short path', () => {
+  test('a stream that we have ended is released within 100 ms on a short path', () => {
     const stage = new Stage()
     stage.rttMs = 1
     stage.end(0)
@@ -67,7 +67,7 @@ describe('a stream that we have ended', () => {
     expect(stage.released).toEqual([0])
   })
 
-  test('is not released before three round trips', () => {
+  test('a stream that we have ended is not released before three round trips', () => {
     const stage = new Stage()
     stage.rttMs = 100
     stage.end(0)
@@ -77,7 +77,7 @@ describe('a stream that we have ended', () => {
     expect(stage.released).toEqual([0])
   })
 
-  test('waits while QUIC has not taken all of it', () => {
+  test('a stream that we have ended waits while QUIC has not taken all of it', () => {
     const stage = new Stage()
     const window = stage.end(0, { taken: false })
     stage.clock.advance(10_000)
@@ -87,7 +87,7 @@ describe('a stream that we have ended', () => {
     expect(stage.released).toEqual([0])
   })
 
-  test('waits while the client answers nothing', () => {
+  test('a stream that we have ended waits while the client answers nothing', () => {
     const stage = new Stage()
     stage.connected = false
     stage.end(0, { contentBytes: 1000 })
@@ -95,7 +95,7 @@ describe('a stream that we have ended', () => {
     expect(stage.released).toEqual([])
   })
 
-  test('waits while something is sent again', () => {
+  test('a stream that we have ended waits while something is sent again', () => {
     const stage = new Stage()
     stage.end(0)
     stage.clock.advance(15)
@@ -106,7 +106,7 @@ describe('a stream that we have ended', () => {
     expect(stage.released).toEqual([0])
   })
 
-  test('waits on a busy session until what was ahead of it may be out', () => {
+  test('a stream that we have ended waits on a busy session until what was ahead of it may be out', () => {
     const stage = new Stage()
     const busy = stage.clock.every(1, () => (stage.sentBytes += 2000))
     stage.end(0, { contentBytes: 1_000_000 })
@@ -117,7 +117,7 @@ describe('a stream that we have ended', () => {
     busy.cancel()
   })
 
-  test('is released in the end whatever happens', () => {
+  test('a stream that we have ended is released in the end whatever happens', () => {
     const stage = new Stage()
     stage.connected = false
     stage.end(0)
@@ -129,7 +129,7 @@ describe('a stream that we have ended', () => {
     expect(stage.clock.pending).toBe(0)
   })
 
-  test('is forgotten when the client ends its side', () => {
+  test('a stream that we have ended is forgotten when the client ends its side', () => {
     const stage = new Stage()
     stage.end(0)
     stage.endings.forget(0)
@@ -138,7 +138,7 @@ describe('a stream that we have ended', () => {
     expect(stage.clock.pending).toBe(0)
   })
 
-  test('shares its questions with all others', () => {
+  test('a stream that we have ended shares its questions with all others', () => {
     const stage = new Stage()
     for (let stream = 0; stream < 400; stream += 4) stage.end(stream)
     stage.clock.advance(200)

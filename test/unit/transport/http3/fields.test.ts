@@ -10,7 +10,7 @@ const section = (...fields: [string, string][]): { name: string; value: string }
   fields.map(([name, value]) => ({ name, value }))
 
 describe('parseRequestHead', () => {
-  test('joins repeated fields, cookies with semicolons', () => {
+  test('parseRequestHead joins repeated fields, cookies with semicolons', () => {
     const head = parseRequestHead(
       section(
         [':method', 'CONNECT'],
@@ -24,21 +24,21 @@ describe('parseRequestHead', () => {
     expect(head?.headers).toEqual({ x: '1, 2', cookie: 'a=1; b=2' })
   })
 
-  test('takes the host where there is no authority', () => {
+  test('parseRequestHead takes the host where there is no authority', () => {
     const head = parseRequestHead(
       section([':method', 'GET'], [':scheme', 'https'], [':path', '/x'], ['host', 'vpn.test']),
     )
     expect(head).toMatchObject({ method: 'GET', authority: 'vpn.test', path: '/x' })
   })
 
-  test('knows the declared length', () => {
+  test('parseRequestHead knows the declared length', () => {
     const fields = section([':method', 'POST'], [':scheme', 'https'], [':path', '/'], [':authority', 'a'])
     expect(parseRequestHead([...fields, { name: 'content-length', value: '12' }])?.contentBytes).toBe(12)
     expect(parseRequestHead([...fields, { name: 'content-length', value: '1, 1' }])).toBeUndefined()
     expect(parseRequestHead([...fields, { name: 'content-length', value: '-1' }])).toBeUndefined()
   })
 
-  test('is not impressed by names of Object', () => {
+  test('parseRequestHead is not impressed by names of Object', () => {
     const head = parseRequestHead(
       section([':method', 'CONNECT'], [':authority', 'a:1'], ['__proto__', 'x'], ['constructor', 'y']),
     )
@@ -52,7 +52,7 @@ test('trailers have no pseudo-headers', () => {
   expect(isTrailerSection(section([':path', '/']))).toBe(false)
 })
 
-test('sections have a ceiling in bytes and in fields', () => {
+test('field sections have a ceiling in bytes and in fields', () => {
   expect(isOversized(section(['x', 'y'.repeat(60_000)]))).toBe(false)
   expect(isOversized(section(['x', 'y'.repeat(66_000)]))).toBe(true)
   expect(isOversized(Array.from({ length: 200 }, () => ({ name: 'x', value: 'y' })))).toBe(true)

@@ -79,7 +79,7 @@ function setUp(): {
 }
 
 describe('SendWindow', () => {
-  test('sends one window, then waits for marks, and grows with each of them', () => {
+  test('a send window sends one window, then waits for marks, and grows with each of them', () => {
     const { port, source } = setUp()
     source.onSendReady()
     const first = port.sent.get(0) ?? 0
@@ -93,7 +93,7 @@ describe('SendWindow', () => {
     expect((port.sent.get(0) ?? 0) - before).toBeLessThanOrEqual(16 * MAX_PIECE_BYTES)
   })
 
-  test('sends nothing while blocked, and a small window once all is written', () => {
+  test('a send window sends nothing while blocked, and a small window once all is written', () => {
     const { port, source } = setUp()
     source.onSendReady()
     for (let round = 0; round < 5; round++) source.window.onMark()
@@ -106,7 +106,7 @@ describe('SendWindow', () => {
     expect((port.sent.get(0) ?? 0) - before).toBe(2 * MAX_PIECE_BYTES)
   })
 
-  test('is not misled by a mark from before it was blocked', () => {
+  test('a send window is not misled by a mark from before it was blocked', () => {
     const { port, source } = setUp()
     source.onSendReady()
     source.window.onBlocked()
@@ -117,7 +117,7 @@ describe('SendWindow', () => {
     expect(port.sent.get(0)).toBe(before)
   })
 
-  test('goes on after a silence when the library holds nothing', () => {
+  test('a send window goes on after a silence when the library holds nothing', () => {
     const { port, clock, source } = setUp()
     source.onSendReady()
     source.window.onBlocked()
@@ -127,7 +127,7 @@ describe('SendWindow', () => {
     expect(port.sent.get(0)).toBeGreaterThan(before)
   })
 
-  test('trickles after a silence while the library holds something, with an end', () => {
+  test('a send window trickles after a silence while the library holds something, with an end', () => {
     const { port, clock, source } = setUp()
     port.held = 1
     source.onSendReady()
@@ -140,7 +140,7 @@ describe('SendWindow', () => {
     expect(trickled).toBeLessThanOrEqual(16 * MAX_PIECE_BYTES)
   })
 
-  test('never sends to a stuck stream without a sign of room', () => {
+  test('a send window never sends to a stuck stream without a sign of room', () => {
     const { port, clock, source } = setUp()
     source.onSendReady()
     source.window.onBlocked()
@@ -149,7 +149,7 @@ describe('SendWindow', () => {
     expect(port.sent.get(0)).toBe(before)
   })
 
-  test('waits when the library refuses, and goes on when it admits', () => {
+  test('a send window waits when the library refuses, and goes on when it admits', () => {
     const { port, windows, source } = setUp()
     port.admitting = false
     source.onSendReady()
@@ -159,7 +159,7 @@ describe('SendWindow', () => {
     expect(port.sent.get(0)).toBeGreaterThan(0)
   })
 
-  test('stops its timer when nothing waits', () => {
+  test('a send window stops its timer when nothing waits', () => {
     const { clock, source } = setUp()
     source.onSendReady()
     source.window.onBlocked()
@@ -208,7 +208,7 @@ test('many small windows do not hold each other up for ever', () => {
 })
 
 describe('shares', () => {
-  test('leave room for others, however many streams a session has', () => {
+  test('shares of a session leave room for others, however many streams a session has', () => {
     const { port, open } = setUp()
     const greedy = open(7)
     for (let at = 0; at < 300; at++) {
@@ -223,7 +223,7 @@ describe('shares', () => {
     expect(port.sent.get(4000)).toBeGreaterThan(MAX_PIECE_BYTES)
   })
 
-  test('do not let paused streams starve their neighbours', () => {
+  test('shares of a session do not let paused streams starve their neighbours', () => {
     const { port, open } = setUp()
     const session = open(7)
     for (let at = 0; at < 80; at++) {
@@ -240,7 +240,7 @@ describe('shares', () => {
     expect(port.sent.get(4000)).toBeGreaterThanOrEqual(10 * MAX_PIECE_BYTES)
   })
 
-  test('go on when streams of the session end', () => {
+  test('shares of a session go on when streams of the session end', () => {
     const { port, open } = setUp()
     const session = open(7)
     const sources = Array.from({ length: 300 }, (_, at) => new Source(session, at * 4))

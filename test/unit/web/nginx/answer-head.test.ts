@@ -10,7 +10,7 @@ import { HeadReader } from '../../../../src/web/nginx/http-head.ts'
 import { encodeAnswer } from '../../../../src/web/nginx/plain-http.ts'
 
 describe('formatAnswerHead', () => {
-  it('orders and spells the fields as nginx does', () => {
+  it('formatAnswerHead orders and spells the fields as nginx does', () => {
     const headers = {
       etag: '"1-2"',
       'accept-ranges': 'bytes',
@@ -43,11 +43,11 @@ describe('formatAnswerHead', () => {
     [302, 'Moved Temporarily'],
     [503, 'Service Temporarily Unavailable'],
     [200, ''],
-  ])('words %i as nginx does', (status, reason) => {
+  ])('formatAnswerHead words %i as nginx does', (status, reason) => {
     expect(formatAnswerHead(status, {}, 'close').reason).toBe(reason)
   })
 
-  it('closes after the answers after which nginx closes', () => {
+  it('formatAnswerHead closes after the answers after which nginx closes', () => {
     expect([400, 413, 500].map((status) => closesConnection(status, 'GET'))).toEqual([true, true, true])
     expect([200, 404, 405, 502].map((status) => closesConnection(status, 'PUT'))).toEqual([
       false,
@@ -67,7 +67,7 @@ describe('malformedAnswer', () => {
     ['GET / HTTP/1.1\nHost: x\n\n', '400 Bad Request'],
     [`GET /${'a'.repeat(9000)} HTTP/1.1\r\n`, '414 Request-URI Too Large'],
     ['\x00', '400 Bad Request'],
-  ])('%j', (bytes, status) => {
+  ])('malformedAnswer answers %j as nginx does', (bytes, status) => {
     const answer = malformedAnswer(Buffer.from(bytes, 'latin1'), 'HPE_INVALID', 0)?.toString('latin1') ?? ''
     expect(answer).toMatch(
       new RegExp(`^HTTP/1.1 ${status}\\r\\nServer: nginx\\r\\nDate: Thu, 01 Jan 1970 00:00:00 GMT\\r\\n`),
@@ -75,7 +75,7 @@ describe('malformedAnswer', () => {
     expect(answer).toContain('\r\nConnection: close\r\n')
   })
 
-  it('has nothing to say about half a head', () => {
+  it('malformedAnswer has nothing to say about half a head', () => {
     expect(malformedAnswer(Buffer.from('GET / HTTP/1.1\r\nHo'), 'HPE_INVALID_EOF_STATE', 0)).toBeUndefined()
   })
 })
@@ -98,11 +98,11 @@ describe('refusalOf', () => {
     [{ ...head, method: 'TRACE' }, '405 Not Allowed'],
     [{ ...head, rawHeaders: ['Host', 'x', 'A', 'a'.repeat(8200)] }, '400 Bad Request'],
     [{ ...head, rawHeaders: ['Host', 'x', 'Content-Length', '-1'] }, '400 Bad Request'],
-  ])('%o', (parsed, status) => {
+  ])('refusalOf answers %o as nginx does', (parsed, status) => {
     expect(refusalOf(parsed, 0)?.toString('latin1').slice(9)).toMatch(new RegExp(`^${status}\r\n`))
   })
 
-  it('lets a sound head pass', () => {
+  it('refusalOf lets a sound head pass', () => {
     expect(
       refusalOf({ ...head, rawHeaders: ['Host', 'x', ...Array<string>(400).fill('a')] }, 0),
     ).toBeUndefined()
@@ -111,7 +111,7 @@ describe('refusalOf', () => {
   })
 
   // The head used to be printed and read again; what was printed is the second opinion now.
-  it('says of the parts what the reader says of the same head in bytes', () => {
+  it('refusalOf says of the parts what the reader says of the same head in bytes', () => {
     const field = fc.constantFrom(
       'Host',
       'x',

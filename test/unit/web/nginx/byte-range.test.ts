@@ -26,11 +26,11 @@ describe('parseRange', () => {
     ['items=0-4', 'whole'],
     // More than the file in all.
     ['bytes=0-,0-', 'whole'],
-  ])('%s of 15 bytes', (header, expected) => {
+  ])('parseRange reads %s of 15 bytes as nginx does', (header, expected) => {
     expect(parseRange(header, 15)).toEqual(expected)
   })
 
-  it('never asks for nothing, for more than there is, or for bytes outside', () => {
+  it('parseRange never asks for nothing, for more than there is, or for bytes outside', () => {
     const spec = fc
       .tuple(fc.option(fc.nat(40)), fc.option(fc.nat(40)))
       .map(([a, b]) => `${a ?? ''}-${b ?? ''}`)

@@ -61,12 +61,12 @@ const CASES: [string, unknown][] = [
 ]
 
 describe('HeadReader', () => {
-  it.each(CASES)('%j', (text, expected) => {
+  it.each(CASES)('the head reader judges %j', (text, expected) => {
     expect(statusOf(judge(text))).toBe(expected)
   })
 
   it.each(CASES.filter(([text]) => text.length < 200))(
-    'comes to the same end byte by byte: %j',
+    'the head reader comes to the same end byte by byte: %j',
     (text, expected) => {
       const reader = new HeadReader()
       let verdict: HeadVerdict | undefined
@@ -79,14 +79,14 @@ describe('HeadReader', () => {
   )
 
   // 16,200 lines of one letter, in a head that is not too large for nginx, cost 0.7 s: collecting them was quadratic.
-  it('has its verdict on a head of nothing but small fields after the first hundred', () => {
+  it('the head reader has its verdict on a head of nothing but small fields after the first hundred', () => {
     const reader = new HeadReader()
     const text = `GET / HTTP/1.1\r\n${'a\n'.repeat(100)}`
     expect(reader.push(Buffer.from(text, 'latin1'))).toBeUndefined()
     expect(statusOf(reader.push(Buffer.from('a\n'.repeat(16_100), 'latin1')))).toBe('header_too_large')
   })
 
-  it('knows the content that is still to come', () => {
+  it('the head reader knows the content that is still to come', () => {
     expect(judge('POST / HTTP/1.1\r\nHost: x\r\nUser-Agent: a\r\nContent-Length: 9\r\n\r\nabc')).toEqual({
       kind: 'sound',
       method: 'POST',

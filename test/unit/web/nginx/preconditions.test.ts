@@ -5,7 +5,7 @@ const FILE = makeValidators(Date.UTC(1994, 10, 6, 8, 49, 37, 900), 31)
 const DATE = 'Sun, 06 Nov 1994 08:49:37 GMT'
 
 describe('preconditions', () => {
-  it('makes validators of whole seconds', () => {
+  it('validators are made of whole seconds', () => {
     expect(FILE).toEqual({ etag: '"2ebc98a1-1f"', modifiedSecs: 784_111_777 })
   })
 
@@ -26,7 +26,7 @@ describe('preconditions', () => {
     [{ 'if-unmodified-since': DATE }, 200],
     [{ 'if-unmodified-since': 'Sun, 06 Nov 1994 08:49:36 GMT' }, 412],
     [{ 'if-unmodified-since': 'never' }, 412],
-  ])('%o gives %i', (headers, status) => {
+  ])('preconditions of %o give %i', (headers, status) => {
     expect(checkPreconditions(headers as Record<string, string>, FILE)).toBe(status)
   })
 
@@ -36,7 +36,7 @@ describe('preconditions', () => {
     [`W/${FILE.etag}`, false],
     [DATE, true],
     ['x', false],
-  ])('if-range %s', (value, applies) => {
+  ])('preconditions take if-range %s as nginx does', (value, applies) => {
     expect(rangeApplies(value, FILE)).toBe(applies)
   })
 })

@@ -30,7 +30,7 @@ describe('parseSitePath', () => {
     ['a', undefined, undefined],
     ['*', undefined, undefined],
     ['', undefined, undefined],
-  ])('%s', (target, path, query) => {
+  ])('parseSitePath reads %s as nginx does', (target, path, query) => {
     expect(parseSitePath(target)).toEqual(path === undefined ? undefined : { path, query })
   })
 
@@ -53,7 +53,7 @@ describe('parseSitePath', () => {
   )
   const attack = fc.array(piece, { maxLength: 12 }).map((pieces) => `/${pieces.join('')}`)
 
-  it('never yields a path that leads out of the root', () => {
+  it('parseSitePath never yields a path that leads out of the root', () => {
     fc.assert(
       fc.property(attack, (target) => {
         const path = parseSitePath(target)?.path
@@ -68,7 +68,7 @@ describe('parseSitePath', () => {
     )
   })
 
-  it('takes back what encodeSitePath makes of a path', () => {
+  it('parseSitePath takes back what encodeSitePath makes of a path', () => {
     fc.assert(
       fc.property(attack, (target) => {
         const path = parseSitePath(target)?.path

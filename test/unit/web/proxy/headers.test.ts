@@ -9,7 +9,7 @@ describe('publicLocation', () => {
     ['the origin’s own address', 'http://127.0.0.1:8080/docs/?a=b#c', '/docs/?a=b#c'],
     ['no path', 'http://site.example:8080', '/'],
     ['a query only', 'HTTP://site.example:8080?a', '/?a'],
-  ])('hides %s', (_, location, expected) => {
+  ])('publicLocation hides %s', (_, location, expected) => {
     expect(publicLocation(location, 'site.example', ORIGIN)).toBe(expected)
     expect(publicLocation(location, 'site.example:8443', ORIGIN)).toBe(expected)
   })
@@ -23,7 +23,7 @@ describe('publicLocation', () => {
     'http://site.example:80801/',
     'http://site.example:8080.other.example/',
     'http://site.example:8080@other.example/',
-  ])('leaves %s', (location) => {
+  ])('publicLocation leaves %s', (location) => {
     expect(publicLocation(location, 'site.example', ORIGIN)).toBe(location)
   })
 })

@@ -14,7 +14,7 @@ describe('PathMask', () => {
     '/x/../app/y',
     '/%61pp/',
     '//app/x',
-  ])('covers %s', (path) => expect(mask.covers(path)).toBe(true))
+  ])('the path mask covers %s', (path) => expect(mask.covers(path)).toBe(true))
 
   it.each([
     '/',
@@ -40,9 +40,9 @@ describe('PathMask', () => {
     '/app/%zz',
     'http://x/app/',
     '*',
-  ])('does not cover %s', (path) => expect(mask.covers(path)).toBe(false))
+  ])('the path mask does not cover %s', (path) => expect(mask.covers(path)).toBe(false))
 
-  it('may name a directory, or what must be encoded', () => {
+  it('the path mask may name a directory, or what must be encoded', () => {
     expect(new PathMask('/app/').covers('/app')).toBe(false)
     expect(new PathMask('/app/').covers('/app/./x')).toBe(true)
     expect(new PathMask('/ä b/').covers('/%C3%A4%20b/x')).toBe(true)
