@@ -11,6 +11,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { USER, startEndpoint } from '../support/endpoint.ts'
 import type { TestEndpoint } from '../support/endpoint.ts'
 import { H3Client, answerOf } from '../support/h3-client.ts'
+import { expectNothingLeftOpen } from '../support/leak-check.ts'
 import { findClosedPort, openTcpTarget } from '../support/targets.ts'
 import { UdpRelay } from '../support/udp-relay.ts'
 
@@ -172,3 +173,5 @@ describe('nothing of an answer is lost', { timeout: 60_000 }, () => {
     expect(missing).toEqual(answers.map(() => 0))
   })
 })
+
+expectNothingLeftOpen()
