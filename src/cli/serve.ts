@@ -6,6 +6,7 @@ import type { Settings } from '../config/settings.ts'
 import { formatSocketAddress } from '../wire/authority.ts'
 import { collectGarbageOfStart } from '../heap.ts'
 import type { Log } from '../log.ts'
+import { removePrivateTemp } from '../control/private-temp.ts'
 import { Supervisor } from '../control/supervisor.ts'
 import type { ServeCommand } from './arguments.ts'
 import { readVersion } from './help.ts'
@@ -104,7 +105,10 @@ export async function runUntilSignal(
 
 /** Does not keep the process alive by itself, but kills it if anything else does. */
 function endForCertain(): void {
-  systemClock.after(END_DEADLINE_MS, () => process.kill(process.pid, 'SIGKILL'))
+  systemClock.after(END_DEADLINE_MS, () => {
+    removePrivateTemp()
+    process.kill(process.pid, 'SIGKILL')
+  })
 }
 
 /** A fault of our own: without its stack nobody could tell where. */

@@ -18,5 +18,10 @@ export function usePrivateTemp(): void {
   const created = mkdtempSync(join(tmpdir(), 'culvert-'))
   directory = created
   process.env['TMPDIR'] = created
-  process.once('exit', () => rmSync(created, { recursive: true, force: true }))
+  process.once('exit', removePrivateTemp)
+}
+
+/** For an end that nobody is told of. */
+export function removePrivateTemp(): void {
+  if (directory !== undefined) rmSync(directory, { recursive: true, force: true })
 }

@@ -4,6 +4,7 @@
  */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { readdirSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { pino } from 'pino'
@@ -33,13 +34,13 @@ async function startFailing(directory: ConfigDirectory): Promise<Supervisor> {
 }
 
 /** How the process ends that serves with a lane that fails at once. */
-async function runFailing(directory: ConfigDirectory, lane: 'failing-lane.ts' | 'hanging-lane.ts') {
+async function runFailing(directory: ConfigDirectory, ...args: string[]) {
   const script = fileURLToPath(new URL('../support/failing-endpoint.ts', import.meta.url))
   // Should it stay, that must not be taken for its own end.
-  const child = spawn(process.execPath, [script, directory.vpn, directory.hosts, lane], {
+  const child = spawn(process.execPath, [script, directory.vpn, directory.hosts, ...args], {
     timeout: 20_000,
     killSignal: 'SIGABRT',
-    // A process that is killed leaves its private directory.
+    // Where its private directory is, which must be gone with it.
     env: { ...process.env, TMPDIR: dirname(directory.vpn) },
   })
   let stdout = ''
@@ -80,7 +81,16 @@ describe('after a lane has failed', () => {
     const { signal, last } = await runFailing(directory, 'hanging-lane.ts')
     expect(last).toMatchObject({ level: 60, code: 'ERR_OF_OURS' })
     expect(signal).toBe('SIGKILL')
+    expect(readdirSync(directory.path).filter((name) => name.startsWith('culvert-'))).toEqual([])
   })
+})
+
+it('an error that nobody catches in the control thread is logged in the same way, and ends the process with 1', async () => {
+  using directory = new ConfigDirectory(ANY_PORT)
+  const { code, last } = await runFailing(directory, REAL_LANE.href, 'control')
+  expect(last).toMatchObject({ level: 60, code: 'ERR_OF_CONTROL', err: { message: 'a fault of control' } })
+  expect(last?.err?.['stack']).toContain('failing-endpoint.ts')
+  expect(code).toBe(1)
 })
 
 it('a thread without a lane says so instead of "done"', async () => {
