@@ -80,14 +80,13 @@ export class Lane {
   async apply(settings: Settings): Promise<void> {
     const { tls, gate, dispatcher, policy } = this.#rooms
     const options = map.reloadable(settings)
-    const inbound = new InboundRules(options.inboundRules)
+    const rules = new InboundRules(options.inboundRules)
     const hosts = createHostMap(options.hosts, tls)
     const outbound = new OutboundRules(options.outboundRules)
     const directory = new Directory(options.clientCredentials)
     // Last, since clients meet it as soon as it stands. Everything below happens at once and cannot fail.
     const http3 = await this.#openHttp3Replacement(options.quicCertificate)
-    gate.update({ rules: inbound, hosts })
-    this.#rooms.inbound = inbound
+    gate.update({ rules, hosts })
     policy.replaceRules(outbound)
     dispatcher.replaceDirectory(directory)
     await http3?.takeOver()

@@ -66,8 +66,6 @@ export interface Rooms {
   readonly registry: SessionRegistry
   readonly dispatcher: Dispatcher
   readonly gate: Gate
-  /** The rules in force; HTTP/3 asks them too. */
-  inbound: InboundRules
   readonly tls: TlsTerminator
   readonly http1: Http1Transport
   readonly http2: Http2Transport
@@ -142,9 +140,9 @@ export async function openRooms(settings: Settings, deps: LaneDependencies): Pro
     onHttp1: (connection) => http1.accept(connection),
     onHttp2: (connection) => http2.accept(connection),
   })
-  const inbound = new InboundRules(map.inboundRules(settings))
+  const rules = new InboundRules(map.inboundRules(settings))
   const hosts = createHostMap(map.hosts(settings), tls)
-  const gate = new Gate(map.gateOptions(settings), inbound, hosts, {
+  const gate = new Gate(map.gateOptions(settings), rules, hosts, {
     clock,
     counters,
     log,
@@ -156,7 +154,7 @@ export async function openRooms(settings: Settings, deps: LaneDependencies): Pro
   })
   // From here on this is the business of `destroyRooms`.
   opened.move()
-  return { counters, registry, dispatcher, gate, inbound, tls, http1, http2, site, policy, icmp, descriptors }
+  return { counters, registry, dispatcher, gate, tls, http1, http2, site, policy, icmp, descriptors }
 }
 
 /** Throws when a certificate and its key cannot be used. */
