@@ -23,6 +23,8 @@ import type { IdleMonitor, IdleWatch } from './idle-monitor.ts'
 export interface RelayOptions {
   /** The relay ends when no byte has moved in either direction for this long. */
   readonly idleTimeoutMs: number
+  /** Silence for this long ends the relay once either side has sent its EOF: for protocols without a half-close. */
+  readonly halfClosedIdleMs?: number
   readonly idleMonitor: IdleMonitor
   readonly signal: AbortSignal
 }
@@ -244,23 +246,23 @@ class StreamRelay {
 
   readonly #onClientEnd = (): void => {
     this.#up.end()
-    if (this.#client.showsLoss !== true) this.#limitSilence()
+    const { halfClosedIdleMs } = this.#options
+    if (halfClosedIdleMs !== undefined) this.#limitSilence(halfClosedIdleMs)
+    // Over HTTP/1.1 a client that is gone for good looks the same: after its EOF nothing watches the socket.
+    else if (this.#client.showsLoss !== true) this.#limitSilence(HALF_CLOSED_IDLE_MS)
     this.#settle()
   }
 
-  /** Over HTTP/1.1 a client that is gone for good looks the same: after its EOF nothing watches the socket. */
-  #limitSilence(): void {
+  #limitSilence(timeoutMs: number): void {
     const { idleMonitor, idleTimeoutMs } = this.#options
     this.#watch?.cancel()
-    this.#watch = idleMonitor.watch(
-      Math.min(HALF_CLOSED_IDLE_MS, idleTimeoutMs),
-      this.#activity,
-      this.#onIdle,
-    )
+    this.#watch = idleMonitor.watch(Math.min(timeoutMs, idleTimeoutMs), this.#activity, this.#onIdle)
   }
 
   readonly #onTargetEnd = (): void => {
     this.#down.end()
+    const { halfClosedIdleMs } = this.#options
+    if (halfClosedIdleMs !== undefined && !this.#clientClosed) this.#limitSilence(halfClosedIdleMs)
     this.#settle()
   }
 

@@ -1,23 +1,24 @@
 /** Writes the content of an answer piece by piece, waiting for a slow client and giving up on one that stands still. */
 import type { Writable } from 'node:stream'
 import type { Exchange } from '../contract/exchange.ts'
-import type { StallWatch, Watched } from './stall-watch.ts'
+import type { IdleMonitor, IdleWatch } from '../relay/idle-monitor.ts'
 
-export class ContentWriter implements Watched {
+export class ContentWriter {
   readonly #request: Exchange
   readonly #sink: Writable
-  readonly #watch: StallWatch
-  readonly #limitMs: number
+  readonly #watch: IdleWatch
   #pieces = 0
   #settle: ((alive: boolean) => void) | undefined
 
   /** `release` must follow. */
-  constructor(request: Exchange, sink: Writable, watch: StallWatch, limitMs: number) {
+  constructor(request: Exchange, sink: Writable, idleMonitor: IdleMonitor, limitMs: number) {
     this.#request = request
     this.#sink = sink
-    this.#watch = watch
-    this.#limitMs = limitMs
-    watch.add(this)
+    this.#watch = idleMonitor.watch(
+      limitMs,
+      () => this.#pieces,
+      () => this.#onStall(),
+    )
   }
 
   /** Resolves when there is room for more; false when there never will be. `chunk` must not change afterwards. */
@@ -34,18 +35,10 @@ export class ContentWriter implements Watched {
 
   /** Ends the watch. */
   release(): void {
-    this.#watch.remove(this)
+    this.#watch.cancel()
   }
 
-  progress(): number {
-    return this.#pieces
-  }
-
-  limitMs(): number {
-    return this.#limitMs
-  }
-
-  onStall(): void {
+  #onStall(): void {
     this.#request.reset('cancel')
     // An answer that waits behind another on its connection never hears of the end.
     this.#settle?.(false)

@@ -3,6 +3,7 @@ import type { Clock } from '../clock.ts'
 import type { HttpOrigin } from '../wire/target.ts'
 import type { Counters } from '../counters.ts'
 import type { Log } from '../log.ts'
+import type { IdleMonitor } from '../relay/idle-monitor.ts'
 import { DecoyOrigin } from './proxy/decoy-origin.ts'
 import { DecoySite } from './nginx/decoy-site.ts'
 import type { Decoy } from './nginx/decoy-site.ts'
@@ -15,7 +16,6 @@ import { WebService } from './router.ts'
 import type { WebServiceOptions } from './router.ts'
 import { SiteDirectory } from './nginx/site-directory.ts'
 import { Speedtest } from './speedtest.ts'
-import { StallWatch } from './stall-watch.ts'
 import { WebPages } from './nginx/web-pages.ts'
 
 export interface WebSiteOptions extends WebServiceOptions {
@@ -40,6 +40,7 @@ export interface WebSiteDependencies {
   readonly counters: Counters
   readonly log: Log
   readonly dialer: ForwardDialer
+  readonly idleMonitor: IdleMonitor
 }
 
 /** nginx's `send_timeout` and `proxy_read_timeout`. */
@@ -57,9 +58,8 @@ export interface WebSite {
 }
 
 export function createWebSite(options: WebSiteOptions, deps: WebSiteDependencies): WebSite {
-  const { clock, counters, log, dialer } = deps
+  const { clock, counters, log, dialer, idleMonitor } = deps
   const pages = new WebPages(clock)
-  const watch = new StallWatch(clock)
   const proxies: OriginProxy[] = []
   const openProxy = (origin: HttpOrigin): OriginProxy => {
     const limits = {
@@ -69,7 +69,7 @@ export function createWebSite(options: WebSiteOptions, deps: WebSiteDependencies
       maxExchanges: MAX_EXCHANGES,
       hostNames: new Set(options.hostNames),
     }
-    const proxy = new OriginProxy({ origin, ...limits }, { clock, counters, log, pages })
+    const proxy = new OriginProxy({ origin, ...limits }, { clock, counters, log, pages, idleMonitor })
     proxies.push(proxy)
     return proxy
   }
@@ -82,13 +82,13 @@ export function createWebSite(options: WebSiteOptions, deps: WebSiteDependencies
     const redirect = port === HTTPS_PORT ? {} : { redirectPort: port }
     return new DecoySite(
       { index, ...redirect, sendTimeoutMs: WEB_TIMEOUT_MS },
-      { clock, counters, pages, watch, files },
+      { clock, counters, pages, idleMonitor, files },
     )
   }
   const stallTimeoutMs = options.speedtestStallMs
   const speedtest = new Speedtest(
     { maxConcurrent: MAX_SPEEDTESTS, stallTimeoutMs },
-    { counters, pages, watch },
+    { counters, pages, idleMonitor },
   )
   const { proxied } = options
   const reverseProxy = proxied && new ReverseProxy(proxied, openProxy(proxied.origin))
@@ -97,7 +97,10 @@ export function createWebSite(options: WebSiteOptions, deps: WebSiteDependencies
     pages,
     decoy: openDecoy(),
     speedtest,
-    forwardProxy: new ForwardProxy({ idleTimeoutMs: options.forwardIdleMs }, { clock, log, dialer }),
+    forwardProxy: new ForwardProxy(
+      { idleTimeoutMs: options.forwardIdleMs },
+      { clock, log, dialer, idleMonitor },
+    ),
     ...(reverseProxy && { reverseProxy }),
   })
   return {

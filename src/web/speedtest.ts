@@ -5,7 +5,7 @@
 import type { Counters } from '../counters.ts'
 import type { Exchange, PlainExchange } from '../contract/exchange.ts'
 import { ContentWriter } from './content-writer.ts'
-import type { StallWatch } from './stall-watch.ts'
+import type { IdleMonitor } from '../relay/idle-monitor.ts'
 import type { WebPages } from './nginx/web-pages.ts'
 
 const MIB = 1_048_576
@@ -23,7 +23,7 @@ export interface SpeedtestOptions {
 export interface SpeedtestDependencies {
   counters: Counters
   pages: WebPages
-  watch: StallWatch
+  idleMonitor: IdleMonitor
 }
 
 export class Speedtest {
@@ -77,7 +77,7 @@ export class Speedtest {
       'content-type': 'application/octet-stream',
       'access-control-allow-origin': '*',
     })
-    const writer = new ContentWriter(request, sink, this.#deps.watch, this.#options.stallTimeoutMs)
+    const writer = new ContentWriter(request, sink, this.#deps.idleMonitor, this.#options.stallTimeoutMs)
     try {
       for (let left = (mebibytes * MIB) / CHUNK.length; left > 0; left--) {
         if (!(await writer.write(CHUNK))) return
@@ -98,25 +98,23 @@ export class Speedtest {
   /** Counts and drops content until there were `length` bytes or there is no more. */
   #receive(request: PlainExchange, length: number): Promise<number> {
     const body = request.body()
-    const { watch } = this.#deps
     return new Promise((resolve) => {
       let received = 0
-      const watched = {
-        progress: () => received,
-        limitMs: () => this.#options.stallTimeoutMs,
-        onStall: () => request.reset('cancel'),
-      }
       const onData = (chunk: Buffer): void => {
         received += chunk.length
         if (received >= length) finish()
       }
       const finish = (): void => {
-        watch.remove(watched)
+        watch.cancel()
         body.off('data', onData)
         for (const event of ENDS) body.off(event, finish)
         resolve(Math.min(received, length))
       }
-      watch.add(watched)
+      const watch = this.#deps.idleMonitor.watch(
+        this.#options.stallTimeoutMs,
+        () => received,
+        () => request.reset('cancel'),
+      )
       for (const event of ENDS) body.on(event, finish)
       body.on('data', onData)
     })

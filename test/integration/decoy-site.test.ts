@@ -14,7 +14,7 @@ import { DecoySite } from '../../src/web/nginx/decoy-site.ts'
 import { DefaultSite } from '../../src/web/nginx/default-site.ts'
 import { SiteDirectory } from '../../src/web/nginx/site-directory.ts'
 import type { SiteFiles } from '../../src/web/nginx/site-files.ts'
-import { StallWatch } from '../../src/web/stall-watch.ts'
+import { IdleMonitor } from '../../src/relay/idle-monitor.ts'
 import { WebPages } from '../../src/web/nginx/web-pages.ts'
 import { FakeClock } from '../support/fake-clock.ts'
 import { expectNothingLeftOpen } from '../support/leak-check.ts'
@@ -29,7 +29,7 @@ const SECRET = 'top secret'
 let base: string
 let root: string
 let files: SiteDirectory
-let watch: StallWatch
+let watch: IdleMonitor
 const harnesses: WebHarness[] = []
 
 beforeEach(async () => {
@@ -58,8 +58,14 @@ async function serve({
   from,
 }: { maxOpenFiles?: number; clock?: Clock; from?: SiteFiles } = {}): Promise<WebHarness> {
   files = new SiteDirectory({ root, maxOpenFiles })
-  watch = new StallWatch(clock)
-  const deps = { clock, counters: new Counters(), pages: new WebPages(clock), watch, files: from ?? files }
+  watch = new IdleMonitor(clock)
+  const deps = {
+    clock,
+    counters: new Counters(),
+    pages: new WebPages(clock),
+    idleMonitor: watch,
+    files: from ?? files,
+  }
   const site = new DecoySite({ index: 'index.html', sendTimeoutMs: 60_000 }, deps)
   const harness = await startWebHarness((request) => site.handle(request), 'decoy')
   harnesses.push(harness)
@@ -178,7 +184,7 @@ describe('files', () => {
     clock.advance(30_000)
     await turn()
     expect(watch.size).toBe(1)
-    clock.advance(31_000)
+    clock.advance(45_000)
     await settled(() => watch.size === 0)
     stream.resume()
     await closed

@@ -13,7 +13,7 @@ import type { WebServiceOptions } from '../../src/web/router.ts'
 import type { OriginProxy } from '../../src/web/proxy/origin.ts'
 import { ReverseProxy } from '../../src/web/proxy/reverse.ts'
 import { Speedtest } from '../../src/web/speedtest.ts'
-import { StallWatch } from '../../src/web/stall-watch.ts'
+import { IdleMonitor } from '../../src/relay/idle-monitor.ts'
 import { WebPages } from '../../src/web/nginx/web-pages.ts'
 import type { Exchange } from '../../src/contract/exchange.ts'
 import type { Channel } from '../../src/contract/session.ts'
@@ -30,7 +30,7 @@ interface Stage {
   readonly web: WebHarness
   readonly counters: Counters
   readonly speedtest: Speedtest
-  readonly watch: StallWatch
+  readonly watch: IdleMonitor
 }
 
 const stages: Stage[] = []
@@ -49,6 +49,7 @@ const forwardProxy = new ForwardProxy(
     clock: systemClock,
     log: pino({ level: 'silent' }),
     dialer: { dial: () => Promise.reject(new Error('none')) },
+    idleMonitor: new IdleMonitor(systemClock),
   },
 )
 
@@ -64,8 +65,11 @@ async function stage(
 ): Promise<Stage> {
   const counters = new Counters()
   const pages = new WebPages(clock)
-  const watch = new StallWatch(clock)
-  const speedtest = new Speedtest({ maxConcurrent, stallTimeoutMs: 30_000 }, { counters, pages, watch })
+  const watch = new IdleMonitor(clock)
+  const speedtest = new Speedtest(
+    { maxConcurrent, stallTimeoutMs: 30_000 },
+    { counters, pages, idleMonitor: watch },
+  )
   const proxied = { forward: (request: Exchange) => request.refuse(299) } as OriginProxy
   const reverseProxy = new ReverseProxy({ h3BackwardCompatibility: false }, proxied)
   const service = new WebService(options, {
@@ -242,8 +246,11 @@ describe('CONNECT', () => {
   it('a refused CONNECT looks as if a web server had refused it when it must not be a 407', async () => {
     const counters = new Counters()
     const pages = new WebPages(systemClock)
-    const watch = new StallWatch(systemClock)
-    const speedtest = new Speedtest({ maxConcurrent: 1, stallTimeoutMs: 1000 }, { counters, pages, watch })
+    const watch = new IdleMonitor(systemClock)
+    const speedtest = new Speedtest(
+      { maxConcurrent: 1, stallTimeoutMs: 1000 },
+      { counters, pages, idleMonitor: watch },
+    )
     const service = new WebService({}, { counters, pages, speedtest, decoy: marker(298), forwardProxy })
     const web = await startWebHarness((request) => service.handleDecoyStatus(request, 405))
     stages.push({ web, counters, speedtest, watch })

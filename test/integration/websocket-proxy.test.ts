@@ -7,6 +7,7 @@ import { buffer } from 'node:stream/consumers'
 import { connect as connectTls } from 'node:tls'
 import { afterEach, describe, expect, it } from 'vitest'
 import { expectNothingLeftOpen } from '../support/leak-check.ts'
+import { FakeClock } from '../support/fake-clock.ts'
 import { cleanups, endStages, openProxyStage } from '../support/proxy-stage.ts'
 import { settled } from '../support/settled.ts'
 import { askHttp2 } from '../support/web-client.ts'
@@ -105,6 +106,37 @@ describe('WebSocket over HTTP/1.1', () => {
     await once(socket, 'data')
     for (const origin of originSockets) origin.resetAndDestroy()
     await settled(() => socket.closed)
+  })
+
+  /** Switches and says nothing, whatever happens. */
+  function deafOrigin(): http.Server {
+    const server = http.createServer()
+    server.on('upgrade', (_request, socket: Socket) => {
+      socket.allowHalfOpen = true
+      socket.on('error', () => {})
+      socket.write('HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n')
+    })
+    return server
+  }
+
+  // The connection to the origin, and the client's, stayed for five minutes when an origin did not notice.
+  it.each([
+    ['ends its side', (socket: Socket) => socket.end()],
+    ['is gone', (socket: Socket) => socket.destroy()],
+  ])('a proxied WebSocket lets go of an origin that stays silent after the client %s', async (_, leave) => {
+    const clock = new FakeClock()
+    const { web, proxy, originSockets } = await openProxyStage(deafOrigin(), {}, clock)
+    const socket = await openClient(web.http1Port)
+    socket.on('error', () => {})
+    socket.write(HANDSHAKE)
+    await once(socket, 'data')
+    leave(socket)
+    await settled(() => [...originSockets].every((origin) => origin.resume().readableEnded))
+    expect(proxy.exchanges).toBe(1)
+    clock.advance(7000)
+    await settled(() => proxy.exchanges === 0)
+    for (const origin of originSockets) origin.destroy()
+    await settled(() => web.sessions.size === 0)
   })
 
   it('the reverse proxy does not offer an upgrade over HTTP/2', async () => {

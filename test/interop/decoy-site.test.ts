@@ -8,7 +8,7 @@ import { systemClock } from '../../src/clock.ts'
 import { Counters } from '../../src/counters.ts'
 import { DecoySite } from '../../src/web/nginx/decoy-site.ts'
 import { SiteDirectory } from '../../src/web/nginx/site-directory.ts'
-import { StallWatch } from '../../src/web/stall-watch.ts'
+import { IdleMonitor } from '../../src/relay/idle-monitor.ts'
 import { WebPages } from '../../src/web/nginx/web-pages.ts'
 import { expectNothingLeftOpen } from '../support/leak-check.ts'
 import { hasNginx, startNginx } from '../support/nginx.ts'
@@ -149,9 +149,9 @@ describe.skipIf(!hasNginx)(`decoy site and nginx${hasNginx ? '' : ' (skipped: no
     const counters = new Counters()
     files = new SiteDirectory({ root, maxOpenFiles: 64 })
     const deps = { clock: systemClock, counters, files, pages: new WebPages(systemClock) }
-    const watch = new StallWatch(systemClock)
+    const watch = new IdleMonitor(systemClock)
     const options = { index: 'index.html', sendTimeoutMs: 60_000, redirectPort: nginx.port }
-    const site = new DecoySite(options, { ...deps, watch })
+    const site = new DecoySite(options, { ...deps, idleMonitor: watch })
     ours = await startWebHarness((request) => site.handle(request))
   })
 

@@ -11,6 +11,7 @@ import { Counters } from '../../src/counters.ts'
 import { OriginProxy } from '../../src/web/proxy/origin.ts'
 import type { OriginProxyOptions } from '../../src/web/proxy/origin.ts'
 import { ReverseProxy } from '../../src/web/proxy/reverse.ts'
+import { IdleMonitor } from '../../src/relay/idle-monitor.ts'
 import { WebPages } from '../../src/web/nginx/web-pages.ts'
 import { startWebHarness } from './web-harness.ts'
 import type { WebHarness } from './web-harness.ts'
@@ -75,14 +76,14 @@ export async function openProxyStage(
       hostNames: new Set(['localhost', 'app.example', 'ws.example']),
       ...options,
     },
-    { clock, counters, log, pages: new WebPages(clock) },
+    { clock, counters, log, pages: new WebPages(clock), idleMonitor: new IdleMonitor(clock) },
   )
   const reverse = new ReverseProxy({ h3BackwardCompatibility: false }, proxy)
   const web = await startWebHarness((request) => reverse.handle(plainOf(request)), 'reverse_proxy')
   cleanups.push(async () => {
     await web[Symbol.asyncDispose]()
     // Nothing may be left when every client is gone.
-    await settled(() => proxy.exchanges === 0 && proxy.watch.size === 0)
+    await settled(() => proxy.exchanges === 0 && proxy.idleMonitor.size === 0)
     proxy.destroy()
   })
   return { web, proxy, counters, lines, originSockets }

@@ -16,7 +16,7 @@ import type { SiteFile, SiteFiles } from './site-files.ts'
 import { parseSiteHost } from './site-host.ts'
 import { encodeSitePath, parseSitePath } from './site-path.ts'
 import type { SitePath } from './site-path.ts'
-import type { StallWatch } from '../stall-watch.ts'
+import type { IdleMonitor } from '../../relay/idle-monitor.ts'
 import type { WebPages } from './web-pages.ts'
 
 /** nginx's `client_max_body_size`. */
@@ -38,7 +38,7 @@ export interface DecoySiteDependencies {
   clock: Clock
   counters: Counters
   pages: WebPages
-  watch: StallWatch
+  idleMonitor: IdleMonitor
   files: SiteFiles
 }
 
@@ -178,7 +178,7 @@ export class DecoySite implements Decoy {
     const sink: Writable = request.respond(layout.status, headers, { endStream: empty })
     discardContent(request, this.#deps.clock)
     if (empty) return
-    const writer = new ContentWriter(request, sink, this.#deps.watch, this.#options.sendTimeoutMs)
+    const writer = new ContentWriter(request, sink, this.#deps.idleMonitor, this.#options.sendTimeoutMs)
     try {
       for (const piece of layout.pieces) {
         const alive = Buffer.isBuffer(piece)

@@ -7,6 +7,7 @@ import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import type { Clock } from '../../clock.ts'
 import type { PlainExchange, ResponseHeaders } from '../../contract/exchange.ts'
+import type { IdleMonitor, IdleWatch } from '../../relay/idle-monitor.ts'
 import { discardContent } from '../discard.ts'
 import type { OutgoingHead } from './origin-pool.ts'
 import { forwardedRequestHeaders } from './headers.ts'
@@ -15,8 +16,8 @@ import { Pump } from './pump.ts'
 import type { PumpOutcome } from './pump.ts'
 import { requestContent } from './request-content.ts'
 import type { RequestContent } from './request-content.ts'
-import type { StallWatch, Watched } from '../stall-watch.ts'
-import { UpgradedConnection } from './upgraded-connection.ts'
+import { pumpAsConnect } from './as-connect.ts'
+import { relayUpgraded } from './upgrade.ts'
 
 /** Where requests go: `OriginPool`, or a connection that stands already. */
 export interface OriginSource {
@@ -50,25 +51,35 @@ export interface ExchangeOwner {
   readonly source: OriginSource
   readonly limits: ExchangeLimits
   readonly clock: Clock
-  readonly watch: StallWatch
+  readonly idleMonitor: IdleMonitor
   /** The origin's `Host`. */
   hostFor(request: PlainExchange): string
   /** The fields that the client gets; undefined when it must not get this response. */
   responseHeaders(response: IncomingMessage, request: PlainExchange): ResponseHeaders | undefined
-  /** With `status` the request waits for the owner's answer; without, it has an answer and was reset. */
-  onFailure(
-    request: PlainExchange,
-    reason: ExchangeFailure,
-    status: number | undefined,
-    error: Error | undefined,
-  ): void
 }
 
-export class ProxyExchange implements Watched {
+type ExchangeEnd =
+  /** The client has the whole response. */
+  | { readonly kind: 'complete' }
+  /** The client is gone, or the exchange was destroyed. */
+  | { readonly kind: 'left' }
+  | {
+      readonly kind: 'failed'
+      readonly failure: ExchangeFailure
+      /** For the answer that the request waits for; without, the answer had begun and was reset. */
+      readonly status: number | undefined
+      readonly error: NodeJS.ErrnoException | undefined
+    }
+
+/** How an exchange ended, and the content to the origin and to the client. */
+export type ExchangeOutcome = ExchangeEnd & { readonly uplinkBytes: number; readonly downlinkBytes: number }
+
+export class ProxyExchange {
   readonly #request: PlainExchange
   readonly #owner: ExchangeOwner
   readonly #options: ForwardOptions
-  readonly #onFinish: (complete: boolean) => void
+  readonly #outcome = Promise.withResolvers<ExchangeOutcome>()
+  readonly #relayAbort = new AbortController()
   #content: RequestContent = { kind: 'none' }
   #outgoing: ClientRequest | undefined
   #socket: Socket | undefined
@@ -76,7 +87,7 @@ export class ProxyExchange implements Watched {
   #originError: Error | undefined
   #uplink: Pump | undefined
   #downlink: Pump | undefined
-  #upgraded: UpgradedConnection | undefined
+  #watch: IdleWatch | undefined
   #answered = false
   #uplinkDone = false
   /** Not all of the request's content went to the origin. */
@@ -84,54 +95,33 @@ export class ProxyExchange implements Watched {
   #downlinkDone = false
   #finished = false
 
-  /** `onFinish` is called once, with true when the client has the whole response. */
-  constructor(
-    request: PlainExchange,
-    owner: ExchangeOwner,
-    options: ForwardOptions,
-    onFinish: (complete: boolean) => void,
-  ) {
+  constructor(request: PlainExchange, owner: ExchangeOwner, options: ForwardOptions) {
     this.#request = request
     this.#owner = owner
     this.#options = options
-    this.#onFinish = onFinish
   }
 
-  /** Content to the origin so far. */
-  get uplinkBytes(): number {
-    return this.#uplink?.bytes ?? 0
-  }
-
-  /** Content to the client so far. */
-  get downlinkBytes(): number {
-    return this.#downlink?.bytes ?? 0
-  }
-
-  start(): void {
-    this.#request.signal.addEventListener('abort', this.#onAbort)
-    if (this.#request.signal.aborted) return this.#finish()
-    this.#owner.watch.add(this)
-    this.#begin().catch(() => this.#fail('bad_request', 400))
+  /** To be called once. Never rejects. */
+  run(): Promise<ExchangeOutcome> {
+    if (this.#request.signal.aborted) this.#finish({ kind: 'left' })
+    if (!this.#finished) {
+      this.#request.signal.addEventListener('abort', this.#onAbort)
+      this.#limitSilence(this.#owner.limits.responseTimeoutMs)
+      this.#begin().catch(() => this.#fail('bad_request', 400))
+    }
+    return this.#outcome.promise
   }
 
   destroy(): void {
     if (this.#finished) return
     this.#request.reset('cancel')
-    this.#finish()
+    this.#finish({ kind: 'left' })
   }
 
-  progress(): number {
-    const socket = this.#socket
-    return socket ? socket.bytesRead + socket.bytesWritten : 0
-  }
-
-  limitMs(): number {
-    const { responseTimeoutMs, idleTimeoutMs } = this.#owner.limits
-    return this.#answered ? idleTimeoutMs : responseTimeoutMs
-  }
-
-  onStall(): void {
-    this.#fail('timeout', 504)
+  #limitSilence(timeoutMs: number): void {
+    this.#watch?.cancel()
+    const moved = (): number => (this.#socket ? this.#socket.bytesRead + this.#socket.bytesWritten : 0)
+    this.#watch = this.#owner.idleMonitor.watch(timeoutMs, moved, () => this.#fail('timeout', 504))
   }
 
   async #begin(): Promise<void> {
@@ -212,7 +202,7 @@ export class ProxyExchange implements Watched {
     // The client broke off: what the origin has is not a request.
     if (!this.#answered) return this.#fail('bad_request', 400)
     this.#request.reset('cancel')
-    this.#finish()
+    this.#finish({ kind: 'left' })
   }
 
   /** The origin reads no more, or need not. What the client still sends is read and dropped, so that it reads too. */
@@ -238,7 +228,7 @@ export class ProxyExchange implements Watched {
     if (this.#finished) return void response.destroy()
     const headers = this.#owner.responseHeaders(response, this.#request)
     if (headers === undefined) return this.#fail('origin', 502)
-    this.#answered = true
+    this.#begunAnswer()
     const status = response.statusCode ?? 502
     const bodyless = this.#request.method === 'HEAD' || status === 204 || status === 304
     try {
@@ -266,10 +256,10 @@ export class ProxyExchange implements Watched {
       return this.#uplinkDone ? this.#finishWhenDone() : this.#cutUplink()
     }
     if (outcome === 'source_lost') return this.#fail('response_cut', 502, this.#reasonOfCut())
-    this.#finish()
+    this.#finish({ kind: 'left' })
   }
 
-  #onUpgrade(response: IncomingMessage, socket: Duplex, head: Buffer): void {
+  #onUpgrade(response: IncomingMessage, socket: Socket, head: Buffer): void {
     const request = this.#request
     socket.on('error', ignoreError)
     const headers = this.#owner.responseHeaders(response, this.#request)
@@ -278,29 +268,36 @@ export class ProxyExchange implements Watched {
       socket.destroy()
       return this.#fail('upgrade', 502)
     }
-    this.#answered = true
+    this.#begunAnswer()
     const client = request.upgrade({ ...headers, upgrade: 'websocket' })
-    if (head.length > 0) socket.unshift(head)
-    this.#upgraded = new UpgradedConnection(client, socket, this.#owner.clock, () => {
-      this.#uplinkDone = this.#downlinkDone = true
-      this.#finish()
-    })
+    const { idleMonitor, limits } = this.#owner
+    request.signal.removeEventListener('abort', this.#onAbort)
+    this.#watch?.cancel()
+    const signal = AbortSignal.any([request.signal, this.#relayAbort.signal])
+    const options = { idleMonitor, idleTimeoutMs: limits.idleTimeoutMs, signal }
+    void relayUpgraded(client, socket, head, options).then(() => this.#finish({ kind: 'complete' }))
   }
 
-  /** The origin took the request for a CONNECT: everything after the head is the response's content. */
+  /** The origin took the request for a CONNECT. */
   #onConnect(response: IncomingMessage, socket: Duplex, head: Buffer): void {
     socket.on('error', ignoreError)
     if (this.#finished) return void socket.destroy()
     const headers = this.#owner.responseHeaders(response, this.#request)
     if (headers === undefined) return this.#fail('origin', 502)
-    this.#answered = true
-    if (head.length > 0) socket.unshift(head)
+    this.#begunAnswer()
     const sink = this.#request.respond(response.statusCode ?? 502, headers)
     this.#uplinkDone = false
-    this.#uplink = new Pump(this.#request.body(), socket, {
-      onDone: (outcome) => this.#onUplinkDone(outcome),
+    const pumps = pumpAsConnect(this.#request, sink, socket, head, {
+      uplink: (outcome) => this.#onUplinkDone(outcome),
+      downlink: (outcome) => this.#onDownlinkDone(outcome),
     })
-    this.#downlink = new Pump(socket, sink, { onDone: (outcome) => this.#onDownlinkDone(outcome) })
+    this.#uplink = pumps.uplink
+    this.#downlink = pumps.downlink
+  }
+
+  #begunAnswer(): void {
+    this.#answered = true
+    this.#limitSilence(this.#owner.limits.idleTimeoutMs)
   }
 
   #onOriginError(outgoing: ClientRequest, error: Error): void {
@@ -318,37 +315,37 @@ export class ProxyExchange implements Watched {
   }
 
   readonly #onAbort = (): void => {
-    this.#finish()
+    this.#finish({ kind: 'left' })
   }
 
-  #fail(reason: ExchangeFailure, status: number, error?: Error): void {
+  #fail(failure: ExchangeFailure, status: number, error?: Error): void {
     if (this.#finished) return
-    if (this.#answered) this.#request.reset('internal_error')
-    this.#owner.onFailure(this.#request, reason, this.#answered ? undefined : status, error)
-    this.#finish()
+    const answered = this.#answered
+    this.#finish({ kind: 'failed', failure, status: answered ? undefined : status, error })
+    if (answered) this.#request.reset('internal_error')
   }
 
   #finishWhenDone(): void {
-    if (this.#uplinkDone && this.#downlinkDone) this.#finish()
+    if (this.#uplinkDone && this.#downlinkDone) this.#finish({ kind: 'complete' })
   }
 
-  #finish(): void {
+  #finish(end: ExchangeEnd): void {
     if (this.#finished) return
     this.#finished = true
     this.#request.signal.removeEventListener('abort', this.#onAbort)
-    this.#owner.watch.remove(this)
+    this.#watch?.cancel()
     this.#uplink?.stop()
     this.#downlink?.stop()
+    this.#relayAbort.abort()
     if (this.#connection) this.#connection.onFailure = undefined
-    const complete = this.#uplinkDone && this.#downlinkDone
-    // A complete exchange leaves its connection to the pool; everything else must not be used again.
-    if (!complete || this.#uplinkCut) {
-      this.#upgraded?.destroy()
+    // A whole exchange leaves its connection to the pool; everything else must not be used again.
+    if (end.kind !== 'complete' || this.#uplinkCut) {
       this.#outgoing?.destroy()
       this.#socket?.destroy()
     }
-    if (complete && this.#upgraded === undefined) discardContent(this.#request, this.#owner.clock)
-    this.#onFinish(complete)
+    if (this.#downlinkDone && end.kind === 'complete') discardContent(this.#request, this.#owner.clock)
+    const bytes = { uplinkBytes: this.#uplink?.bytes ?? 0, downlinkBytes: this.#downlink?.bytes ?? 0 }
+    this.#outcome.resolve({ ...end, ...bytes })
   }
 }
 

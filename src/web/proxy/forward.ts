@@ -13,9 +13,9 @@ import type { PlainExchange, ResponseHeaders } from '../../contract/exchange.ts'
 import type { Target } from '../../wire/target.ts'
 import type { OutgoingHead } from './origin-pool.ts'
 import { ProxyExchange } from './exchange.ts'
-import type { ExchangeFailure, ExchangeLimits, ExchangeOwner, OriginSource } from './exchange.ts'
+import type { ExchangeLimits, ExchangeOutcome, ExchangeOwner, OriginSource } from './exchange.ts'
 import { forwardedResponseHeaders } from './headers.ts'
-import { StallWatch } from '../stall-watch.ts'
+import type { IdleMonitor } from '../../relay/idle-monitor.ts'
 
 /** What connects to targets: address policy, outbound rules, time limit and error codes are those of tunnels. */
 export interface ForwardDialer {
@@ -32,6 +32,7 @@ export interface ForwardProxyDependencies {
   clock: Clock
   log: Log
   dialer: ForwardDialer
+  idleMonitor: IdleMonitor
 }
 
 /** Origins send more than Node's 16 KiB, cookies and policies mostly; browsers take 256 KiB. */
@@ -42,13 +43,11 @@ const LINGER_MS = 30_000
 export class ForwardProxy {
   readonly #deps: ForwardProxyDependencies
   readonly #limits: ExchangeLimits
-  readonly #watch: StallWatch
 
   constructor({ idleTimeoutMs }: ForwardProxyOptions, deps: ForwardProxyDependencies) {
     this.#deps = deps
     // What the dialer gives is connected.
     this.#limits = { connectTimeoutMs: idleTimeoutMs, responseTimeoutMs: idleTimeoutMs, idleTimeoutMs }
-    this.#watch = new StallWatch(deps.clock)
   }
 
   /** Resolves when the exchange is over. Never rejects: with `failure` the request still waits for an answer. */
@@ -56,7 +55,7 @@ export class ForwardProxy {
     try {
       if (!isForwardablePath(request)) throw new EndpointError('target_refused', 'bad path')
       const socket = await this.#deps.dialer.dial(target, { signal: request.signal })
-      return await new ForwardExchange(request, socket, this.#limits, this.#deps, this.#watch).run()
+      return await new ForwardExchange(request, socket, this.#limits, this.#deps).run()
     } catch (failure) {
       return { reason: 'aborted', uplinkBytes: 0, downlinkBytes: 0, failure }
     }
@@ -72,40 +71,35 @@ class ForwardExchange implements ExchangeOwner, OriginSource {
   readonly source = this
   readonly limits: ExchangeLimits
   readonly clock: Clock
-  readonly watch: StallWatch
+  readonly idleMonitor: IdleMonitor
   readonly #request: PlainExchange
   readonly #socket: Socket
   readonly #log: Log
-  #failure: EndpointError | undefined
-  #reason: TunnelEndReason = 'ended'
 
   constructor(
     request: PlainExchange,
     socket: Socket,
     limits: ExchangeLimits,
-    { clock, log }: ForwardProxyDependencies,
-    watch: StallWatch,
+    { clock, log, idleMonitor }: ForwardProxyDependencies,
   ) {
     this.#request = request
     this.#socket = socket
     this.#log = log
     this.limits = limits
     this.clock = clock
-    this.watch = watch
+    this.idleMonitor = idleMonitor
   }
 
-  run(): Promise<ForwardEnd> {
-    return new Promise((resolve) => {
-      const exchange = new ProxyExchange(this.#request, this, {}, (complete) => {
-        this.#letGo(complete)
-        const { uplinkBytes, downlinkBytes } = exchange
-        resolve({ reason: this.#endReason(complete), uplinkBytes, downlinkBytes, failure: this.#failure })
-      })
-      exchange.start()
-      const leaving = this.#request.leaving?.()
-      if (leaving?.aborted) exchange.destroy()
-      leaving?.addEventListener('abort', () => exchange.destroy())
-    })
+  async run(): Promise<ForwardEnd> {
+    const exchange = new ProxyExchange(this.#request, this, {})
+    const leaving = this.#request.leaving?.()
+    const giveUp = (): void => exchange.destroy()
+    if (leaving?.aborted) giveUp()
+    leaving?.addEventListener('abort', giveUp)
+    const outcome = await exchange.run()
+    leaving?.removeEventListener('abort', giveUp)
+    this.#letGo(outcome.kind === 'complete')
+    return this.#endOf(outcome)
   }
 
   /** {@link OriginSource} */
@@ -133,27 +127,31 @@ class ForwardExchange implements ExchangeOwner, OriginSource {
     return Object.fromEntries(Object.entries(headers).filter(([name]) => !name.startsWith('proxy-')))
   }
 
-  /** {@link ExchangeOwner}: the answer is the tunnel's, from the error table. */
-  onFailure(
-    { session }: PlainExchange,
-    reason: ExchangeFailure,
-    status: number | undefined,
-    error: NodeJS.ErrnoException | undefined,
-  ): void {
-    this.#reason = reason === 'timeout' ? 'idle' : 'target_reset'
+  #endOf(outcome: ExchangeOutcome): ForwardEnd {
+    const { uplinkBytes, downlinkBytes } = outcome
+    const end = (reason: TunnelEndReason): ForwardEnd => ({ reason, uplinkBytes, downlinkBytes })
+    if (outcome.kind === 'complete') return end('ended')
+    if (outcome.kind === 'left') return end('client_reset')
+    const { failure, status, error } = outcome
+    const reason = failure === 'timeout' ? 'idle' : 'target_reset'
     if (status === undefined) {
-      const { code, message } = error ?? {}
-      const fields = { session: session.id, protocol: session.protocol, cause: code, reason: message }
-      this.#log.info(fields, 'a forwarded response was cut')
-      return
+      this.#tellCut(error)
+      return end(reason)
     }
-    const code = reason === 'timeout' ? 'target_timeout' : 'target_refused'
-    this.#failure = new EndpointError(code, `the request was not answered: ${reason}`)
+    // The answer is the tunnel's, from the error table.
+    const code = failure === 'timeout' ? 'target_timeout' : 'target_refused'
+    return { ...end(reason), failure: new EndpointError(code, `the request was not answered: ${failure}`) }
   }
 
-  #endReason(complete: boolean): TunnelEndReason {
-    if (complete || this.#reason !== 'ended') return this.#reason
-    return 'client_reset'
+  #tellCut(error: NodeJS.ErrnoException | undefined): void {
+    const { session } = this.#request
+    const fields = {
+      session: session.id,
+      protocol: session.protocol,
+      cause: error?.code,
+      reason: error?.message,
+    }
+    this.#log.info(fields, 'a forwarded response was cut')
   }
 
   /** Node ends the connection after a whole exchange; an origin that reads no more would keep it. */

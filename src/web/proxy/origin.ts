@@ -7,9 +7,15 @@ import type { PlainExchange, ResponseHeaders } from '../../contract/exchange.ts'
 import { OriginPool } from './origin-pool.ts'
 import type { HttpOrigin } from '../../wire/target.ts'
 import { ProxyExchange } from './exchange.ts'
-import type { ExchangeFailure, ExchangeLimits, ExchangeOwner, ForwardOptions } from './exchange.ts'
+import type {
+  ExchangeFailure,
+  ExchangeLimits,
+  ExchangeOutcome,
+  ExchangeOwner,
+  ForwardOptions,
+} from './exchange.ts'
 import { forwardedResponseHeaders, publicLocation } from './headers.ts'
-import { StallWatch } from '../stall-watch.ts'
+import type { IdleMonitor } from '../../relay/idle-monitor.ts'
 import type { WebPages } from '../nginx/web-pages.ts'
 
 export interface OriginProxyOptions extends ExchangeLimits {
@@ -25,6 +31,7 @@ export interface OriginProxyDependencies {
   counters: Counters
   log: Log
   pages: WebPages
+  idleMonitor: IdleMonitor
 }
 
 /** Strangers choose how often an origin is asked. */
@@ -34,7 +41,7 @@ export class OriginProxy implements ExchangeOwner {
   readonly limits: OriginProxyOptions
   readonly clock: Clock
   readonly source: OriginPool
-  readonly watch: StallWatch
+  readonly idleMonitor: IdleMonitor
   readonly #deps: OriginProxyDependencies
   readonly #exchanges = new Set<ProxyExchange>()
   readonly #nextWarningMs = new Map<ExchangeFailure, number>()
@@ -43,7 +50,7 @@ export class OriginProxy implements ExchangeOwner {
     this.limits = options
     this.clock = deps.clock
     this.source = new OriginPool(options.origin, options.maxExchanges)
-    this.watch = new StallWatch(deps.clock)
+    this.idleMonitor = deps.idleMonitor
     this.#deps = deps
   }
 
@@ -57,9 +64,12 @@ export class OriginProxy implements ExchangeOwner {
       this.#deps.pages.send(request, 503)
       return
     }
-    const exchange = new ProxyExchange(request, this, options, () => this.#exchanges.delete(exchange))
+    const exchange = new ProxyExchange(request, this, options)
     this.#exchanges.add(exchange)
-    exchange.start()
+    void exchange.run().then((outcome) => {
+      this.#exchanges.delete(exchange)
+      if (outcome.kind === 'failed') this.#onFailure(request, outcome)
+    })
   }
 
   /** {@link ExchangeOwner}: strangers do not choose among the sites of a server. */
@@ -78,15 +88,12 @@ export class OriginProxy implements ExchangeOwner {
     return { ...headers, location: publicLocation(location, this.hostFor(request), origin) }
   }
 
-  /** {@link ExchangeOwner} */
-  onFailure(
+  #onFailure(
     request: PlainExchange,
-    reason: ExchangeFailure,
-    status: number | undefined,
-    error: NodeJS.ErrnoException | undefined,
+    { failure, status, error }: ExchangeOutcome & { readonly kind: 'failed' },
   ): void {
-    this.#deps.counters.count('proxy_failures', reason)
-    if (error !== undefined) this.#warn(reason, error)
+    this.#deps.counters.count('proxy_failures', failure)
+    if (error !== undefined) this.#warn(failure, error)
     if (status !== undefined) this.#deps.pages.send(request, status)
   }
 
