@@ -10,12 +10,15 @@ import { join } from 'node:path'
 import { expect, it } from 'vitest'
 import { startEndpoint } from '../support/endpoint.ts'
 import type { TestEndpoint } from '../support/endpoint.ts'
+import { AUTHORIZED } from '../support/forward-client.ts'
+import { H3Client } from '../support/h3-client.ts'
 import { expectNothingLeftOpen } from '../support/leak-check.ts'
 import { RawHttp2, connectFrame } from '../support/raw-http2.ts'
 import { openTcpTarget } from '../support/targets.ts'
 
 const OTHER_USER = '[[client]]\nusername = "second"\npassword = "old"\n'
 const AUTHENTICATION_REQUIRED = 0x1f
+const H3_NO_ERROR = 0x100
 
 function withoutComments(source: string): string {
   return source.replaceAll(/\/\*[^]*?\*\/|\/\/.*/g, '')
@@ -40,6 +43,28 @@ it('a revoked session over HTTP/2 ends with GOAWAY and 0x1F, and no stream looks
   expect(endStreams).toEqual([])
   const stats = await endpoint.waitUntilFree()
   expect(stats['sessions_revoked']).toBe(1)
+})
+
+it('a revoked session over HTTP/3 ends with a close of 0x1F', async () => {
+  await using endpoint = await startEndpoint({ protocols: ['http1', 'http2', 'quic'] })
+  await using target = await openTcpTarget((socket) => void socket.write('half of it'))
+  await using client = await H3Client.open(endpoint.port)
+  const { status, stream } = await client.tunnel(target.authority, AUTHORIZED)
+  expect(status).toBe(200)
+  let ended = false
+  stream.on('end', () => (ended = true)).resume()
+  await revoke(endpoint)
+  expect((await client.closed).errorCode).toBe(AUTHENTICATION_REQUIRED)
+  expect(ended).toBe(false)
+  expect((await endpoint.waitUntilFree())['sessions_revoked']).toBe(1)
+})
+
+it('a shutdown over HTTP/3 closes with H3_NO_ERROR', async () => {
+  await using endpoint = await startEndpoint({ protocols: ['http1', 'http2', 'quic'] })
+  await using client = await H3Client.open(endpoint.port)
+  expect((await client.tunnel('_check', AUTHORIZED)).status).toBe(200)
+  await endpoint.supervisor.close({ graceMs: 0 })
+  expect((await client.closed).errorCode).toBe(H3_NO_ERROR)
 })
 
 it('a shutdown over HTTP/2 says GOAWAY with NO_ERROR', async () => {

@@ -2,8 +2,10 @@
 import { serverNameIn } from '../../wire/host-name.ts'
 import type { Clock, Timer } from '../../clock.ts'
 import type { Counters } from '../../counters.ts'
+import { isRevocation } from '../../errors.ts'
 import type { Channel, Session } from '../../contract/session.ts'
 import type { AcceptSession, SessionListener } from '../../contract/session-listener.ts'
+import { AUTHENTICATION_REQUIRED } from '../session-life.ts'
 import { isOversized, isTrailerSection, parseRequestHead } from './fields.ts'
 import type { RequestHead } from './fields.ts'
 import type { Endings, SessionEndings } from './ending.ts'
@@ -186,7 +188,8 @@ export class Http3Session implements Session, StreamHost {
   }
 
   #end(error: Error | undefined): void {
-    this.#context.server.closeSession(this.handle, H3_NO_ERROR, '')
+    const code = isRevocation(error) ? AUTHENTICATION_REQUIRED : H3_NO_ERROR
+    this.#context.server.closeSession(this.handle, code, '')
     this.onClose(error)
   }
 
