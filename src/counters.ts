@@ -27,7 +27,7 @@ export const TOTALS = {
     labels: ['main', 'ping', 'speedtest', 'reverse_proxy', 'decoy', 'pass'],
   },
   gate_dropped: {
-    doc: 'TCP connections that were closed without an answer, by reason; the first five are limits.',
+    doc: 'Connections, TCP and QUIC, that were closed without an answer, by reason; the first five are limits.',
     labels: [
       'handshakes_total',
       'handshakes_per_address',

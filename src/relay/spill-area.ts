@@ -27,8 +27,11 @@ const CONGESTED_BYTES = 4 * 1024 * 1024
 const RELIEVED_BYTES = 2 * 1024 * 1024
 /** What a user's stream may keep in memory however many there are. */
 const MIN_STREAM_BYTES = 64 * 1024
-/** The part of the memory that strangers may use: they are nobody's guests on the disk. */
-const STRANGERS_PART = 1 / 4
+/**
+ * How much memory strangers may use, as a part of that of users: enough for a visitor who uploads to a proxied site,
+ * since nothing of theirs goes to disk.
+ */
+const STRANGERS_PART = 1 / 2
 /** Blocks kept for the next writer: 8 MiB. */
 const SPARE_BLOCKS = 32
 

@@ -246,11 +246,11 @@ describe('the memory of all streams', () => {
 })
 
 describe('a stranger', () => {
-  test('a stranger gets nothing on the disk, and a quarter of the memory with all others', () => {
+  test('a stranger gets nothing on the disk, and half as much memory as users with all others', () => {
     const area = createArea(16 * MEGABYTE, 64 * MEGABYTE)
-    const strangers = Array.from({ length: 8 }, () => new Subject(area, () => undefined))
+    const strangers = Array.from({ length: 12 }, () => new Subject(area, () => undefined))
     for (const { buffer } of strangers) buffer.write(pattern(MEGABYTE))
-    expect(area.memoryBytes).toBeLessThanOrEqual(4 * MEGABYTE)
+    expect(area.memoryBytes).toBeLessThanOrEqual(8 * MEGABYTE)
     expect(strangers.filter(({ overflow }) => overflow === 'stranger').length).toBeGreaterThan(3)
     expect(area.storedBytes).toBe(0)
     for (const { buffer } of strangers) buffer.destroy()
