@@ -42,6 +42,7 @@ export const TOTALS = {
       'proxy_header',
       'pass_failed',
       'no_descriptor',
+      'accept_failed',
       'closing',
     ],
   },

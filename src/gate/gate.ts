@@ -75,7 +75,8 @@ export type DropReason =
   | 'closing'
 
 const KEEP_ALIVE_DELAY_MS = 60_000
-const PASS_WARNING_PERIOD_MS = 60_000
+/** Others choose how often there is something to warn of. */
+const WARNING_PERIOD_MS = 60_000
 
 export class Gate {
   readonly #options: GateOptions
@@ -92,6 +93,7 @@ export class Gate {
   /** Resolves once the gate is closed and nothing that was passed on is left. */
   readonly #passedGone = Promise.withResolvers<void>()
   #nextPassWarningMs = -Infinity
+  #nextAcceptWarningMs = -Infinity
 
   constructor(options: GateOptions, rules: InboundRules, hosts: HostMap, deps: GateDependencies) {
     this.#options = options
@@ -130,6 +132,15 @@ export class Gate {
 
   #refuse(reason: DropReason): undefined {
     this.#deps.counters.count('gate_dropped', reason)
+  }
+
+  /** The system had a connection and could not give it to us: no descriptor or no memory is left for it. */
+  acceptFailed(error: NodeJS.ErrnoException): void {
+    const { clock, counters, log } = this.#deps
+    counters.count('gate_dropped', 'accept_failed')
+    if (clock.now() < this.#nextAcceptWarningMs) return
+    this.#nextAcceptWarningMs = clock.now() + WARNING_PERIOD_MS
+    log.warn({ code: error.code }, 'a connection could not be accepted')
   }
 
   /** Takes a socket straight from `net.Server`. */
@@ -289,7 +300,7 @@ export class Gate {
   #warnOfPassFailure(code: string, to: PassTarget): void {
     const now = this.#deps.clock.now()
     if (now < this.#nextPassWarningMs) return
-    this.#nextPassWarningMs = now + PASS_WARNING_PERIOD_MS
+    this.#nextPassWarningMs = now + WARNING_PERIOD_MS
     this.#deps.log.warn({ code, to }, 'a server behind the gate cannot be reached')
   }
 

@@ -42,6 +42,8 @@ export class Lane {
     const server = net.createServer({ allowHalfOpen: true }, (socket) => rooms.gate.accept(socket))
     try {
       await listen(server, settings.vpn.listen_address)
+      // Node tells so of a single connection; without a handler it would be the end of the lane.
+      server.on('error', (error) => rooms.gate.acceptFailed(error))
       const lane = new Lane(deps, server, rooms)
       await lane.#openHttp3(settings)
       return lane

@@ -1,9 +1,13 @@
 /**
  * A lane that cannot start. What had been opened before the fault stayed: the tick of the sessions, and with `[icmp]`
- * two raw sockets.
+ * two raw sockets. And one that goes on: an error of its listener, which Node gives for one connection that could not be
+ * accepted, had no handler and would have ended it.
  */
+import { once } from 'node:events'
+import net from 'node:net'
 import { pino } from 'pino'
-import { expect, it } from 'vitest'
+import { expect, it, vi } from 'vitest'
+import { systemClock } from '../../src/clock.ts'
 import type { Settings } from '../../src/config/settings.ts'
 import { Lane } from '../../src/lane/lane.ts'
 import { ConfigDirectory, VPN } from '../support/config-directory.ts'
@@ -31,6 +35,25 @@ it.each([
   await expect(opening).rejects.toThrow()
   expect(clock.pending).toBe(0)
   await expect.poll(countSockets).toBe(before)
+})
+
+it('a connection that the system cannot hand over costs the lane nothing but that connection', async () => {
+  using directory = new ConfigDirectory({ 'vpn.toml': VPN.replace(':8443', ':0') })
+  // Its listener is nobody's business; the error is what Node makes of a failed accept(2).
+  const created = vi.spyOn(net, 'createServer')
+  const lane = await Lane.open(await directory.load(), {
+    clock: systemClock,
+    log: pino({ level: 'silent' }),
+    ticketKeys: Buffer.alloc(48),
+  })
+  const server = created.mock.results[0]?.value as net.Server
+  created.mockRestore()
+  for (const code of ['ENFILE', 'ENOMEM']) server.emit('error', Object.assign(new Error(code), { code }))
+  expect(lane.stats()).toMatchObject({ 'gate_dropped{accept_failed}': 2 })
+  const client = net.connect(lane.address.port, '127.0.0.1')
+  await once(client, 'connect')
+  client.destroy()
+  await lane.close({ graceMs: 0 })
 })
 
 expectNothingLeftOpen()
