@@ -4,7 +4,7 @@
  */
 import type { Counters } from '../counters.ts'
 import type { Exchange, PlainExchange } from '../contract/exchange.ts'
-import { ContentWriter } from './content-writer.ts'
+import { ContentWriter } from './content.ts'
 import type { IdleMonitor } from '../relay/idle-monitor.ts'
 import type { WebPages } from './nginx/web-pages.ts'
 

@@ -3,8 +3,7 @@
  * what error page it deserves. It is given the parts, wherever they come from: `http-head.ts` finds them in bytes,
  * `answer-head.ts` has them from a parser.
  */
-import { parseSiteHost } from './site-host.ts'
-import { parseSitePath } from './site-path.ts'
+import { parseSiteHost, parseSitePath } from './site-path.ts'
 import type { SpecialError } from './web-pages.ts'
 
 /** nginx's `large_client_header_buffers 4 8k`. */

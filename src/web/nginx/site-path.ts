@@ -1,6 +1,6 @@
 /**
- * From a request target to a path inside a site: percent-decoding, dot segments and repeated slashes,
- * as nginx does it. Text is one character per byte throughout (latin1), since names on disk are bytes.
+ * What a request asks a site for: from its target to a path inside the site (percent-decoding, dot segments, repeated
+ * slashes) and from its authority to a host, as nginx does it. Text is one character per byte throughout (latin1), since names on disk are bytes.
  */
 
 export interface SitePath {
@@ -53,4 +53,14 @@ function decodePercent(text: string): string | undefined {
   if (!text.includes('%')) return text
   if (/%(?![0-9a-fA-F]{2})/.test(text)) return undefined
   return text.replace(/%(..)/g, (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16)))
+}
+
+/** The name in lower case without port and trailing dot, or undefined when a web server answers 400. */
+export function parseSiteHost(authority: string): string | undefined {
+  // oxlint-disable-next-line no-control-regex
+  if (/[\u0000-\u0020\u007f/]|\.\./.test(authority)) return undefined
+  const bracketed = /^\[[^\]]*\]/.exec(authority)
+  const name = bracketed ? bracketed[0] : authority.replace(/:.*$/, '')
+  const host = name.toLowerCase().replace(/\.$/, '')
+  return host === '' && authority !== '' ? undefined : host
 }

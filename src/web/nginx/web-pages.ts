@@ -4,7 +4,7 @@
  */
 import type { Clock } from '../../clock.ts'
 import type { Exchange, ResponseHeaders } from '../../contract/exchange.ts'
-import { discardContent } from '../discard.ts'
+import { discardContent } from '../content.ts'
 
 /** Value of the `server` field. */
 export const SERVER_NAME = 'nginx'

@@ -1,5 +1,7 @@
-/** A site of the operator's behind a path or a host name, for the three HTTP versions alike. */
-import type { PlainExchange } from '../../contract/exchange.ts'
+/** Web servers of the operator's: behind a path or a host name, or as what strangers see. Alike for the HTTP versions. */
+import type { Exchange, PlainExchange } from '../../contract/exchange.ts'
+import type { Decoy } from '../nginx/decoy-site.ts'
+import type { WebPages } from '../nginx/web-pages.ts'
 import type { OriginProxy } from './origin.ts'
 
 export interface ReverseProxyOptions {
@@ -29,5 +31,22 @@ export class ReverseProxy {
 
   destroy(): void {
     this.#proxy.destroy()
+  }
+}
+
+/** A decoy that is a web server of the operator's: strangers get its answers. */
+export class DecoyOrigin implements Decoy {
+  readonly #proxy: OriginProxy
+  readonly #pages: WebPages
+
+  constructor(proxy: OriginProxy, pages: WebPages) {
+    this.#proxy = proxy
+    this.#pages = pages
+  }
+
+  handle(request: Exchange): void {
+    // A front that is not a forward proxy answers these itself.
+    if (request.kind === 'connect' || request.method === 'TRACE') this.#pages.send(request, 405)
+    else this.#proxy.forward(request)
   }
 }

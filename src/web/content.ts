@@ -1,8 +1,13 @@
-/** Writes the content of an answer piece by piece, waiting for a slow client and giving up on one that stands still. */
+/** The content of an answer on its way to a slow client, and what is left of the request that it answers. */
 import type { Writable } from 'node:stream'
-import type { Exchange } from '../contract/exchange.ts'
+import type { Clock } from '../clock.ts'
+import type { Exchange, PlainExchange } from '../contract/exchange.ts'
 import type { IdleMonitor, IdleWatch } from '../relay/idle-monitor.ts'
 
+/** nginx's `lingering_time`. */
+const LINGER_MS = 30_000
+
+/** Writes piece by piece, waiting for a slow client and giving up on one that stands still. */
 export class ContentWriter {
   readonly #request: Exchange
   readonly #sink: Writable
@@ -63,4 +68,15 @@ export class ContentWriter {
       sink.on('error', onClose)
     })
   }
+}
+
+/** Drops what the client still sends, so that it reads the answer; after a while it is cut off. */
+export function discardContent(request: PlainExchange, clock: Clock): void {
+  const body = request.body()
+  if (body.readableEnded || body.destroyed) return
+  const timer = clock.after(LINGER_MS, () => request.reset('no_error'))
+  const cancel = (): void => timer.cancel()
+  body.once('end', cancel)
+  body.once('close', cancel)
+  body.resume()
 }
