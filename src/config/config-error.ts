@@ -1,4 +1,4 @@
-/** All that is wrong with the configuration, in one error. */
+/** Everything that is wrong with the configuration, in one error. */
 import { EndpointError } from '../errors.ts'
 import type { ConfigIssue } from './settings.ts'
 

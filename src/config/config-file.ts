@@ -1,12 +1,12 @@
-/** Reading the files themselves: where a relative path leads, and TOML errors that never quote the file. */
+/** Reads the files themselves: resolves relative paths, and reports TOML errors without ever quoting the file. */
 import { accessSync, readFileSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
 import { parse, TomlError } from 'smol-toml'
 import type { Findings } from './read.ts'
 
 /**
- * The reference endpoint takes relative paths from the working directory. When nothing is there but the file lies
- * next to the one that names it, that one is meant.
+ * Relative paths start at the working directory, as with the reference endpoint. When nothing is there, but the file
+ * exists next to the one that names it, that file is used.
  */
 export function resolveBeside(path: string, namedIn: string): string {
   const usual = resolve(path)
@@ -19,12 +19,12 @@ function exists(path: string): boolean {
     accessSync(path)
     return true
   } catch (error) {
-    // What may not be read still exists: the error belongs to this path, not to its neighbour.
+    // A file without read permission still exists: the error belongs to this path, and its neighbour must not stand in.
     return !(error instanceof Error && 'code' in error && error.code === 'ENOENT')
   }
 }
 
-/** The text of a file; undefined after noting the problem. */
+/** The text of a file. When it cannot be read, notes the problem and returns undefined. */
 export function readText(
   path: string,
   shown: string,
@@ -39,7 +39,7 @@ export function readText(
   }
 }
 
-/** The tables of a file, integers as bigint; undefined after noting the problem. */
+/** The tables of a file, integers as bigint. When it is wrong, notes the problem and returns undefined. */
 export function readToml(
   path: string,
   shown: string,
@@ -52,14 +52,14 @@ export function readToml(
     return parse(content, { integersAsBigInt: true })
   } catch (error) {
     if (!(error instanceof TomlError)) throw error
-    // Only the first line: the rest quotes the file, which may hold a password.
+    // Only the first line: the rest quotes the file, which may contain a password.
     const reason = error.message.split('\n', 1)[0]?.replace('Invalid TOML document: ', '')
     findings.problem(shown, '', `${prefix}: line ${error.line}, column ${error.column}: ${reason}`)
     return undefined
   }
 }
 
-/** "no such file", in words for an operator. */
+/** The reason in words for an operator, such as "no such file". */
 export function reasonOf(error: unknown): string {
   if (!(error instanceof Error)) return String(error)
   const code = 'code' in error ? error.code : undefined

@@ -11,12 +11,12 @@ export const credentialsFields = {
         default: null,
         example: 'the old one',
         secret: true,
-        doc: 'The password before: lets in as well until `previous_until`, so that it can be changed without cutting anybody off.',
+        doc: 'The previous password: it also works until `previous_until`, so that changing it cuts nobody off.',
       }),
       previous_until: dateTime({
         default: null,
         example: '2027-01-31T12:00:00Z',
-        doc: 'When `password_previous` ends. What is open then goes on; new requests with it are refused.',
+        doc: 'When `password_previous` expires. What is open by then continues; new requests with it are refused.',
       }),
       max_http2_conns: int({
         default: null,

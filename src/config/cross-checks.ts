@@ -1,6 +1,6 @@
 /**
- * What no single key shows: checks over several keys and files (the wording is the reference endpoint's, so that
- * operators and scripts recognise it).
+ * Checks that span several keys or files (in the reference endpoint's wording, so that operators and scripts recognise
+ * it).
  */
 import { accessSync, constants, statSync } from 'node:fs'
 import { isLoopback, isUnspecified } from '../wire/ip-kind.ts'
@@ -142,7 +142,7 @@ export interface HostsChecks {
   readonly vpn: VpnSettings
   readonly hosts: HostsSettings
   readonly file: string
-  /** The file that `vpn` comes from. */
+  /** The file that `vpn` was read from. */
   readonly vpnFile: string
   readonly findings: Findings
 }

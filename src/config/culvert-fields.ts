@@ -1,4 +1,7 @@
-/** `[culvert.*]` of `vpn.toml`: what the official file has no key for. The reference endpoint ignores these tables. */
+/**
+ * `[culvert.*]` of `vpn.toml`: settings that the official file has no key for. The reference endpoint ignores these
+ * tables.
+ */
 import {
   addressPort,
   cidr,
@@ -58,12 +61,12 @@ const udp = table(
       default: 1_024,
       min: 1,
       max: 65_536,
-      doc: 'UDP flows of one `_udp2` stream; a new one beyond that ends the longest idle.',
+      doc: 'UDP flows of one `_udp2` stream; above that, a new flow ends the one idle longest.',
     }),
     queue_bytes: bytes({
       default: MiB,
       min: 65_536,
-      doc: 'Datagrams that wait for a slow client; more are dropped.',
+      doc: 'Datagrams that may wait for a slow client; further ones are dropped.',
     }),
   },
   { doc: 'UDP tunnels.' },
@@ -73,21 +76,21 @@ const edge = table(
   {
     unknown_sni: choice(['decoy', 'drop', 'pass'], {
       default: 'decoy',
-      doc: 'What becomes of a connection with an unknown or no server name: the decoy site, an end, or another server.',
+      doc: 'What happens when the server name is unknown or missing: decoy site, end of the connection, or another server.',
     }),
     proxy_protocol_from: list(cidr({ doc: 'A balancer.' }), {
       default: [],
       example: ['10.0.0.0/8'],
-      doc: 'Balancers that put a PROXY protocol header in front of each connection; from nobody else it is accepted.',
+      doc: 'Load balancers that put a PROXY protocol header in front of each connection; it is accepted from nobody else.',
     }),
     handshakes_per_address: int({
       default: 128,
       min: 1,
-      doc: 'TLS handshakes that one address may have under way.',
+      doc: 'TLS handshakes that one address may have in progress.',
     }),
-    handshakes_total: int({ default: 1_024, min: 1, doc: 'TLS handshakes under way in all.' }),
+    handshakes_total: int({ default: 1_024, min: 1, doc: 'TLS handshakes in progress, in all.' }),
     connections_per_address: int({ default: 512, min: 1, doc: 'TCP connections of one address.' }),
-    connections_total: int({ default: 16_384, min: 1, doc: 'TCP connections in all.' }),
+    connections_total: int({ default: 16_384, min: 1, doc: 'TCP connections, in all.' }),
     connection_burst: int({
       default: 100,
       min: 1,
@@ -120,7 +123,7 @@ const decoy = table(
     root: filePath({
       default: null,
       example: '/var/www/html',
-      doc: 'A directory that anyone sees who is not a client. Relative to the working directory.',
+      doc: 'A directory that is shown to anyone who is not a client. Relative to the working directory.',
     }),
     origin: httpOrigin({
       default: null,
@@ -137,16 +140,16 @@ const http3 = table(
     upload_memory: bytes({
       default: 32 * MiB,
       min: MiB,
-      doc: 'What the HTTP/3 uploads may keep in memory for slow targets, all together; each gets a fair share.',
+      doc: 'How much all HTTP/3 uploads together may keep in memory for slow targets; each gets a fair share.',
     }),
     upload_spill_per_user: bytes({
       default: 1_024 * MiB,
-      doc: 'What the HTTP/3 uploads of one user may keep on disk after that; then the stream is reset.',
+      doc: 'How much the HTTP/3 uploads of one user may keep on disk beyond that; then the stream is reset.',
     }),
     spill_directory: filePath({
       default: null,
       example: '/var/tmp',
-      doc: 'Where that is kept, in files without a name; the directory for temporary files when absent.',
+      doc: 'Where that is kept, in files without names; the directory for temporary files when absent.',
     }),
   },
   { doc: 'HTTP/3.' },
@@ -170,7 +173,7 @@ const users = table(
       doc: 'Tunnels and forwarded requests that one user may have open over all sessions; more are answered 429.',
     }),
   },
-  { doc: 'What a user may have.' },
+  { doc: 'Limits of each user.' },
 )
 
 export const culvertFields = table(
@@ -178,7 +181,7 @@ export const culvertFields = table(
     shutdown_grace_secs: seconds({
       default: 10,
       min: 0,
-      doc: 'How long open streams may go on after SIGTERM.',
+      doc: 'How long open streams may continue after SIGTERM.',
     }),
     log,
     dns,
@@ -190,5 +193,5 @@ export const culvertFields = table(
     auth,
     users,
   },
-  { doc: 'What belongs to this endpoint alone.' },
+  { doc: 'Settings that only this endpoint has.' },
 )

@@ -6,7 +6,7 @@ const hostFields = {
   hostname: hostname({
     example: 'vpn.endpoint',
     wildcard: true,
-    doc: 'The server name, without regard to case; `*.example.org` stands for one level.',
+    doc: 'The server name, in upper or lower case; `*.example.org` stands for one level.',
   }),
   cert_chain_path: filePath({
     example: 'certs/cert.pem',

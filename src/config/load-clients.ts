@@ -1,4 +1,4 @@
-/** `credentials.toml`: the users, with the spellings that the reference endpoint accepts too. */
+/** `credentials.toml`: the users, including the spellings that the reference endpoint accepts. */
 import { readToml } from './config-file.ts'
 import { credentialsFields } from './credentials-fields.ts'
 import { readFields, type Findings } from './read.ts'
@@ -7,7 +7,10 @@ import type { ClientAlias, ClientSettings } from './settings.ts'
 type Entry = Omit<ClientSettings, 'aliases'>
 type Credentials = Pick<ClientAlias, 'username' | 'password'>
 
-/** No file means no users. Undefined when the file is wrong. Neither passwords nor their lengths are ever reported. */
+/**
+ * No file means no users. Returns undefined when the file is wrong. Neither passwords nor their lengths are ever
+ * reported.
+ */
 export function loadClients(file: string | null, findings: Findings): readonly ClientSettings[] | undefined {
   if (file === null) return []
   const raw = readToml(file, file, 'Invalid credentials file', findings)
@@ -40,7 +43,7 @@ function aliasesOf(entry: Entry, report: Report): ClientAlias[] {
   return [...aliases, ...formerOf(entry, report)]
 }
 
-/** The password before, while it lets in. */
+/** The previous password, as long as it is still accepted. */
 function formerOf(entry: Entry, { warn, problem }: Report): ClientAlias[] {
   const { username, password_previous: password, previous_until: validUntil } = entry
   if (password === null && validUntil === null) return []
@@ -57,8 +60,8 @@ function formerOf(entry: Entry, { warn, problem }: Report): ClientAlias[] {
 }
 
 /**
- * The reference takes the text of the file with every quotation mark removed and the ends trimmed, and never splits
- * at the colon. Clients that were set up with it keep working; the value as TOML means it works as well.
+ * The reference endpoint takes the raw text of the file, removes every quotation mark, trims the ends, and never splits
+ * at the colon. Clients that were set up with it keep working; the value that TOML means works as well.
  */
 function spellingsOf(credentials: Credentials, warn: (message: string) => void): Credentials[] {
   const spellings: Credentials[] = []

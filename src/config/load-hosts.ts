@@ -1,4 +1,4 @@
-/** `hosts.toml` with its certificates and keys. */
+/** Loads `hosts.toml`, and the certificates and keys it names. */
 import { createPrivateKey, X509Certificate } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { ConfigError } from './config-error.ts'
@@ -8,7 +8,7 @@ import { HOST_LISTS, hostsFields, type HostList } from './hosts-fields.ts'
 import { Findings, readFields } from './read.ts'
 import type { HostSettings, HostsSettings, Settings } from './settings.ts'
 
-/** The reference's names of the lists in its error texts. */
+/** What the reference endpoint calls the lists in its error texts. */
 export const HOST_LIST_NAMES: Readonly<Record<HostList, string>> = {
   main_hosts: 'main',
   ping_hosts: 'ping',
@@ -16,7 +16,7 @@ export const HOST_LIST_NAMES: Readonly<Record<HostList, string>> = {
   reverse_proxy_hosts: 'reverse proxy',
 }
 
-/** Undefined after noting problems that leave nothing to check. */
+/** Returns undefined when the problems noted leave nothing to check. */
 export function loadHosts(file: string, shown: string, findings: Findings): HostsSettings | undefined {
   const raw = readToml(file, shown, 'Invalid hosts file', findings)
   if (raw === undefined) return undefined
@@ -48,10 +48,10 @@ export function loadHosts(file: string, shown: string, findings: Findings): Host
 }
 
 /**
- * The same settings with the certificates and keys that the files of their hosts hold now. Nothing else is read:
- * what is being edited in the other files stays out of it.
+ * The same settings with the certificates and keys that the hosts' files contain now. Nothing else is read, so
+ * unfinished edits to the other files have no effect.
  *
- * @throws ConfigError that has every problem of every certificate.
+ * @throws ConfigError with every problem of every certificate.
  */
 export function renewCertificates(settings: Settings): Settings {
   const findings = new Findings()
@@ -76,7 +76,7 @@ interface KeyPair {
   readonly certificate: X509Certificate
 }
 
-/** Reads and matches both files; each fault goes to `problem`. */
+/** Reads both files and checks that they match; every fault goes to `problem`. */
 function loadKeyPair(
   chainPath: string,
   keyPath: string,
@@ -98,7 +98,7 @@ function loadKeyPair(
   return { chain: chain.pem, key: key.pem, certificate: chain.certificate }
 }
 
-/** `expected`: what the file must hold, since OpenSSL says little about a file that does not. */
+/** `expected` says what the file must contain, since OpenSSL's own message says little. */
 function attempt<T>(
   what: string,
   expected: string,

@@ -1,4 +1,4 @@
-/** `rules.toml`: one form of the legacy list and of the tables. */
+/** Loads `rules.toml`, turning the legacy list and the tables into one form. */
 import { readToml } from './config-file.ts'
 import { readFields, type Findings } from './read.ts'
 import { rulesFields } from './rules-fields.ts'
@@ -6,8 +6,9 @@ import { defaultsOf } from './schema.ts'
 import type { Action, InboundRule, OutboundRule, RulesSettings, RuleSet } from './settings.ts'
 
 /**
- * Without a file everything is as the fields say: allowed. Undefined when it is wrong: unlike in the reference endpoint that never means
- * "allow all", and a rule without a valid action is a problem instead of being skipped.
+ * Without a file the defaults of the fields hold: everything is allowed. Returns undefined when the file is wrong:
+ * unlike in the reference endpoint, that never means "allow all", and a rule without a valid action is a problem
+ * instead of being skipped.
  */
 export function loadRules(file: string | null, findings: Findings): RulesSettings | undefined {
   if (file === null) return { inbound: ruleSet(null, INBOUND), outbound: ruleSet(null, OUTBOUND) }
@@ -43,7 +44,9 @@ function ruleSet<Rule>(table: RuleTable<Rule> | null, absent: RuleTable<Rule>): 
   return { default_action, rules }
 }
 
-/** A last `deny` for all is usual; a rule that lost its condition to a misspelt key is not, and looks the same. */
+/**
+ * A final `deny` for everything is normal; a rule that lost its condition to a misspelt key is not, and looks the same.
+ */
 function warnUnconditional(rule: InboundRule | OutboundRule, file: string, findings: Findings): void {
   const path = findings.placeOf(rule)
   const { action, ...conditions } = rule

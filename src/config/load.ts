@@ -1,4 +1,6 @@
-/** From the paths of `vpn.toml` and `hosts.toml` to checked settings, or to everything that is wrong with them. */
+/**
+ * Turns the paths of `vpn.toml` and `hosts.toml` into checked settings, or into a list of everything wrong with them.
+ */
 import { resolve } from 'node:path'
 import { ConfigError } from './config-error.ts'
 import { checkHosts, checkVpn } from './cross-checks.ts'
@@ -13,8 +15,8 @@ import type { ClientSettings, Settings, VpnSettings } from './settings.ts'
 import { vpnFields } from './vpn-fields.ts'
 
 /**
- * Reads all four official files. Paths in them are relative to the working directory; where nothing is there,
- * to the file that names them.
+ * Reads all four official files. Paths in them are relative to the working directory or, where nothing is there, to the
+ * file that names them.
  *
  * Rejects with a `ConfigError` that has every problem of every file.
  */
@@ -48,7 +50,7 @@ export async function loadSettings(vpnPath: string, hostsPath: string): Promise<
   return { vpn, hosts, clients, rules, warnings }
 }
 
-/** A file whose users are all wrong is no file without users: its problems say enough. */
+/** A file in which every user is wrong does not count as a file without users: its own problems say enough. */
 function credentialsState(
   { credentials_file: file }: VpnSettings,
   clients: readonly ClientSettings[] | undefined,
@@ -58,7 +60,7 @@ function credentialsState(
   return clients.length > 0 ? 'some' : 'none'
 }
 
-/** Absolute paths from here on, so that a later change of directory does not matter. */
+/** Makes paths absolute here, so that a later change of directory does not matter. */
 function loadVpn(vpnPath: string, findings: Findings): VpnSettings | undefined {
   const file = resolve(vpnPath)
   const raw = readToml(file, vpnPath, 'Invalid settings file', findings)
@@ -79,7 +81,7 @@ function loadVpn(vpnPath: string, findings: Findings): VpnSettings | undefined {
   }
 }
 
-/** One warning for all keys that are set and change nothing. */
+/** One warning for all keys that are set but have no effect. */
 function noteWithoutEffect(file: string, findings: Findings): void {
   const parts = [
     findings.later.size > 0 ? `not built yet: ${[...findings.later].join(', ')}` : '',

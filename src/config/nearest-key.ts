@@ -1,12 +1,12 @@
-/** What can be said of a key that is not known: the known one that it most likely stands for, or why it has gone. */
+/** What to say about an unknown key: the known key that was probably meant, or why it no longer exists. */
 
-/** Keys that there were, with the reason why there are none in their place, or which. */
+/** Keys that used to exist, each with the reason why it was removed or the key that replaced it. */
 export const RETIRED_KEYS: Readonly<Record<string, string>> = {
   'culvert.http3.io_uring': 'HTTP/3 always polls; with io_uring most packets left in the wrong order',
   'culvert.http3.upload_memory_per_stream': 'upload_memory now bounds all uploads together',
 }
 
-/** By the smallest share of letters to insert, delete or replace; undefined when nothing is known. */
+/** The known key with the smallest share of letters to insert, delete or replace; undefined when `known` is empty. */
 export function nearest(key: string, known: Iterable<string>): string | undefined {
   let best: string | undefined
   let bestDistance = Infinity
@@ -19,7 +19,7 @@ export function nearest(key: string, known: Iterable<string>): string | undefine
   return best
 }
 
-/** Levenshtein distance, by rows of the usual table. */
+/** Levenshtein distance, computed row by row. */
 export function editDistance(left: string, right: string): number {
   let row = Array.from({ length: right.length + 1 }, (_, index) => index)
   for (let at = 1; at <= left.length; at++) {

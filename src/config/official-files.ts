@@ -1,4 +1,4 @@
-/** The four official files as a list, for what is written about them: documentation and samples. */
+/** The four official files as a list, from which the documentation and the samples are generated. */
 import { credentialsFields } from './credentials-fields.ts'
 import { hostsFields } from './hosts-fields.ts'
 import { rulesFields } from './rules-fields.ts'
@@ -9,7 +9,7 @@ export interface OfficialFile {
   readonly name: string
   readonly fields: Fields
   readonly intro: string
-  /** Optional tables and keys without a default that the sample sets, so that it can be used as it is. */
+  /** Optional tables, and keys without a default, that the sample sets so that it can be used as it is. */
   readonly active: readonly string[]
 }
 
@@ -52,7 +52,7 @@ export function formatToml(raw: unknown): string {
   return typeof raw === 'string' ? quoteToml(raw) : String(raw)
 }
 
-/** A TOML basic string. JSON escapes the same characters, but for DEL. */
+/** A TOML basic string. JSON escapes the same characters, except for DEL. */
 export function quoteToml(text: string): string {
   return JSON.stringify(text).replaceAll('\u007f', String.raw`\u007f`)
 }

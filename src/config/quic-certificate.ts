@@ -1,6 +1,7 @@
 /**
- * What the certificate over QUIC means for the hosts: the library shows one, that of the first main host, under every
- * name. A client that verifies reaches the others over TCP only, unless that certificate names them too.
+ * What the QUIC certificate means for the hosts: the library shows a single certificate, the first main host's, under
+ * every name. A client that verifies certificates reaches the other hosts over TCP only, unless that certificate names
+ * them too.
  */
 import { X509Certificate } from 'node:crypto'
 import { exampleOf } from '../wire/host-name.ts'
@@ -8,7 +9,7 @@ import { HOST_LISTS } from './hosts-fields.ts'
 import type { Findings } from './read.ts'
 import type { HostsSettings, VpnSettings } from './settings.ts'
 
-/** Whether a client that verifies the certificate over QUIC takes it for `hostname`, which may be a wildcard. */
+/** Whether a client that verifies the certificate over QUIC accepts it for `hostname`, which may be a wildcard. */
 export function isCoveredOverQuic(hosts: HostsSettings, hostname: string): boolean {
   return quicCertificate(hosts)?.checkHost(exampleOf(hostname)) !== undefined
 }
@@ -39,7 +40,7 @@ export function warnOfQuicCertificate(
   }
 }
 
-/** Undefined when it cannot be read, which is reported where it is loaded. */
+/** Undefined when it cannot be read; that is reported where it is loaded. */
 function quicCertificate({ main_hosts }: HostsSettings): X509Certificate | undefined {
   try {
     return new X509Certificate(main_hosts[0]?.cert_chain ?? '')

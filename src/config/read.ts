@@ -1,6 +1,6 @@
 /**
- * Walks the description of a file over what the TOML parser gave. It never stops at a problem: every wrong value
- * is reported and replaced by its default, so that one start shows everything that is wrong.
+ * Reads what the TOML parser gave according to the description of a file. It never stops at a problem: every wrong
+ * value is reported and replaced by its default, so that a single start shows everything that is wrong.
  */
 import { nearest, RETIRED_KEYS } from './nearest-key.ts'
 import type { ConfigIssue } from './settings.ts'
@@ -8,14 +8,14 @@ import type { Field, Fields, ListField, Status, TableOf, ValueField } from './sc
 
 type RawTable = Readonly<Record<string, unknown>>
 
-/** Keeps the walk simple: a value that is required and missing or wrong. */
+/** Stands for a required value that is missing or wrong, so that the walk can go on. */
 const MISSING = Symbol('missing')
 
-/** What was found in the files so far. */
+/** Everything found in the files so far. */
 export class Findings {
   readonly problems: ConfigIssue[] = []
   readonly warnings: ConfigIssue[] = []
-  /** Keys that are set and not honoured, without list positions. */
+  /** Keys that are set but not honoured, without list positions. */
   readonly later = new Set<string>()
   readonly ignored = new Set<string>()
   readonly #places = new WeakMap<object, string>()
@@ -24,7 +24,7 @@ export class Findings {
     this.problems.push({ file, path, message })
   }
 
-  /** The same warning is given once, however many keys lead to it. */
+  /** Each warning is given once, however many keys cause it. */
   warn(file: string, path: string, message: string): void {
     const known = this.warnings.some(
       (each) => each.file === file && each.path === path && each.message === message,
@@ -36,7 +36,7 @@ export class Findings {
     this.#places.set(table, path)
   }
 
-  /** Where a table of a list stands in its file: its index there, which wrong tables before it do not change. */
+  /** Where a table of a list is in its file: its index there, which wrong tables before it do not change. */
   placeOf(table: object): string {
     return this.#places.get(table) ?? ''
   }
@@ -48,7 +48,7 @@ export class Findings {
   }
 }
 
-/** Reads a whole file. Undefined when a required key of its top level is missing or wrong. */
+/** Reads a whole file. Undefined when a required top-level key is missing or wrong. */
 export function readFields<const S extends Fields>(
   fields: S,
   raw: RawTable,
@@ -67,7 +67,7 @@ class Walk {
     this.#findings = findings
   }
 
-  /** `announce`: statuses inside are still worth a word, since no table around them was named. */
+  /** `announce`: whether to note the status of the keys inside; not when a table around them was noted already. */
   table<S extends Fields>(fields: S, raw: RawTable, path: string, announce: boolean): TableOf<S> | undefined {
     this.#warnUnknown(fields, raw, path)
     const result: Record<string, unknown> = {}
@@ -134,7 +134,7 @@ class Walk {
       .filter((each) => each !== MISSING)
   }
 
-  /** The value under the key's own name or an alias of it. */
+  /** The value under the key's own name or one of its aliases. */
   #pick(key: string, field: Field, raw: RawTable, path: string): unknown {
     const aliases = field.kind === 'value' || field.kind === 'list' ? field.aliases : []
     const names = [key, ...aliases].filter((name) => Object.hasOwn(raw, name))
@@ -177,7 +177,7 @@ function isTable(value: unknown): value is RawTable {
 
 const LONGEST_SHOWN = 80
 
-/** A value as TOML would write it, cut when long. Tables are only named: they might hold a secret. */
+/** A value as TOML would write it, cut when long. Of a table only the kind is shown: it might contain a secret. */
 function show(value: unknown): string {
   if (isTable(value)) return 'a table'
   if (Array.isArray(value)) return 'a list'
@@ -185,7 +185,7 @@ function show(value: unknown): string {
   return text.length > LONGEST_SHOWN ? `${text.slice(0, LONGEST_SHOWN)}…` : text
 }
 
-/** Integers come as bigint, so that a number is a float even when it is whole. */
+/** Integers arrive as bigint, so a number is a float even when it is whole. */
 function showScalar(value: unknown): string {
   return typeof value === 'number' && Number.isInteger(value) ? value.toFixed(1) : String(value)
 }

@@ -1,15 +1,17 @@
-/** What becomes of keys of `vpn.toml` that are changed while the endpoint runs: the field table says which reload. */
+/**
+ * What happens to keys of `vpn.toml` that change while the endpoint runs: the field table says which are reloadable.
+ */
 import { isDeepStrictEqual } from 'node:util'
 import type { Fields } from './schema.ts'
 import type { VpnSettings } from './settings.ts'
 import { vpnFields } from './vpn-fields.ts'
 
-/** Paths of changed keys that wait for a restart, or of whole tables that were added or removed. */
+/** Paths of changed keys that need a restart, or of whole tables that were added or removed. */
 export function keysThatTakeARestart(running: VpnSettings, read: VpnSettings): string[] {
   return [...changedKeys(vpnFields, running, read, '')]
 }
 
-/** What is to be in force after a reload: reloadable keys as they were read, all others as the endpoint runs. */
+/** The settings in force after a reload: reloadable keys as just read, all others as the endpoint already runs. */
 export function afterReload(running: VpnSettings, read: VpnSettings): VpnSettings {
   return mergeReloadable(vpnFields, running, read) as VpnSettings
 }

@@ -1,6 +1,6 @@
 /**
- * Rules that never decide, because one before them takes all that they would take: `allow 0.0.0.0/0` in front of
- * `deny 10.0.0.0/8`. The library that computes ranges is loaded only where there are some to compare
+ * Finds rules that never decide because an earlier one already matches everything that they would: `allow 0.0.0.0/0` in
+ * front of `deny 10.0.0.0/8`. The library that computes ranges is loaded only when there are ranges to compare
  * (`docs/decisions/006-ip-num.md`).
  */
 import type { IpPrefix } from '../wire/ip-prefix.ts'
@@ -15,12 +15,12 @@ export interface AddressRange {
   readonly last: bigint
 }
 
-/** What a rule asks for; null asks for nothing. */
+/** The conditions of a rule; null is always met. */
 interface Conditions {
   readonly rule: object
   readonly addresses: AddressRange | null
   readonly ports: PortRange | null
-  /** Conditions that are only compared for being the same. */
+  /** Conditions that are only checked for being identical. */
   readonly random: string | null
 }
 
@@ -70,7 +70,7 @@ function isInside(inner: AddressRange, outer: AddressRange): boolean {
   return inner.family === outer.family && inner.first >= outer.first && inner.last <= outer.last
 }
 
-/** The library takes 30 ms and 8 MiB to load, which a file with no rules or one need not cost. */
+/** The library takes 30 ms and 8 MiB to load, which a file with at most one rule should not cost. */
 export async function loadRanges(): Promise<(prefix: IpPrefix) => AddressRange> {
   const { IPv4, IPv4CidrRange, IPv4Prefix, IPv6, IPv6CidrRange, IPv6Prefix } = await import('ip-num')
   return ({ bytes, bits }) => {

@@ -1,6 +1,6 @@
 /**
- * `rules.toml`: who may connect and where to. Both the legacy list `[[rule]]` and the tables
- * `[inbound]` and `[outbound]`; `load-rules.ts` makes one form of them.
+ * `rules.toml`: who may connect, and where to. Describes both the legacy list `[[rule]]` and the tables `[inbound]` and
+ * `[outbound]`; `load-rules.ts` turns them into one form.
  */
 import { cidr, hex, parsed, parsePortRange, randomPrefix } from './values.ts'
 import { choice, optionalTable, tables } from './schema.ts'
@@ -13,13 +13,13 @@ const inboundRule = {
   client_random_prefix: randomPrefix({
     default: null,
     example: 'aabb/ff0f',
-    doc: 'How the random of its TLS ClientHello starts. Cannot be seen over QUIC: then everybody is denied there.',
+    doc: 'How the random of its TLS ClientHello starts. It cannot be seen over QUIC, so there such a rule denies everybody.',
   }),
   client_random_psk_key: hex({
     default: null,
     example: '00112233445566778899aabbccddeeff',
     secret: true,
-    doc: 'The key by which its random was made; counts instead of `client_random_prefix`.',
+    doc: 'The key its random was made with; used instead of `client_random_prefix`.',
   }),
   action,
 } as const
@@ -40,7 +40,7 @@ const outboundRule = {
 
 export const rulesFields = {
   rule: tables(inboundRule, {
-    doc: 'A rule for connections of clients, the older form. The first that matches counts; both conditions must hold.',
+    doc: 'A rule for connections of clients, in the older form. The first match decides; both conditions must hold.',
     reloadable: true,
   }),
   inbound: optionalTable(
@@ -54,7 +54,7 @@ export const rulesFields = {
     {
       default_action: defaultAction,
       rule: tables(outboundRule, {
-        doc: 'A rule. The first that matches counts; both conditions must hold.',
+        doc: 'A rule. The first match decides; both conditions must hold.',
       }),
     },
     { doc: 'Rules for the targets of clients.', reloadable: true },

@@ -1,9 +1,12 @@
 /**
- * The language in which the files of the configuration are described. One description per key gives the
- * type, the validation, `docs/configuration.md` and the sample files; `read.ts` walks it over a parsed file.
+ * The language that describes the configuration files. One description per key gives the type, the validation,
+ * `docs/configuration.md` and the sample files; `read.ts` applies it to a parsed file.
  */
 
-/** What the endpoint does with a key: obeys it, will obey it (named in a startup warning), or only tolerates it. */
+/**
+ * What the endpoint does with a key: obeys it, will obey it one day (named in a startup warning), or merely tolerates
+ * it.
+ */
 export type Status = 'honoured' | 'later' | 'ignored'
 
 /** A value as TOML writes it. */
@@ -18,9 +21,11 @@ export interface ValueField<T> {
   readonly allowed: string
   readonly doc: string
   readonly status: Status
-  /** A reload puts it in force, in a table with all that is in it. What is not takes a restart. */
+  /**
+   * Whether a reload puts it, and everything inside it if it is a table, into force. Everything else needs a restart.
+   */
   readonly reloadable: boolean
-  /** As written in a file; null when the key may be absent without a value; undefined when it is required. */
+  /** As written in a file; null when the key may be absent and then has no value; undefined when it is required. */
   readonly default: Raw | null | undefined
   /** Shown in the sample when there is no default. */
   readonly example: Raw | undefined
@@ -28,7 +33,7 @@ export interface ValueField<T> {
   readonly aliases: readonly string[]
   /** Its value must not appear in an error message. */
   readonly secret: boolean
-  /** From what the TOML parser gave (integers as bigint) to the value; undefined when it is not allowed. */
+  /** Turns what the TOML parser gave (integers as bigint) into the value; undefined when it is not allowed. */
   readonly parse: (raw: unknown) => T | undefined
   /** The value when the key is absent; undefined when the key is required. */
   readonly fallback: T | undefined
@@ -46,7 +51,7 @@ export interface ListField<T> {
   readonly aliases: readonly string[]
 }
 
-/** A table. An optional one is null when absent; any other then has the defaults of its keys. */
+/** A table. An optional one is null when absent; any other then consists of the defaults of its keys. */
 export interface TableField<S extends Fields, O extends boolean> {
   readonly kind: 'table'
   readonly fields: S
@@ -88,9 +93,9 @@ export type TableOf<S> = { readonly [K in keyof S]: ValueOf<S[K]> }
 
 interface Described {
   readonly doc: string
-  /** `honoured` when not said. */
+  /** Default: `honoured`. */
   readonly status?: Status
-  /** False when not said. */
+  /** Default: false. */
   readonly reloadable?: boolean
   readonly aliases?: readonly string[]
 }
@@ -105,7 +110,7 @@ export interface ValueOptions extends Described {
 /** `T`, or null where the options say that the key has no default. */
 type Defaulted<T, O> = O extends { readonly default: null } ? T | null : T
 
-/** A value of any form: the builder behind the others. */
+/** A value of any kind: the builder behind all others. */
 export function value<T, const O extends ValueOptions>(
   type: string,
   allowed: string,
@@ -142,9 +147,9 @@ export function bool<const O extends ValueOptions & { default?: boolean | null }
 export interface IntOptions extends ValueOptions {
   readonly default?: number | null
   readonly example?: number
-  /** 0 when not said. */
+  /** Default: 0. */
   readonly min?: number
-  /** 4294967295 when not said. */
+  /** Default: 4294967295. */
   readonly max?: number
 }
 
@@ -160,10 +165,10 @@ function parseInteger(raw: unknown, min: number, max: number): number | undefine
   return typeof raw === 'bigint' && raw >= BigInt(min) && raw <= BigInt(max) ? Number(raw) : undefined
 }
 
-/** Node's timers run at once when asked to wait longer than this (2^31 - 1 ms). */
+/** Node's timers fire at once when asked to wait longer than this (2^31 - 1 ms). */
 const LONGEST_TIMER_SECS = 2_147_483
 
-/** A duration in whole seconds. Longer ones than a timer can wait (24 days) count as the longest. */
+/** A duration in whole seconds. Durations longer than a timer can wait (24 days) are cut to that. */
 export function seconds<const O extends IntOptions>(options: O) {
   const min = options.min ?? 1
   const parse = (raw: unknown) => {
@@ -184,7 +189,7 @@ export function bytes<const O extends IntOptions>(options: O) {
 export interface TextOptions extends ValueOptions {
   readonly default?: string | null
   readonly example?: string
-  /** False: the empty text is allowed. */
+  /** False: empty text is allowed. */
   readonly filled?: boolean
 }
 
@@ -240,7 +245,7 @@ function described({ doc, status = 'honoured', reloadable = false, aliases = [] 
   return { doc, status, reloadable, aliases }
 }
 
-/** A table as it is when no file mentions it. Throws when a key of it is required. */
+/** A table as it is when no file mentions it. Throws when one of its keys is required. */
 export function defaultsOf<const S extends Fields>({ fields }: TableField<S, boolean>): TableOf<S> {
   const entries = Object.entries(fields).map(([key, field]) => [key, defaultOf(field)])
   return Object.fromEntries(entries) as TableOf<S>

@@ -1,6 +1,6 @@
 /**
- * What the endpoint runs on, read from the official files. Plain data that survives a structured clone (it goes
- * to the lanes). Names inside are those of the files; a key that may be absent is null then.
+ * The settings the endpoint runs on, read from the official files. Plain data that survives a structured clone (it goes
+ * to the lanes). Names are those of the files; a key that may be absent is then null.
  */
 import type { credentialsFields } from './credentials-fields.ts'
 import type { HostList, hostsFields } from './hosts-fields.ts'
@@ -12,7 +12,7 @@ export type VpnSettings = TableOf<typeof vpnFields>
 
 type HostEntry = ValueOf<(typeof hostsFields)['main_hosts']>[number]
 
-/** A host with its files read. Both paths are absolute. */
+/** A host with the contents of its files. Both paths are absolute. */
 export interface HostSettings extends HostEntry {
   /** PEM, leaf first. */
   readonly cert_chain: string
@@ -27,11 +27,14 @@ export interface ClientSettings extends ClientEntry {
   readonly aliases: readonly ClientAlias[]
 }
 
-/** What authenticates as a user besides his name and password: spellings of the reference endpoint, a former password. */
+/**
+ * What else authenticates as a user besides the username and password: spellings of the reference endpoint, a former
+ * password.
+ */
 export interface ClientAlias {
   readonly username: string
   readonly password: string
-  /** Milliseconds since the Unix epoch; null for as long as the file is in force. */
+  /** Milliseconds since the Unix epoch; null when it is valid as long as the file is. */
   readonly validUntil: number | null
 }
 
@@ -42,7 +45,7 @@ export type Action = Inbound['default_action']
 export type InboundRule = Inbound['rule'][number]
 export type OutboundRule = Outbound['rule'][number]
 
-/** First match wins, else `default_action`. */
+/** The first rule that matches decides, else `default_action`. */
 export interface RuleSet<Rule> {
   readonly default_action: Action
   readonly rules: readonly Rule[]
@@ -53,9 +56,9 @@ export interface RulesSettings {
   readonly outbound: RuleSet<OutboundRule>
 }
 
-/** Something about one key of one file. Never contains a secret. */
+/** A remark about one key of one file. Never contains a secret. */
 export interface ConfigIssue {
-  /** As it was named on the command line or in the file that refers to it. */
+  /** As named on the command line, or in the file that refers to it. */
   readonly file: string
   /** `listen_protocols.http2.max_frame_size`, `main_hosts[0].hostname`; empty for the file as a whole. */
   readonly path: string

@@ -1,4 +1,4 @@
-/** The forms of text that the files use beyond TOML's own types: addresses, CIDR, host names, paths, hex. */
+/** Text formats that the files use beyond TOML's own types: addresses, CIDR, host names, paths, hex. */
 import { TomlDate } from 'smol-toml'
 import { parseHostName, parseNamePattern } from '../wire/host-name.ts'
 import { parseIpAddress } from '../wire/ip-address.ts'
@@ -16,7 +16,7 @@ export interface TextValueOptions extends ValueOptions {
   readonly example?: string
 }
 
-/** `192.0.2.1:443` or `[2001:db8::1]:443`; IPv4-mapped is IPv4. */
+/** `192.0.2.1:443` or `[2001:db8::1]:443`; an IPv4-mapped address becomes IPv4. */
 export function parseAddressPort(text: string): SocketAddress | undefined {
   const [, bracketed, dotted, portText] = /^(?:\[([0-9a-fA-F:.]+)\]|([0-9.]+)):(\d{1,5})$/.exec(text) ?? []
   const literal = parseIpAddress(bracketed ?? dotted ?? '')
@@ -39,7 +39,7 @@ export function parsePassTarget(text: string): PassTarget | undefined {
   return host !== undefined && port >= 1 && port <= MAX_PORT ? { host, port } : undefined
 }
 
-/** `http://host` or `https://host:port`. More of a URL would never be sent: to take it would be a surprise. */
+/** `http://host` or `https://host:port`. No other part of a URL would ever be sent, so accepting one would mislead. */
 export function parseHttpOrigin(text: string): HttpOrigin | undefined {
   const url = URL.parse(text)
   if (url === null || (url.protocol !== 'http:' && url.protocol !== 'https:')) return undefined
@@ -56,7 +56,7 @@ export function parsePortRange(text: string): PortRange | undefined {
   return from >= 1 && to <= MAX_PORT && from <= to ? { from, to } : undefined
 }
 
-/** An address, with a zone if need be, with or without a port. Brackets stand where there is a port. */
+/** An address, optionally with a zone and a port. With a port, IPv6 is in brackets. */
 export function parseDnsServer(text: string): SocketAddress | undefined {
   const withPort = parseAddressPort(text)
   if (withPort !== undefined) return withPort.port === 0 ? undefined : withPort
@@ -66,7 +66,7 @@ export function parseDnsServer(text: string): SocketAddress | undefined {
   return { address: literal.address + zone, family: literal.family, port: DNS_PORT }
 }
 
-/** Builds a field over text that `parse` understands. */
+/** Builds a field for text that `parse` understands. */
 export function parsed<T, const O extends TextValueOptions>(
   type: string,
   allowed: string,
@@ -76,7 +76,7 @@ export function parsed<T, const O extends TextValueOptions>(
   return value(type, allowed, (raw) => (typeof raw === 'string' ? parse(raw) : undefined), options)
 }
 
-/** Builds a field over text that passes `test`. */
+/** Builds a field for text that passes `test`. */
 function tested<const O extends TextValueOptions>(
   type: string,
   allowed: string,
@@ -117,7 +117,7 @@ export function randomPrefix<const O extends TextValueOptions>(options: O) {
   return parsed('hex[/hexmask]', 'hexadecimal "aabb" or with a mask "aabb/ff0f"', parseRandomPrefix, options)
 }
 
-/** RFC 3339 with an offset: without one it would mean another moment on another machine. */
+/** RFC 3339 with an offset: without one it would mean a different moment on another machine. */
 const DATE_TIME = /^\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(?:\.\d+)?(?:[Zz]|[+-]\d\d:\d\d)$/
 
 /** Milliseconds since the Unix epoch, from TOML's own date-time or from text. */
@@ -141,7 +141,7 @@ export function filePath<const O extends TextValueOptions>(options: O) {
   return tested('path', 'a path', (text) => text !== '' && !text.includes('\0'), options)
 }
 
-/** A request path: what a URL says after the host. Shape only; `cross-checks.ts` gives the reference's words. */
+/** A request path: the part of a URL after the host. Any text passes here; `cross-checks.ts` judges it. */
 export function urlPath<const O extends TextValueOptions>(options: O) {
   return tested('request path', 'a path that starts with "/"', () => true, options)
 }

@@ -109,12 +109,12 @@ const quic = optionalTable(
       doc: 'How far the window of a stream may grow.',
       status: 'ignored',
     }),
-    disable_active_migration: bool({ default: true, doc: 'Forbid clients to move to another address.' }),
+    disable_active_migration: bool({ default: true, doc: 'Forbid clients from moving to another address.' }),
     enable_early_data: bool({ default: true, doc: 'Accept requests in 0-RTT.', status: 'ignored' }),
     message_queue_capacity: int({
       default: 4_096,
       min: 1,
-      doc: 'Messages that wait between the socket and a session.',
+      doc: 'Messages that may wait between the socket and a session.',
       status: 'ignored',
     }),
     cc_algorithm: choice(['reno', 'cubic', 'bbr', 'bbr2'], {
@@ -173,11 +173,11 @@ const icmp = optionalTable(
       example: 'eth0',
       doc: 'Interface that echo requests leave by; without it the routes decide (the reference endpoint takes eth0).',
     }),
-    request_timeout_secs: seconds({ default: 3, doc: 'How long an answer is waited for.' }),
+    request_timeout_secs: seconds({ default: 3, doc: 'How long to wait for an answer.' }),
     recv_message_queue_capacity: int({
       default: 256,
       min: 1,
-      doc: 'Answers that wait for one client; more are dropped.',
+      doc: 'Answers that may wait for one client; further ones are dropped.',
     }),
   },
   { doc: 'Lets clients ping through the endpoint. Needs CAP_NET_RAW.' },
@@ -201,14 +201,14 @@ const subscription = optionalTable(
     hostname: hostname({
       default: null,
       example: 'vpn.endpoint',
-      doc: 'The server name that it is asked under.',
+      doc: 'The server name under which clients ask for it.',
     }),
     path: urlPath({ default: '/subscription', doc: 'The exact path.' }),
-    address: text({ default: null, example: '192.0.2.1:443', doc: 'The address that clients are told.' }),
+    address: text({ default: null, example: '192.0.2.1:443', doc: 'The address given to clients.' }),
     name: text({ default: null, example: 'Home', doc: 'The name that clients show.' }),
     dns_upstreams: list(text({ doc: 'An upstream.' }), {
       default: [],
-      doc: 'Resolvers that clients are told.',
+      doc: 'Resolvers given to clients.',
     }),
     custom_sni: hostname({
       default: null,
@@ -224,7 +224,7 @@ const subscription = optionalTable(
   { doc: 'Clients fetch their configuration themselves.', status: 'later' },
 )
 
-/** Decides between the official meaning of a status and the list above in `cross-checks.ts`. */
+/** `cross-checks.ts` decides between the official meaning of a status and the list above. */
 const status = (raw: unknown) => (typeof raw === 'bigint' ? Number(raw) : undefined)
 const statuses = AUTH_FAILURE_STATUSES.join(', ')
 
@@ -282,7 +282,7 @@ export const vpnFields = {
   }),
   max_auth_failures: int({
     default: 5,
-    doc: 'Failed authentications that one address has before it must wait; 0 turns the limit off.',
+    doc: 'Failed authentications allowed to one address before it must wait; 0 turns the limit off.',
   }),
   auth_failure_refill_secs: seconds({
     default: 10,
@@ -290,7 +290,7 @@ export const vpnFields = {
   }),
   allow_multiple_credentials_per_connection: bool({
     default: false,
-    doc: 'Whether the requests of one session may be of several users; otherwise the first is the only one, and the credentials of others are refused like wrong ones.',
+    doc: 'Whether one session may carry requests of several users; otherwise the first user is the only one, and the credentials of others are refused like wrong ones.',
   }),
   default_max_http2_conns_per_client: int({
     default: null,
@@ -308,7 +308,7 @@ export const vpnFields = {
   }),
   listen_protocols: table(
     { http1, http2, quic },
-    { doc: 'What is spoken: at least one of the three tables.' },
+    { doc: 'Protocols to speak: at least one of the three tables.' },
   ),
   forward_protocol: forwardProtocol,
   reverse_proxy: reverseProxy,

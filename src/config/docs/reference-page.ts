@@ -1,4 +1,4 @@
-/** `docs/configuration.md`, from the descriptions of the files. */
+/** Generates `docs/configuration.md` from the descriptions of the files. */
 import { formatToml, OFFICIAL_FILES, type OfficialFile } from '../official-files.ts'
 import { noteOf } from './sample-file.ts'
 import type { Field, Fields } from '../schema.ts'
@@ -8,26 +8,26 @@ const INTRO = `# Configuration
 This page and the files in \`docs/sample\` are written by \`npm run docs\` from the table that also validates the
 files. Change \`src/config/*-fields.ts\` instead.
 
-culvert reads the official files of TrustTunnel as they are. What belongs to culvert alone is in the tables
+culvert reads the official files of TrustTunnel as they are. Settings that only culvert has are in the tables
 \`[culvert.*]\` of \`vpn.toml\`, which other endpoints ignore.
 
 - **Problems** (a value of the wrong type or out of range, a file that cannot be read, settings that contradict each
-  other) end the start with exit code 2. All of them are printed at once, each with file, key, value and what is
-  allowed.
-- **Unknown keys** are warnings that name the nearest known key.
-- **Keys without effect** are checked and named in one warning at the start. Below they say "not built yet" or
+  other) stop the start with exit code 2. All of them are printed at once, each with its file, key and value, and what
+  is allowed.
+- **Unknown keys** cause a warning that names the nearest known key.
+- **Keys without effect** are checked and named in one warning at the start. Below they are marked "not built yet" or
   "without effect here".
-- **Relative paths** start from the working directory. If nothing is there but the file lies next to the file that
-  names it, that one is used. A file that exists but cannot be read is a problem, never replaced by another.
+- **Relative paths** start from the working directory. If nothing is there but the file exists next to the file that
+  names it, that one is used. A file that exists but cannot be read is a problem; no other takes its place.
 - **Durations** are whole seconds; anything above 24 days counts as 24 days. **Sizes** are bytes.
-- **Changes**: \`SIGHUP\` reads all files again and puts hosts, certificates, users and rules in force, and what else says
-  so below. If anything is wrong the log says what, and everything stays as it was. The other settings take a restart;
-  which of them were changed, the log says.
+- **Changes**: \`SIGHUP\` reads all files again and puts hosts, certificates, users, rules, and whatever else says so
+  below, into force. If anything is wrong, the log says what, and everything stays as it was. The other settings need a
+  restart; the log names those that have changed.
 - **Quotation marks and outer blanks** in users and passwords: the reference endpoint removes them. culvert accepts both
   spellings and warns.
-- **Rules**: the first rule that matches counts. A rules file that cannot be parsed, a rule without an action and a
+- **Rules**: the first rule that matches decides. A rules file that cannot be parsed, a rule without an action and a
   condition that cannot be understood are problems; the reference endpoint lets everybody in then. A rule that never
-  decides, because one before it takes all that it would, is a warning.
+  decides, because an earlier one matches everything that it would, causes a warning.
 `
 
 export function renderReferencePage(): string {

@@ -1,6 +1,6 @@
 /**
- * A complete sample of an official file, from its description. `# ` starts an explanation, `#` alone a setting that
- * is switched off: one that has no default, or that changes nothing here.
+ * Generates a complete sample of an official file from its description. `# ` starts an explanation; `#` alone marks a
+ * setting that is switched off because it has no default or has no effect here.
  */
 import { formatToml, type OfficialFile } from '../official-files.ts'
 import type { Field, Fields, ListField, ValueField } from '../schema.ts'
@@ -24,7 +24,7 @@ class Sample {
     this.#active = new Set(active)
   }
 
-  /** TOML wants the values of a table before the tables in it. */
+  /** In TOML the values of a table must come before the tables inside it. */
   table(fields: Fields, path: string, on: boolean): string[] {
     const entries = Object.entries(fields).map(([key, field]) => ({ path: join(path, key), key, field }))
     return [
@@ -64,7 +64,7 @@ export function noteOf({ status, reloadable }: Field): string {
   return status === 'later' ? ' Checked, not built yet.' : ' Checked, without effect here.'
 }
 
-/** Required keys are set by their example. */
+/** Required keys are set to their example. */
 function isSet(field: ValueField<unknown> | ListField<unknown>): boolean {
   return field.default !== null
 }
@@ -77,7 +77,7 @@ function join(path: string, key: string): string {
   return path === '' ? key : `${path}.${key}`
 }
 
-/** Wrapped into lines that begin with "# ". */
+/** Wrapped into lines that start with "# ". */
 function comment(text: string): string[] {
   const lines: string[] = []
   let line = '#'
