@@ -1,12 +1,12 @@
 /**
- * Changes of what is in force, one after another. A request never joins a change that has begun: that one may have
- * read the files already. It shares one that still waits, which has not.
+ * Runs changes to what is in force one after another. A request never joins a change that has begun, because that one
+ * may have read the files already. It does join one that is still waiting.
  */
 export class ChangeQueue {
   readonly #waiting = new Map<string, Promise<void>>()
   #last: Promise<unknown> = Promise.resolve()
 
-  /** Settles as `run` does, which begins when everything asked for before is over. */
+  /** Settles as `run` does; `run` begins when everything requested before it is over. */
   request(kind: string, run: () => Promise<void>): Promise<void> {
     const waiting = this.#waiting.get(kind)
     if (waiting !== undefined) return waiting

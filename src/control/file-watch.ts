@@ -1,16 +1,16 @@
 /**
- * Notices that files have been replaced, also behind symbolic links as certificate tools leave them. It looks at
- * size and time on a tick: change notifications miss links and network file systems.
+ * Notices that files have been replaced, even behind symbolic links as certificate tools leave them. Compares size and
+ * time on a tick, because change notifications miss links and network file systems.
  */
 import { stat } from 'node:fs/promises'
 import type { Clock, Timer } from '../clock.ts'
 
-/** How files were at one moment, by path. */
+/** The state of files at one moment, by path. */
 export type FileMarks = ReadonlyMap<string, string>
 
 const PERIOD_MS = 10_000
 
-/** To be taken before the files are read: what changes afterwards then differs from its mark. */
+/** Take the marks before reading the files: whatever changes afterwards then differs from its mark. */
 export async function markFiles(paths: Iterable<string>): Promise<FileMarks> {
   const marks = new Map<string, string>()
   for (const path of paths) marks.set(path, await markOf(path))
@@ -20,7 +20,7 @@ export async function markFiles(paths: Iterable<string>): Promise<FileMarks> {
 export class FileWatch {
   readonly #tick: Timer
   readonly #onChange: () => void
-  /** Undefined for a file of which it is not known how it was when it was read. */
+  /** Undefined for a file whose state at the time it was read is not known. */
   #marks = new Map<string, string | undefined>()
   #looking = false
 
@@ -29,12 +29,12 @@ export class FileWatch {
     this.#tick = clock.every(PERIOD_MS, () => void this.#look())
   }
 
-  /** A look is under way. */
+  /** Whether a check is under way. */
   get looking(): boolean {
     return this.#looking
   }
 
-  /** Watches these files instead. One that has no mark counts as changed at the next look. */
+  /** Watches these files instead. A file without a mark counts as changed at the next check. */
   replace(paths: Iterable<string>, marks: FileMarks): void {
     this.#marks = new Map([...paths].map((path) => [path, marks.get(path)]))
   }
@@ -55,7 +55,7 @@ export class FileWatch {
       marks.set(path, now)
     }
     this.#looking = false
-    // A list that has come meanwhile has marks of its own.
+    // A list that arrived in the meantime has marks of its own.
     if (changed && marks === this.#marks) this.#onChange()
   }
 }
@@ -65,7 +65,7 @@ async function markOf(path: string): Promise<string> {
     const { mtimeMs, size, ino } = await stat(path)
     return `${mtimeMs} ${size} ${ino}`
   } catch {
-    // Gone for a moment while it is being replaced: to return is a change, to vanish is one too.
+    // It is gone while it is being replaced: disappearing and returning both count as changes.
     return 'missing'
   }
 }

@@ -1,6 +1,6 @@
 /**
- * One lane's thread, asked by messages. A handle is of one thread for as long as that lives: whoever wants the lane
- * again makes another handle.
+ * One lane's thread, controlled by messages. A handle belongs to one thread for its whole life: to start the lane
+ * again, make another handle.
  */
 import { Worker } from 'node:worker_threads'
 import type { Clock } from '../clock.ts'
@@ -10,12 +10,12 @@ export interface LaneHandleOptions {
   readonly birth: LaneBirth
   /** The module that the thread runs. */
   readonly thread: URL
-  /** Takes a complete line of log, with its line end. */
+  /** Takes a complete log line, newline included. */
   readonly writeLog: (line: string) => void
   readonly clock: Clock
 }
 
-/** Native code that a thread is in cannot be stopped from outside. */
+/** A thread that is inside native code cannot be stopped from outside. */
 const TERMINATE_PATIENCE_MS = 2000
 
 export class LaneHandle {
@@ -36,7 +36,7 @@ export class LaneHandle {
       else if (message.type === 'end') this.#onEnd(errorOf(message.fault))
       else this.#settle(message)
     })
-    // Only what the lane could not say itself: its module did not load, or its memory was used up.
+    // Only for what the lane could not report itself: its module did not load, or it ran out of memory.
     this.#worker.on('error', (error: unknown) =>
       this.#onEnd(error instanceof Error ? error : new Error(String(error))),
     )
@@ -46,12 +46,12 @@ export class LaneHandle {
     this.#ended.promise.catch(() => {})
   }
 
-  /** Resolves when the thread has ended as it was told to; rejects with what it died of. */
+  /** Resolves when the thread has ended on request; rejects with what it died of. */
   get ended(): Promise<void> {
     return this.#ended.promise
   }
 
-  /** Rejects when the lane refuses, and when it has ended or ends meanwhile. */
+  /** Rejects when the lane refuses, and when it has ended or ends before it answers. */
   ask(question: LaneQuestion): Promise<unknown> {
     if (this.#state === 'ended') return Promise.reject(this.#endError())
     const id = ++this.#questions

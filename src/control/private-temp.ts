@@ -1,7 +1,7 @@
 /**
- * A directory for temporary files that no other user can read. The HTTP/3 library writes the private key to the
- * directory for temporary files, readable for all and under a name that can be guessed, while a server is made; the
- * directory is the only thing about it that can be chosen.
+ * A directory for temporary files that no other user can read. While it creates a server, the HTTP/3 library writes the
+ * private key to the temporary directory, readable by everyone and under a name that can be guessed; the directory is
+ * the only part of that we can choose.
  */
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -10,8 +10,8 @@ import { join } from 'node:path'
 let directory: string | undefined
 
 /**
- * Points `TMPDIR` of this process, and of threads started later, to a directory of mode 0700 that goes with the
- * process. Idempotent. Native code sees only what the main thread sets.
+ * Points `TMPDIR` of this process, and of threads started later, to a directory of mode 0700 that is removed when the
+ * process ends. Idempotent. Native code sees only what the main thread sets.
  */
 export function usePrivateTemp(): void {
   if (directory !== undefined) return

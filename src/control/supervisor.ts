@@ -1,6 +1,6 @@
 /**
- * The control thread (`docs/architecture.md`): holds the configuration, starts the lanes, hands changes over, and ends
- * everything in order. Signals and exit codes belong to the commands.
+ * The control thread (`docs/architecture.md`): holds the configuration, starts the lanes, passes changes on to them,
+ * and ends everything in order. Signals and exit codes belong to the commands.
  */
 import { randomBytes } from 'node:crypto'
 import { isDeepStrictEqual } from 'node:util'
@@ -19,20 +19,20 @@ import { usePrivateTemp } from './private-temp.ts'
 
 export interface SupervisorOptions {
   readonly settings: Settings
-  /** Reads the files anew; fails with all that is wrong with them. Without it nothing can be reloaded. */
+  /** Reads the files again; fails with everything that is wrong with them. Without it nothing can be reloaded. */
   readonly load?: () => Settings | Promise<Settings>
   readonly log: Log
   readonly logLevel: string
-  /** Takes a complete line, with its line end, from a lane. */
+  /** Takes a complete line from a lane, newline included. */
   readonly writeLog: (line: string) => void
   readonly clock?: Clock
-  /** What a lane's thread runs; tests have lanes that fail. */
+  /** The module that a lane's thread runs; tests use lanes that fail. */
   readonly laneThread?: URL
 }
 
 const LANE_THREAD = new URL('../lane/thread.ts', import.meta.url)
 const TICKET_KEY_BYTES = 48
-/** What a lane may take beyond the grace before its thread is ended. */
+/** How long a lane may take beyond the grace before its thread is terminated. */
 const CLOSE_MARGIN_MS = 5000
 
 export class Supervisor {
@@ -41,7 +41,7 @@ export class Supervisor {
   readonly #lane: LaneHandle
   readonly #watch: FileWatch
   readonly #changes = new ChangeQueue()
-  /** In force. */
+  /** The settings in force. */
   #settings: Settings
   #closing: Promise<void> | undefined
 
@@ -70,7 +70,7 @@ export class Supervisor {
   async start(): Promise<ListenAddress> {
     try {
       const address = (await this.#lane.ask({ type: 'start' })) as ListenAddress
-      // They were read before anybody could mark them: the first look reads them again.
+      // The certificates were read before their files could be marked: the first check reads them again.
       this.#watch.replace(certificatePaths(this.#settings), new Map())
       return address
     } catch (error) {
@@ -85,9 +85,9 @@ export class Supervisor {
   }
 
   /**
-   * Reads the files again and puts hosts, certificates, users and rules in force. Rejects, with everything as it
-   * was, when they are wrong. A call that comes while a change is under way is carried out after it, with what the
-   * files hold then; calls that wait share one reading.
+   * Reads the files again and puts hosts, certificates, users and rules into force. When they are wrong it rejects, and
+   * everything stays as it was. A call that arrives while a change is under way is carried out after it, with what the
+   * files contain then; waiting calls share one reading.
    */
   reload(): Promise<void> {
     return this.#changes.request('reload', () => this.#reload())
@@ -146,13 +146,13 @@ export class Supervisor {
     const margin = this.#clock.after(graceMs + CLOSE_MARGIN_MS, () =>
       this.destroy(new Error('close takes too long')),
     )
-    // A lane that has ended is closed.
+    // A lane that has already ended counts as closed.
     await this.#lane.ask({ type: 'close', graceMs }).catch(() => {})
     margin.cancel()
     await this.#lane.terminate().catch(() => {})
   }
 
-  /** Ends at once. */
+  /** Ends everything at once. */
   destroy(reason: Error): void {
     this.#options.log.debug({ reason: reason.message }, 'ending at once')
     this.#watch.close()
