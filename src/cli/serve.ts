@@ -73,7 +73,9 @@ export async function runUntilSignal(
     if (ending) return supervisor.destroy(new Error(`second ${signal}`))
     ending = true
     log.info({ signal, graceMs }, 'ending')
-    supervisor.close({ graceMs }).catch((error: unknown) => log.error({ err: error }, 'cannot end in order'))
+    supervisor
+      .close({ graceMs })
+      .catch((error: unknown) => log.error({ err: error }, 'cannot shut down in order'))
   }
   const reload = () => {
     output.reopen()

@@ -64,7 +64,7 @@ export class LogOutput {
     const lines = this.#lost
     if (lines === 0) return
     this.#lost = 0
-    this.log.warn({ lines }, 'log lines were lost: nobody took them')
+    this.log.warn({ lines }, 'log lines were lost: nobody was reading them')
   }
 
   /** Call after the file was moved away (logrotate): logging continues in a new one. */
