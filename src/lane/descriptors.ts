@@ -1,29 +1,29 @@
 /**
- * Who may have the last descriptors of the process. Tunnels could take them all: then nobody can connect any more, the
- * page has no file, and a reload cannot read its own. So targets are no longer dialled a good while before the end,
- * and nobody is accepted any more when only those are left that the endpoint needs to go on.
+ * Who may have the last descriptors of the process. Tunnels could take them all: then nobody could connect any more,
+ * the site could not open its files, and a reload could not read its own. So targets are no longer dialled well before
+ * the descriptors run out, and no client is accepted any more when only those are left that the endpoint itself needs.
  */
 import { readdirSync, readFileSync } from 'node:fs'
 import type { Clock, Timer } from '../clock.ts'
 import type { Counters } from '../counters.ts'
 
-/** Left for clients to connect and for pages: this share of the limit. */
+/** Share of the limit that is kept for clients to connect and for the site's files. */
 const SHARE_FOR_CLIENTS = 1 / 8
 /** What one user may have of those that may go to targets, however high his own limits are. */
 export const SHARE_OF_A_USER = { tunnels: 1 / 2, flows: 1 / 4 } as const
-/** Left for files that a reload reads, the log and questions to name servers. */
+/** Kept for the files that a reload reads, the log, and queries to name servers. */
 const FOR_CONTROL = 24
-/** How often those are counted that nothing else counts: files, sockets of origins, of name servers. */
+/** How often to count what no counter covers: files, sockets to origins and to name servers. */
 const COUNT_PERIOD_MS = 5000
-/** Below this share of the limit nothing is near enough to an end to be worth counting. */
+/** Below this share of the limit there is plenty left, and counting is not worth it. */
 const WORTH_COUNTING = 1 / 2
-/** Every one of these is a descriptor. */
+/** Gauges of which each unit is one descriptor. */
 const COUNTED = ['gate_connections', 'outbound_tcp_sockets', 'outbound_udp_sockets'] as const
 
 export interface DescriptorDependencies {
   readonly clock: Clock
   readonly counters: Counters
-  /** RLIMIT_NOFILE; undefined where it cannot be known, and then nothing is held back. */
+  /** RLIMIT_NOFILE; undefined where it cannot be found out, and then nothing is held back. */
   readonly limit: number | undefined
   /** How many are open now, in the whole process. */
   readonly count: () => number
@@ -31,11 +31,11 @@ export interface DescriptorDependencies {
 
 export class DescriptorReserve {
   readonly #deps: DescriptorDependencies
-  /** As many may be open when a target is dialled, and when a client is accepted. */
+  /** How many may be open when a target is dialled, and when a client is accepted. */
   readonly #dialBelow: number
   readonly #acceptUpTo: number
   readonly #tick: Timer | undefined
-  /** Open ones that {@link COUNTED} does not have. */
+  /** Open descriptors that {@link COUNTED} does not include. */
   #others: number
 
   constructor(deps: DescriptorDependencies) {
@@ -47,7 +47,7 @@ export class DescriptorReserve {
     if (deps.limit !== undefined) this.#tick = deps.clock.every(COUNT_PERIOD_MS, () => this.#recount())
   }
 
-  /** Whether one more may go to a target. */
+  /** Whether one more descriptor may go to a target. */
   readonly mayDial = (): boolean => this.#used() < this.#dialBelow
 
   /** Whether a client that was just accepted, and has its descriptor, may keep it. */
@@ -76,7 +76,7 @@ export class DescriptorReserve {
   }
 }
 
-/** Of this process (proc(5)); Node has raised the soft limit to the hard one. */
+/** The limit of this process (proc(5)); Node has raised the soft limit to the hard one. */
 export function readDescriptorLimit(): number | undefined {
   try {
     const [, limit] = /^Max open files\s+(\d+)/m.exec(readFileSync('/proc/self/limits', 'utf8')) ?? []

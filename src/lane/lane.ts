@@ -1,5 +1,5 @@
 /**
- * One data plane: opens the listeners and what stands behind them, puts changes in force, and ends everything in
+ * One data plane: opens the listeners and everything behind them, puts changes into force, and ends everything in
  * order.
  */
 import { once } from 'node:events'
@@ -24,7 +24,7 @@ export class Lane {
   readonly #server: net.Server
   readonly #rooms: Rooms
   #http3: Http3Transport | undefined
-  /** What HTTP/3 shows; it holds one certificate only. */
+  /** The certificate that HTTP/3 shows; it can hold only one. */
   #http3Certificate = ''
   #closing: Promise<void> | undefined
 
@@ -54,7 +54,7 @@ export class Lane {
     }
   }
 
-  /** UDP on the port that TCP has got. Without the addon for this platform the other versions go on alone. */
+  /** UDP on the port that TCP was given. Without an addon for this platform, the other versions run alone. */
   async #openHttp3(settings: Settings): Promise<void> {
     const options = map.http3Options(settings, this.address)
     if (options === undefined) return
@@ -76,8 +76,8 @@ export class Lane {
   }
 
   /**
-   * Puts new hosts, certificates, users and rules in force: all of them, or none when one cannot be used. Resolves
-   * when nothing of the old is there any more.
+   * Puts new hosts, certificates, users and rules into force: all of them, or none when one cannot be used. Resolves
+   * when nothing of the old state is left.
    */
   async apply(settings: Settings): Promise<void> {
     const { tls, gate, dispatcher, policy } = this.#rooms
@@ -86,7 +86,7 @@ export class Lane {
     const hosts = createHostMap(options.hosts, tls)
     const outbound = new OutboundRules(options.outboundRules)
     const directory = new Directory(options.clientCredentials)
-    // Last, since clients meet it as soon as it stands. Everything below happens at once and cannot fail.
+    // Last, because clients reach it as soon as it is open. Everything below happens at once and cannot fail.
     const http3 = await this.#openHttp3Replacement(options.quicCertificate)
     gate.update({ rules, hosts })
     policy.replaceRules(outbound)
@@ -94,7 +94,7 @@ export class Lane {
     await http3?.takeOver()
   }
 
-  /** Undefined when HTTP/3 shows this certificate already, or is not there. */
+  /** Undefined when HTTP/3 already shows this certificate, or is not running. */
   async #openHttp3Replacement(first: Certificate | undefined): Promise<Http3Replacement | undefined> {
     if (this.#http3 === undefined || first === undefined) return undefined
     const certificate = first.cert + first.key

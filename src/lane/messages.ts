@@ -1,7 +1,7 @@
-/** What the control thread and a lane say to each other (`docs/architecture.md`). Plain data only. */
+/** The messages between the control thread and a lane (`docs/architecture.md`). Plain data only. */
 import type { Settings } from '../config/settings.ts'
 
-/** Everything that a lane is born with. */
+/** Everything that a lane's thread is started with. */
 export interface LaneBirth {
   readonly settings: Settings
   readonly logLevel: string
@@ -14,18 +14,18 @@ export interface ListenAddress {
   readonly port: number
 }
 
-/** What a lane is asked. */
+/** What the control thread asks a lane. */
 export type LaneQuestion =
   | { readonly type: 'start' }
-  /** New hosts, certificates, users and rules; the rest of the settings is as at birth. */
+  /** New hosts, certificates, users and rules; all other settings stay as they were at the start. */
   | { readonly type: 'apply'; readonly settings: Settings }
   | { readonly type: 'stats' }
   | { readonly type: 'close'; readonly graceMs: number }
 
-/** A question carries `id`; its answer is `answer` or `failure` with the same. */
+/** A question carries an `id`; its `answer` or `failure` carries the same one. */
 export type ToLane = LaneQuestion & { readonly id: number }
 
-/** An error, field by field: not every one survives the way between threads whole. */
+/** An error, field by field: not every error survives the way between threads intact. */
 export interface LaneFault {
   readonly message: string
   readonly code: string | undefined
@@ -36,5 +36,5 @@ export type FromLane =
   | { readonly type: 'log'; readonly line: string }
   | { readonly type: 'answer'; readonly id: number; readonly value: unknown }
   | { readonly type: 'failure'; readonly id: number; readonly fault: LaneFault }
-  /** Nobody has caught it: the thread ends, as soon as it can. */
+  /** Nothing caught this fault: the thread ends as soon as it can. */
   | { readonly type: 'end'; readonly fault: LaneFault }

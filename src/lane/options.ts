@@ -1,4 +1,4 @@
-/** From keys of the configuration to options of the rooms. No room knows a key; only this file does. */
+/** Translates keys of the configuration into options of the rooms. Only this file knows the keys; no room does. */
 import { existsSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { defaultsOf } from '../config/schema.ts'
@@ -19,24 +19,24 @@ import type { ClientCredentials } from '../users/directory.ts'
 
 const SECOND = 1000
 
-/** Spoken on ping and speed-test hosts also where no file enables it. */
+/** For ping and speed-test hosts, which speak HTTP/2 even where no file enables it. */
 const HTTP2_UNSAID = defaultsOf(vpnFields.listen_protocols.fields.http2)
 
 const ICMP_UNSAID = defaultsOf(vpnFields.icmp)
 
-/** What no key sets (`docs/limits.md`). */
+/** Limits that have no key (`docs/limits.md`). */
 const UDP_LIMITS = { maxFlowsPerUser: 4096, maxFlows: 16_384, queueDatagrams: 4096 } as const
 const MAX_UDP_SEND_QUEUE_BYTES = 262_144
 const ICMP_LIMITS = { maxPending: 16_384, maxPendingPerUser: 1024 } as const
 const HOSTS_PATH = '/etc/hosts'
 const HTTP3_FIXED = {
-  /** Twice the 30 s between two checks of an official client and the 7 s that one may take. */
+  /** Twice the sum of the 30 s between two health checks of an official client and the 7 s that a check may take. */
   maxIdleTimeoutMs: 2 * (30_000 + 7_000),
   maxConnections: 10_000,
   retry: true,
 } as const
 
-/** Lists of `hosts.toml` with what each is for. */
+/** The lists of `hosts.toml`, and the channel of each. */
 const HOST_CHANNELS = [
   ['main_hosts', 'main'],
   ['ping_hosts', 'ping'],
@@ -44,7 +44,7 @@ const HOST_CHANNELS = [
   ['reverse_proxy_hosts', 'reverse_proxy'],
 ] as const
 
-/** The reference endpoint answers no HTTP/2 there. */
+/** The reference endpoint does not speak HTTP/2 there. */
 const REVERSE_PROXY_PROTOCOLS: readonly TcpProtocol[] = ['http/1.1']
 const BOTH_PROTOCOLS: readonly TcpProtocol[] = ['h2', 'http/1.1']
 
@@ -70,7 +70,7 @@ export function hosts({ hosts: lists, vpn }: Settings): Hosts {
   return { hosts: all, pass: vpn.culvert.edge.pass }
 }
 
-/** The one that QUIC shows under every name: the first main host's. */
+/** The certificate that QUIC shows under every name: the first main host's. */
 export function quicCertificate({ hosts: lists }: Settings): Certificate | undefined {
   const [first] = lists.main_hosts
   return first && certificateOf(first)
@@ -90,7 +90,7 @@ export function clientCredentials({ vpn, clients }: Settings): ClientCredentials
   }))
 }
 
-/** What a change replaces. That, and nothing else, depends on keys that are `reloadable` in the field table. */
+/** What a change replaces. Exactly these depend on keys that are `reloadable` in the field table. */
 export function reloadable(settings: Settings) {
   return {
     inboundRules: inboundRules(settings),
@@ -110,7 +110,7 @@ export function tlsOptions(settings: Settings, ticketKeys: Buffer): TlsTerminato
 function protocolsOf({ vpn }: Settings): (channel: Channel) => readonly TcpProtocol[] {
   const { http1, http2 } = vpn.listen_protocols
   const tunnels = BOTH_PROTOCOLS.filter((protocol) => (protocol === 'h2' ? http2 : http1) !== null)
-  // A TCP listener exists also where only QUIC is spoken; a stranger finds a web site on it.
+  // There is a TCP listener even where only QUIC is enabled; strangers find a web site on it.
   const main = tunnels.length > 0 ? tunnels : BOTH_PROTOCOLS
   return (channel) => {
     if (channel === 'main') return main
@@ -203,7 +203,7 @@ export function inboundRules({ rules }: Settings) {
   }
 }
 
-/** Undefined without `[listen_protocols.quic]`. The port is the one that TCP has got. */
+/** Undefined without `[listen_protocols.quic]`. The port is the one that TCP was given. */
 export function http3Options(settings: Settings, address: ListenAddress): Http3Options | undefined {
   const { quic } = settings.vpn.listen_protocols
   const certificate = quicCertificate(settings)
@@ -218,12 +218,12 @@ export function http3Options(settings: Settings, address: ListenAddress): Http3O
     maxStreamsBidi: quic.initial_max_streams_bidi,
     handshakeTimeoutMs: settings.vpn.tls_handshake_timeout_secs * SECOND,
     disableActiveMigration: quic.disable_active_migration,
-    // One lane owes it all: the library then stops reading ahead soonest.
+    // A single lane gets all of it: that makes the library stop reading ahead earliest.
     eventDebt: MAX_EVENT_DEBT,
   }
 }
 
-/** A disk rather than memory: `/tmp` often is the latter. */
+/** On disk rather than in memory, which is where `/tmp` often is. */
 const SPILL_DIRECTORY = existsSync('/var/tmp') ? '/var/tmp' : tmpdir()
 
 export function spillOptions({ vpn }: Settings): SpillOptions {

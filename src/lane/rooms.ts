@@ -1,6 +1,6 @@
 /**
- * Constructs every room of a lane and joins them through the interfaces that they declare. Nothing else constructs
- * rooms.
+ * Creates every room of a lane and connects them through the interfaces that they declare. Rooms are created nowhere
+ * else.
  */
 import { randomFillSync } from 'node:crypto'
 import type { Socket } from 'node:net'
@@ -56,11 +56,11 @@ export interface LaneDependencies {
 
 /** Idle limit of connections that are passed on to another server. */
 const PASS_IDLE_MS = 3_600_000
-/** nginx's limits of a request's head: 4 buffers of 8 KiB, 60 s. */
+/** nginx's limits for the head of a request: 4 buffers of 8 KiB, 60 s. */
 const HEAD_TIMEOUT_MS = 60_000
 const HTTP1_OPTIONS = { headTimeoutMs: HEAD_TIMEOUT_MS, maxHeadBytes: 32_768 }
 
-/** What one lane consists of. */
+/** The parts of one lane. */
 export interface Rooms {
   readonly counters: Counters
   readonly registry: SessionRegistry
@@ -152,7 +152,7 @@ export async function openRooms(settings: Settings, deps: LaneDependencies): Pro
     splice: (client, upstream) => void splice(client, upstream, idleMonitor),
     mayAccept,
   })
-  // From here on this is the business of `destroyRooms`.
+  // From here on, closing them is the task of `destroyRooms`.
   opened.move()
   return { counters, registry, dispatcher, gate, tls, http1, http2, site, policy, icmp, descriptors }
 }
@@ -232,7 +232,7 @@ async function openIcmpEgress(
 
 const fillRandom = (bytes: Buffer): void => void randomFillSync(bytes)
 
-/** Joins a connection that is not ours to the server that it is for. */
+/** Connects a client that is not ours with the server that its connection is for. */
 async function splice(client: Socket, upstream: Socket, idleMonitor: IdleMonitor): Promise<void> {
   const options = { idleMonitor, idleTimeoutMs: PASS_IDLE_MS, signal: new AbortController().signal }
   await relayStreams(tcpEnd(client), tcpEnd(upstream), options)

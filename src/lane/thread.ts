@@ -1,4 +1,4 @@
-/** Entry point of a lane's thread: turns messages of the control thread into calls of the lane. */
+/** Entry point of a lane's thread: turns messages from the control thread into calls of the lane. */
 import { parentPort, workerData } from 'node:worker_threads'
 import { pino } from 'pino'
 import { systemClock } from '../clock.ts'
@@ -15,10 +15,10 @@ const log = pino(
   { write: (line: string) => send({ type: 'log', line }) },
 )
 const deps = { clock: systemClock, log, ticketKeys: Buffer.from(birth.ticketKeys) }
-/** From the start on, opened or not. */
+/** Set as soon as the start is requested, whether or not the lane has opened. */
 let opening: Promise<Lane> | undefined
 
-// Said before anything is cleaned up, which may hang.
+// Reported before anything is cleaned up, because cleaning up may hang.
 process.on('uncaughtExceptionMonitor', (error) => send({ type: 'end', fault: describe(error) }))
 
 port.on('message', (message: ToLane) => {
@@ -42,7 +42,7 @@ async function perform(message: ToLane): Promise<unknown> {
   return message.type === 'apply' ? lane.apply(message.settings) : lane.stats()
 }
 
-/** One that never opened needs no closing. */
+/** A lane that never opened needs no closing. */
 async function closeLane(graceMs: number): Promise<void> {
   const lane = await opening?.catch(() => undefined)
   await lane?.close({ graceMs })
