@@ -1,23 +1,23 @@
 /**
- * Repeated failures of authentication cost their source address time. Only the answer to a failure waits: a valid
- * user behind the same address is never held up, and the session stays open.
+ * Repeated authentication failures cost their source address time. Only the answer to a failure waits: a valid user
+ * behind the same address is never held up, and the session stays open.
  */
 import type { Clock } from '../clock.ts'
 import { customerOf, isLoopback } from '../wire/ip-kind.ts'
 
 export interface AuthThrottleOptions {
-  /** Failures that one address has before it must wait; 0 turns the limit off. */
+  /** Failures allowed to one address before it must wait; 0 turns the limit off. */
   readonly maxFailures: number
   /** An address gains one more failure after this time. */
   readonly refillMs: number
 }
 
 /**
- * No answer waits longer. A client gives a health check up after 7 s (specification 8.4): one that is told later
- * never learns that its password is wrong, and connects again and again.
+ * No answer waits longer. A client gives up on a health check after 7 s (specification 8.4): if the answer came later,
+ * it would never learn that its password is wrong, and connect again and again.
  */
 const MAX_DELAY_MS = 5000
-/** Addresses remembered; the longest known goes first. */
+/** How many addresses are remembered; the one least recently seen is forgotten first. */
 const MAX_ADDRESSES = 16_384
 
 interface Bucket {
@@ -35,13 +35,14 @@ export class AuthThrottle {
     this.#clock = clock
   }
 
-  /** Counts a failure of `address` and tells how many milliseconds its answer waits. */
+  /** Counts a failure from `address` and returns how many milliseconds its answer must wait. */
   onFailure(address: string): number {
     const { maxFailures, refillMs } = this.#options
-    // On loopback stand local proxies and tests: one address for everybody.
+    // Local proxies and tests come from loopback: one address for everybody.
     if (maxFailures === 0 || isLoopback(address)) return 0
     const bucket = this.#bucketOf(customerOf(address))
-    // A debt beyond the longest delay would only keep those behind the same address waiting after the guessing.
+    // A debt above the longest delay would only make others behind the same address wait after the guessing has
+    // stopped.
     bucket.tokens = Math.max(bucket.tokens - 1, -Math.ceil(MAX_DELAY_MS / refillMs))
     return bucket.tokens >= 0 ? 0 : Math.min(-bucket.tokens * refillMs, MAX_DELAY_MS)
   }

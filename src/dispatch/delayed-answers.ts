@@ -1,13 +1,13 @@
 /**
- * Answers that wait (`auth-throttle.ts`). A stranger decides how many there are: so their number is bounded, they are
- * dropped when their client goes, and of the request nothing is kept but what the answer needs.
+ * Answers that wait (`auth-throttle.ts`). Strangers decide how many there are, so their number is bounded, they are
+ * dropped when their client leaves, and nothing of the request is kept except what the answer needs.
  */
 import type { Clock } from '../clock.ts'
 import type { Counters } from '../counters.ts'
 import type { Exchange } from '../contract/exchange.ts'
 import type { Session } from '../contract/session.ts'
 
-/** Enough for a client that opens all at once with a wrong password. */
+/** Enough for a client that opens everything at once with a wrong password. */
 const MAX_PER_SESSION = 8
 const MAX_IN_ALL = 512
 
@@ -23,7 +23,10 @@ export class DelayedAnswers {
     counters.gauge('auth_waiting', () => this.#waiting)
   }
 
-  /** Calls `answer` after `delayMs`, not at all when the client goes before, or at once when too many wait already. */
+  /**
+   * Calls `answer` after `delayMs`; never if the client leaves before that, and at once if too many are waiting
+   * already.
+   */
   delay(exchange: Exchange, delayMs: number, answer: () => void): void {
     const { session, signal } = exchange
     const held = this.#perSession.get(session) ?? 0

@@ -1,6 +1,6 @@
 /**
- * The only place that decides about a request: authenticate, admit, dispatch by authority, reply
- * (`docs/protocol.md`). Nothing is allocated or dialled for a request before its credentials hold.
+ * The only place that decides about a request: authenticate, admit, dispatch by authority, reply (`docs/protocol.md`).
+ * Nothing is allocated or dialled for a request before its credentials have been accepted.
  */
 import type { Clock } from '../clock.ts'
 import type { Counters } from '../counters.ts'
@@ -25,13 +25,16 @@ import type { SessionListener } from '../contract/session-listener.ts'
 
 /** Everything that is not a tunnel (`web/`). */
 export interface WebSite {
-  /** Answers any request but an admitted CONNECT. */
+  /** Answers any request except an admitted CONNECT. */
   handle(exchange: Exchange): void
-  /** Answers as the site does for this status: what a stranger gets instead of a challenge. */
+  /** Answers with this status as the site would: what a stranger gets instead of a challenge. */
   handleDecoyStatus(exchange: Exchange, status: number): void
-  /** Whether a client's plain request for an `http:` address is for another server, not for a page of the site. */
+  /**
+   * Whether a client's plain request for an `http:` address is meant for another server rather than for a page of the
+   * site.
+   */
   mayForward(exchange: PlainExchange): boolean
-  /** Forwards it. Never rejects: with `failure` the request still waits for an answer. */
+  /** Forwards it. Never rejects; with `failure`, the request still waits for an answer. */
   forward(exchange: PlainExchange, target: Target): Promise<ForwardEnd>
 }
 
@@ -43,7 +46,7 @@ export interface Forwarders {
 }
 
 export interface DispatcherOptions extends UserLimitsOptions {
-  /** Whether the requests of one session may be of several users. */
+  /** Whether one session may carry requests of several users. */
   readonly severalUsersPerSession: boolean
   readonly authFailureStatus: number
   /** Named in the challenge of a 407. */
@@ -80,7 +83,7 @@ export class Dispatcher {
     this.#directory = deps.directory
   }
 
-  /** Cuts off the users that the new snapshot does not let in any more: their sessions, or what is theirs of a shared one. */
+  /** Cuts off users that the new snapshot no longer accepts: their sessions, or their part of a shared one. */
   replaceDirectory(directory: UserDirectory): void {
     this.#directory = directory
     const { registry, counters, clock } = this.#deps
@@ -101,7 +104,7 @@ export class Dispatcher {
     return this.#records.get(session)?.userName
   }
 
-  /** To be given to every transport. */
+  /** The callback for every transport. */
   readonly acceptSession = (session: Session): SessionListener => {
     const { registry, counters } = this.#deps
     const record = new SessionRecord(this.#deps.clock.now(), this.#options.severalUsersPerSession)
@@ -124,7 +127,9 @@ export class Dispatcher {
     this.#guard(exchange, guest, this.#openTunnel(exchange, record, guest))
   }
 
-  /** Forwarded for a client that sends its credentials along; everyone else gets the site, without a challenge. */
+  /**
+   * Forwards the request of a client that sends credentials along; everyone else gets the site, without a challenge.
+   */
   #onPlain(exchange: PlainExchange, record: SessionRecord): void {
     if (exchange.scheme !== 'http') return this.#visitSite(exchange)
     const credentials = exchange.headers['proxy-authorization']
@@ -143,7 +148,7 @@ export class Dispatcher {
     this.#deps.site.handle(exchange)
   }
 
-  /** Never rejects; the exchange is the user's until `work` is done. */
+  /** Never rejects; the exchange belongs to the user until `work` is done. */
   #guard(exchange: Exchange, guest: Guest, work: Promise<void>): void {
     const onDone = guest.begin(exchange)
     work.then(onDone, (error: unknown) => {
@@ -153,11 +158,11 @@ export class Dispatcher {
     })
   }
 
-  /** Wrong credentials were sent: guessing costs time wherever it is tried. */
+  /** Wrong credentials were sent: guessing must cost time wherever it is tried. */
   #afterFailure(exchange: Exchange, answer: () => void): void {
     const delayMs = this.#deps.throttle.onFailure(exchange.session.remoteAddress)
     if (delayMs === 0) return answer()
-    // The page of a status other than 407 looks at who asks.
+    // The page for a status other than 407 depends on the user agent.
     if (exchange.kind === 'connect') exchange.keepFields('user-agent')
     this.#delayed.delay(exchange, delayMs, answer)
   }
@@ -180,7 +185,7 @@ export class Dispatcher {
     }
   }
 
-  /** @param places gets what gives the tunnel's place back. */
+  /** @param places collects the functions that give the tunnel's place back. */
   async #runTunnel(
     exchange: ConnectExchange,
     record: SessionRecord,
@@ -198,7 +203,7 @@ export class Dispatcher {
     this.#account(exchange, record, end)
   }
 
-  /** A plain request to another server, admitted as a tunnel to it would be. */
+  /** A plain request to another server, admitted under the same conditions as a tunnel to it. */
   async #forward(exchange: PlainExchange, record: SessionRecord, guest: Guest): Promise<void> {
     const { counters, site } = this.#deps
     const { user } = guest
@@ -234,7 +239,7 @@ export class Dispatcher {
       guest.admit(exchange.session, this.#limits)
       const authority = parseAuthority(exchange.authority)
       this.#deps.counters.count('requests', authority.kind)
-      // A client that may have no more tunnels is still alive: a refused health check would end its session.
+      // A client that may open no more tunnels is still alive: refusing its health check would end its session.
       if (authority.kind !== 'check') places.push(this.#limits.takeTunnel(user))
       return await this.#dispatch(authority, exchange, user)
     } catch (error) {
@@ -261,7 +266,7 @@ export class Dispatcher {
   }
 
   #refuse(exchange: Exchange, refusal: Refusal, user?: LimitedUser, error?: unknown): void {
-    // A client that has gone needs no answer, and what failed because of that is no refusal.
+    // A client that is gone needs no answer, and a failure caused by its leaving is not a refusal.
     if (exchange.signal.aborted) return
     exchange.refuse(refusal.status, refusal.headers)
     this.#report(exchange, refusal, user, error)

@@ -1,4 +1,7 @@
-/** From error to answer: the table of `docs/protocol.md`, once. Bodies are empty: clients read an error when the stream ends. */
+/**
+ * Turns errors into answers: the table of `docs/protocol.md` in one place. Bodies are empty: clients read an error when
+ * the stream ends.
+ */
 import { EndpointError, isRefusal } from '../errors.ts'
 import type { RefusalCode } from '../errors.ts'
 import type { ResponseHeaders } from '../contract/exchange.ts'
@@ -22,8 +25,8 @@ const WARNINGS = {
 } as const
 
 /**
- * The answer to credentials that do not let in (`auth_failure_status_code`: 407, 405, 404 or 403), whatever is wrong
- * with them. The reference endpoint leaves the realm unquoted; RFC 9110 section 11.5 wants the quotes.
+ * The answer to credentials that are not accepted (`auth_failure_status_code`: 407, 405, 404 or 403), whatever is wrong
+ * with them. The reference endpoint leaves the realm unquoted; RFC 9110 section 11.5 requires the quotes.
  */
 export function authRefusal(status: number, realm: string = DEFAULT_REALM): Refusal {
   const headers = status === 407 ? { 'proxy-authenticate': `Basic realm=${quote(realm)}` } : {}
@@ -35,7 +38,7 @@ function quote(text: string): string {
   return `"${text.replaceAll(/["\\]/g, '\\$&')}"`
 }
 
-/** The answer to a failure after authentication. `authority` is the one received. */
+/** The answer to a failure after authentication. `authority` is the one the client sent. */
 export function refusalOf(error: unknown, authority: string): Refusal {
   const code = isRefusal(error) ? error.code : 'target_refused'
   switch (code) {
@@ -60,7 +63,10 @@ export function refusalOf(error: unknown, authority: string): Refusal {
   }
 }
 
-/** What the system said (`ECONNREFUSED`, `ENOTFOUND`, `EMFILE`), however deep it lies. It names no address. */
+/**
+ * The system's error code (`ECONNREFUSED`, `ENOTFOUND`, `EMFILE`), however deep in the chain of causes. Never contains
+ * an address.
+ */
 export function systemCodeOf(error: unknown): string | undefined {
   for (let each = error; each instanceof Error; each = each.cause) {
     if (each instanceof EndpointError || !('code' in each)) continue

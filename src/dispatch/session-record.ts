@@ -1,13 +1,13 @@
-/** What is remembered of a session from its first exchange to its log line. */
+/** What is remembered about a session from its first exchange to its log line. */
 import type { Exchange } from '../contract/exchange.ts'
 import type { Session } from '../contract/session.ts'
 import type { TunnelEnd } from '../contract/forwarder.ts'
 import type { LimitedUser, UserLimits } from './user-limits.ts'
 
-/** What credentials stand for. */
+/** What valid credentials give. */
 export interface Grant {
   readonly user: LimitedUser
-  /** Milliseconds since the Unix epoch; Infinity when they hold until the next snapshot. */
+  /** Milliseconds since the Unix epoch; Infinity when they are valid until the next snapshot. */
   readonly validUntil: number
 }
 
@@ -18,7 +18,7 @@ export interface UserDirectory {
 }
 
 /**
- * Spellings of his credentials that are remembered of one user: clients send one, and two while a password changes. The
+ * How many spellings of a user's credentials are remembered: clients send one, and two while a password changes. The
  * same credentials can be spelt in thousands of ways, each as long as a header may be.
  */
 const MAX_SPELLINGS = 4
@@ -26,7 +26,7 @@ const MAX_SPELLINGS = 4
 /** One user on one session. */
 export class Guest {
   readonly user: LimitedUser
-  /** By `proxy-authorization`, oldest first. */
+  /** Keyed by `proxy-authorization`, oldest first. */
   readonly #grants = new Map<string | undefined, Grant>()
   readonly #exchanges = new Set<Exchange>()
   #release: (() => void) | undefined
@@ -35,7 +35,7 @@ export class Guest {
     this.user = user
   }
 
-  /** Whether this spelling was accepted and still holds. */
+  /** Whether this spelling was accepted and is still valid. */
   knows(header: string | undefined, nowMs: number): boolean {
     return (this.#grants.get(header)?.validUntil ?? -Infinity) > nowMs
   }
@@ -50,7 +50,7 @@ export class Guest {
     }
   }
 
-  /** Asks again; false when none of the spellings lets this user in any more. */
+  /** Checks again; false when none of the spellings is accepted for this user any more. */
   isLetInBy(directory: UserDirectory, nowMs: number): boolean {
     for (const header of this.#grants.keys()) {
       const grant = directory.authenticate(header, nowMs)
@@ -60,12 +60,12 @@ export class Guest {
     return this.#grants.size > 0
   }
 
-  /** Takes a place of the user for the session, once. @throws EndpointError `limit_exceeded`. */
+  /** Takes one of the user's places for the session, once. @throws EndpointError `limit_exceeded`. */
   admit(session: Session, limits: UserLimits): void {
     this.#release ??= limits.takeSession(this.user, session.protocol)
   }
 
-  /** The exchange is his until what is returned is called. */
+  /** The exchange belongs to this user until the returned function is called. */
   begin(exchange: Exchange): () => void {
     this.#exchanges.add(exchange)
     return () => this.#exchanges.delete(exchange)
@@ -77,13 +77,13 @@ export class Guest {
     this.#release = undefined
   }
 
-  /** Ends what is his, and nothing else of the session. */
+  /** Ends this user's exchanges, and nothing else of the session. */
   cutOff(): void {
     for (const exchange of this.#exchanges) exchange.reset('cancel')
   }
 }
 
-/** Everything but its connection. */
+/** Everything about a session except its connection. */
 export class SessionRecord {
   readonly startedAt: number
   requests = 0
@@ -91,7 +91,7 @@ export class SessionRecord {
   uplinkBytes = 0
   downlinkBytes = 0
   readonly #severalUsers: boolean
-  /** By name; nearly always one. */
+  /** Keyed by name; there is nearly always one. */
   readonly #guests = new Map<string, Guest>()
   #firstName: string | undefined
   #running = 0
@@ -103,12 +103,12 @@ export class SessionRecord {
     this.#severalUsers = severalUsers
   }
 
-  /** The first user that authenticated. */
+  /** The first user who authenticated. */
   get userName(): string | undefined {
     return this.#firstName
   }
 
-  /** What was accepted on this session is accepted again without work. */
+  /** Credentials accepted on this session before are accepted again without further work. */
   authenticate(header: string | undefined, directory: UserDirectory, nowMs: number): Guest | undefined {
     for (const guest of this.#guests.values()) if (guest.knows(header, nowMs)) return guest
     const grant = directory.authenticate(header, nowMs)
@@ -127,8 +127,8 @@ export class SessionRecord {
   }
 
   /**
-   * To be called with each new snapshot: forgets the users that it does not let in any more, and tells whether there
-   * are some left. What they run goes on until {@link Guest.cutOff}.
+   * Call with each new snapshot: forgets the users that it no longer accepts, and reports whether any are left. What
+   * those users run goes on until {@link Guest.cutOff}.
    */
   reconsider(directory: UserDirectory, nowMs: number): { revoked: readonly Guest[]; left: number } {
     const revoked = [...this.#guests.values()].filter((guest) => !guest.isLetInBy(directory, nowMs))
@@ -151,7 +151,7 @@ export class SessionRecord {
     if (this.#running === 0) this.#onSettled?.()
   }
 
-  /** Gives the places back; `onSettled` runs once the last tunnel has told its bytes. */
+  /** Gives the places back; `onSettled` runs once the last tunnel has reported its bytes. */
   close(onSettled: () => void): void {
     for (const guest of this.#guests.values()) guest.leave()
     this.#guests.clear()

@@ -1,11 +1,11 @@
-/** All client sessions of a lane: who is there, when the idle ones end, and the drain. */
+/** All client sessions of a lane: which there are, when idle ones end, and the drain. */
 import type { Clock, Timer } from '../clock.ts'
 import type { Counters } from '../counters.ts'
 import type { ProtocolLabel, Session } from '../contract/session.ts'
 
 const SWEEPS_PER_TIMEOUT = 20
 const MAX_SWEEP_MS = 5000
-/** What a session that ends for idleness may still need to say goodbye. */
+/** How long a session that ends because it is idle may still take to say goodbye. */
 const IDLE_CLOSE_GRACE_MS = 5000
 
 interface Presence {
@@ -30,7 +30,7 @@ export class SessionRegistry {
     deps.counters.gauge('open_streams', () => this.#countStreams())
   }
 
-  /** A session that comes while the lane drains is shown out at once. */
+  /** A session that arrives while the lane is draining is closed at once. */
   add(session: Session): void {
     if (this.#draining) void session.close({ graceMs: 0 })
     this.#sessions.set(session, { lastActiveAt: this.#clock.now() })
@@ -44,7 +44,7 @@ export class SessionRegistry {
     this.#sessions.delete(session)
   }
 
-  /** A request has come, or a stream has ended: the idle time starts anew. */
+  /** A request has arrived, or a stream has ended: the idle time starts over. */
   touch(session: Session): void {
     const presence = this.#sessions.get(session)
     if (presence) presence.lastActiveAt = this.#clock.now()

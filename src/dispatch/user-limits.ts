@@ -1,9 +1,9 @@
-/** What a user may hold at one time: sessions (`max_http2_conns`, `max_http3_conns`) and tunnels. */
+/** What one user may have at a time: sessions (`max_http2_conns`, `max_http3_conns`) and tunnels. */
 import type { Counters } from '../counters.ts'
 import { EndpointError } from '../errors.ts'
 import type { ProtocolLabel } from '../contract/session.ts'
 
-/** What the limits need to know of a user. */
+/** What the limits need to know about a user. */
 export interface LimitedUser {
   readonly name: string
   readonly maxTcpSessions: number | null
@@ -11,7 +11,7 @@ export interface LimitedUser {
 }
 
 export interface UserLimitsOptions {
-  /** Tunnels and forwarded requests of one user over all his sessions; each costs a descriptor or more. */
+  /** Tunnels and forwarded requests of one user in all of that user's sessions; each needs at least one descriptor. */
   readonly maxTunnelsPerUser: number
 }
 
@@ -29,7 +29,7 @@ export class UserLimits {
 
   /**
    * Takes a place for one session of `user`.
-   * @returns gives it back; to be called once.
+   * @returns a function that gives it back; call it once.
    * @throws EndpointError `limit_exceeded` when all are taken.
    */
   takeSession(user: LimitedUser, protocol: ProtocolLabel): () => void {
