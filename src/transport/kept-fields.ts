@@ -1,4 +1,4 @@
-/** What is left of a head whose request waits for its refusal (`ConnectExchange.keepFields`). */
+/** The fields that remain of a request's head while it waits for its refusal (`ConnectExchange.keepFields`). */
 import type { RequestHeaders } from '../contract/exchange.ts'
 
 export function pickFields(headers: RequestHeaders, names: readonly string[]): RequestHeaders {

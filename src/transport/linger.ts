@@ -1,14 +1,14 @@
 /**
- * Streams that we have finished and the client has not. A client gets a moment to end its side; then the
- * stream is reset with NO_ERROR (RFC 9113 section 8.1), so that answered requests never add up.
- * Resetting at once would be legal, but clients that read the reset first lose the answer (node:http2 does).
+ * Streams that we have finished and the client has not. The client gets a moment to end its side; then the stream is
+ * reset with NO_ERROR (RFC 9113 section 8.1), so that answered requests never pile up. Resetting at once would be
+ * legal, but clients that read the reset first lose the answer (node:http2 does).
  */
 import type { Clock, Timer } from '../clock.ts'
 
 const LINGER_MS = 2000
 
 export interface Lingering {
-  /** True when nothing is left to do. */
+  /** True when there is nothing left to do. */
   readonly closed: boolean
   /** Ends it without an error. */
   release(): void

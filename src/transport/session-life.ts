@@ -3,8 +3,9 @@ import type { Clock, Timer } from '../clock.ts'
 import type { Session } from '../contract/session.ts'
 
 /**
- * Specification 10.1 and 10.2, in GOAWAY and in the close of a QUIC connection: the credentials of the session no longer
- * let in. Clients look at the low byte of a code only, and take 0x1F and 0x64 for this: no other code may end in them.
+ * Specification 10.1 and 10.2, in GOAWAY and in the close of a QUIC connection: the credentials of the session are no
+ * longer accepted. Clients look only at the low byte of a code and take both 0x1F and 0x64 for this, so no other code
+ * may end in them.
  */
 export const AUTHENTICATION_REQUIRED = 0x1f
 
@@ -23,7 +24,7 @@ export abstract class SessionLife {
     return this.#state
   }
 
-  /** Why it did not end in order, as far as is known. */
+  /** Why it did not end in order, as far as known. */
   protected get error(): Error | undefined {
     return this.#error
   }
@@ -45,13 +46,13 @@ export abstract class SessionLife {
     this.onDestroy(reason)
   }
 
-  /** No request is taken any more; those under way go on. */
+  /** No more requests are taken; those under way go on. */
   protected abstract onDrain(): void
 
   /** Ends the connection now; {@link settle} follows. */
   protected abstract onDestroy(reason: Error): void
 
-  /** What is under way is the last. */
+  /** Takes no more requests after those under way. */
   protected drain(): void {
     if (this.#state === 'open') this.#state = 'draining'
   }

@@ -1,6 +1,6 @@
 /**
- * TLS on a TCP connection that the gate has let through (specification 3.1). Server name and ALPN offer are known
- * from the ClientHello by then, so each handshake gets its certificate and its one protocol without a callback.
+ * TLS on a TCP connection that the gate has let through (specification 3.1). By then the server name and the ALPN offer
+ * are known from the ClientHello, so each handshake gets its certificate and its one protocol without a callback.
  */
 import { TLSSocket, createSecureContext } from 'node:tls'
 import type { SecureContext } from 'node:tls'
@@ -11,11 +11,11 @@ import type { Counters } from '../counters.ts'
 import type { GatedConnection } from '../contract/gated-connection.ts'
 import type { Channel } from '../contract/session.ts'
 
-/** A connection behind TLS, ready for its HTTP version. */
+/** A connection after its TLS handshake, ready for its HTTP version. */
 export interface TransportConnection {
   readonly id: string
   readonly socket: TLSSocket
-  /** The TCP socket under TLS, for what TLS cannot say: a reset. */
+  /** The TCP socket below TLS, for what TLS cannot express: a reset. */
   readonly rawSocket: Socket
   readonly remoteAddress: string
   readonly remotePort: number
@@ -36,7 +36,7 @@ export interface TlsTerminatorOptions {
   /** Protocols offered on each channel, best first. */
   protocolsOf(channel: Channel): readonly TcpProtocol[]
   handshakeTimeoutMs: number
-  /** 48 bytes shared by all lanes: tickets survive a change of certificate and of lane. */
+  /** 48 bytes shared by all lanes: tickets stay valid across a change of certificate or of lane. */
   ticketKeys: Buffer
 }
 
@@ -71,7 +71,7 @@ export class TlsTerminator {
     this.#deps = deps
   }
 
-  /** What the handshakes of a host show. Throws when certificate and key cannot be used. */
+  /** The certificate that the handshakes of a host show. Throws when certificate and key cannot be used. */
   createCertificate({ cert, key }: Certificate): SecureContext {
     return createSecureContext({
       cert,
@@ -82,7 +82,8 @@ export class TlsTerminator {
       honorCipherOrder: false,
       ticketKeys: this.#options.ticketKeys,
       sessionIdContext: 'tunnel',
-      // Costs a server far more than a client (CVE-2011-1473), and no client of ours asks for it; nor does nginx allow it.
+      // It costs a server far more than a client (CVE-2011-1473), and no client of ours asks for it; nginx forbids it
+      // too.
       secureOptions: constants.SSL_OP_NO_RENEGOTIATION,
     })
   }
@@ -134,8 +135,8 @@ export class TlsTerminator {
   }
 
   /**
-   * The best protocol of the channel that the client offers. Without an offer HTTP/1.1, or nothing
-   * where that is off; without overlap any: the handshake then ends with the alert no_application_protocol.
+   * The channel's best protocol among those that the client offers. Without an offer it is HTTP/1.1, or nothing where
+   * that is off. If none matches, any will do: the handshake then ends with the alert no_application_protocol.
    */
   #chooseProtocol({ alpn, channel }: GatedConnection): TcpProtocol | undefined {
     const protocols = this.#options.protocolsOf(channel)
@@ -147,8 +148,8 @@ export class TlsTerminator {
 function ignoreError(): void {}
 
 /**
- * A TLSSocket made without a tls.Server never clears this flag, and node:http2 would wait for it
- * (nodejs/node lib/internal/tls/wrap.js, onServerSocketSecure).
+ * A TLSSocket created without a tls.Server never clears this flag, and node:http2 would wait for it (nodejs/node
+ * lib/internal/tls/wrap.js, onServerSocketSecure).
  */
 function markSecure(socket: TLSSocket): void {
   Object.assign(socket, { secureConnecting: false })

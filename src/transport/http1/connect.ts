@@ -37,7 +37,7 @@ export class Http1Connect implements ConnectExchange, StreamEnd {
     this.#headers = joinHeaders(message.headers)
     this.authority = parseTarget(message.url ?? '', message.headers.host)
     if (head.length > 0) connection.socket.unshift(head)
-    // Node has stopped reading; without this a client that gives up before the answer is not noticed.
+    // Node has stopped reading; without this, a client that gives up before the answer would not be noticed.
     connection.socket.read(0)
   }
 

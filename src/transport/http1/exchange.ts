@@ -15,7 +15,7 @@ import { encodeHead, joinHeaders } from './head.ts'
 import { parseScheme } from '../../wire/authority.ts'
 import type { TransportConnection } from '../tls.ts'
 
-/** Present when the client asked for `Upgrade`: the bytes that followed the head, and where they came from. */
+/** Present when the client asked for `Upgrade`: the bytes that followed the head, and the connection they came from. */
 export interface UpgradeOffer {
   readonly head: Buffer
   readonly connection: TransportConnection
@@ -83,7 +83,9 @@ export class Http1PlainExchange implements PlainExchange {
     return controller.signal
   }
 
-  /** Whoever reads the content agrees to it (RFC 9110 section 10.1.1); after the answer it is only discarded. */
+  /**
+   * Reading the content invites the client to send it (RFC 9110 section 10.1.1); after the answer it is only discarded.
+   */
   body(): Readable {
     if (this.#expectsContinue && !this.#response.headersSent) this.#response.writeContinue()
     this.#expectsContinue = false
@@ -92,7 +94,7 @@ export class Http1PlainExchange implements PlainExchange {
 
   refuse(status: number, headers: ResponseHeaders = {}): void {
     this.respond(status, { 'content-length': '0', ...headers }, { endStream: true })
-    // Node drops the rest by itself only if nobody has begun to read.
+    // Node drops the rest on its own only if nobody has begun to read.
     this.#message.resume()
   }
 
@@ -138,7 +140,9 @@ export class Http1PlainExchange implements PlainExchange {
     this.session.onRequestDone()
   }
 
-  /** Node forgets a request that has its answer: when the connection closes, its content would neither end nor close. */
+  /**
+   * Node forgets a request that has its answer: when the connection closes, its content would neither end nor close.
+   */
   #endContentWithConnection(): void {
     const { socket } = this.session.connection
     const onClose = (): void => void this.#message.destroy()
@@ -152,7 +156,9 @@ export class Http1PlainExchange implements PlainExchange {
 
 function ignoreError(): void {}
 
-/** Origin-form with Host, or absolute-form, whose authority then wins over Host (RFC 9112 section 3.2.2). */
+/**
+ * Origin-form with Host, or absolute-form, whose authority then takes precedence over Host (RFC 9112 section 3.2.2).
+ */
 function splitTarget(
   target: string,
   host: string | undefined,

@@ -16,7 +16,7 @@ export interface Http1Dependencies {
   style: Http1Style
 }
 
-/** What the client may take to close its side after the last answer. */
+/** How long the client may take to close its side after the last answer. */
 const LINGER_MS = 2000
 
 export class Http1Session extends SessionLife implements Session {
@@ -30,9 +30,9 @@ export class Http1Session extends SessionLife implements Session {
   readonly #headTimeoutMs: number
   readonly #deps: Http1Dependencies
   #listener: SessionListener | undefined
-  /** While no request is under way. */
+  /** Set while no request is under way. */
   #headDeadline: Timer | undefined
-  /** Once the last answer has been given. */
+  /** Set once the last answer has been given. */
   #lingerDeadline: Timer | undefined
   #openStreams = 0
   /** The connection has become a tunnel: nothing on it is HTTP any more. */
@@ -84,7 +84,7 @@ export class Http1Session extends SessionLife implements Session {
     else if (this.#openStreams === 0) this.#awaitHead()
   }
 
-  /** However slowly the head arrives, it ends without an answer, as with nginx. */
+  /** When the head has not arrived in time, the connection ends without an answer, as nginx does it. */
   #awaitHead(): void {
     this.#headDeadline = this.#deps.clock.after(this.#headTimeoutMs, () => {
       this.#deps.counters.count('http1_head_timeouts')
@@ -92,10 +92,10 @@ export class Http1Session extends SessionLife implements Session {
     })
   }
 
-  /** What a web server says to bytes that it cannot read. */
+  /** Answers bytes that cannot be parsed as a web server would. */
   onMalformed(error: NodeJS.ErrnoException & { rawPacket?: Buffer }): void {
     this.fail(error)
-    // The content of a request is broken, not its head: the answer that is under way shall be the last.
+    // The content of a request is broken, not its head: the answer under way is to be the last.
     if (this.#openStreams > 0) return this.drain()
     const { style, clock } = this.#deps
     const answer = style.malformedAnswer(error.rawPacket ?? Buffer.alloc(0), error.code ?? '', clock.wall())
@@ -103,11 +103,11 @@ export class Http1Session extends SessionLife implements Session {
     else this.endWith(answer)
   }
 
-  /** Sends a whole answer that is the last on this connection. */
+  /** Sends a complete answer, the last one on this connection. */
   endWith(answer: Buffer): void {
     this.drain()
     this.connection.socket.end(answer)
-    // Unread input would turn the close into a reset that eats the answer.
+    // Unread input would turn the close into a reset that destroys the answer.
     this.connection.socket.resume()
     this.destroyLater()
   }
@@ -120,7 +120,7 @@ export class Http1Session extends SessionLife implements Session {
     this.connection.socket.destroy()
   }
 
-  /** After an answer that ends the connection the client has a moment to close its side. */
+  /** After an answer that ends the connection, the client gets a moment to close its side. */
   destroyLater(): void {
     this.#lingerDeadline ??= this.#deps.clock.after(LINGER_MS, () => this.connection.socket.destroy())
   }

@@ -1,6 +1,6 @@
 /**
- * HTTP/1.1 (RFC 9112) as sessions and requests: one CONNECT turns the connection into a tunnel,
- * other requests may follow one another. Node parses; this file only translates.
+ * HTTP/1.1 (RFC 9112) as sessions and requests: one CONNECT turns the connection into a tunnel, other requests may
+ * follow each other. Node parses; this file only translates.
  */
 import http from 'node:http'
 import type { IncomingMessage, Server, ServerResponse } from 'node:http'
@@ -27,19 +27,19 @@ export class Http1Transport {
     this.#options = options
     this.#deps = deps
     this.#server = http.createServer({
-      // Each session has its own deadline: Node looks at these only on servers that listen themselves
-      // (nodejs/node lib/_http_server.js, setupConnectionsTracking).
+      // Each session has a deadline of its own: Node applies these only to servers that listen themselves (nodejs/node
+      // lib/_http_server.js, setupConnectionsTracking).
       headersTimeout: 0,
       keepAliveTimeout: 0,
       requestTimeout: 0,
       maxHeaderSize: options.maxHeadBytes,
-      // A decoy must look like the web server it imitates, which sends no such header on its own.
+      // A decoy must look like the web server it imitates, which does not send this header on its own.
       keepAlive: false,
-      // The style's refusals cover it, with a page.
+      // The style refuses such requests itself, with a page.
       requireHostHeader: false,
       shouldUpgradeCallback: (message) => this.#mayUpgrade(message),
     })
-    // A client that has closed its half still gets its answer; the sockets' own allowHalfOpen does not suffice
+    // A client that has closed its half still gets its answer; the sockets' own allowHalfOpen is not enough
     // (nodejs/node lib/_http_server.js, socketOnEnd).
     Object.assign(this.#server, { httpAllowHalfOpen: true })
     this.#server.on('connect', (message, socket, head) => this.#onConnect(message, socket, head))
@@ -57,7 +57,7 @@ export class Http1Transport {
     this.#server.emit('connection', connection.socket)
   }
 
-  /** Stops Node's own connection checks. Sessions are ended by their owner. */
+  /** Stops Node's own connection checks. Whoever has the sessions ends them. */
   destroy(): void {
     this.#server.close()
   }
@@ -85,7 +85,7 @@ export class Http1Transport {
   #onUpgrade(message: IncomingMessage, socket: Duplex, head: Buffer): void {
     const session = this.#sessions.get(socket)
     if (!session) return
-    // Node hands over the bare socket; the response object writes on it all the same.
+    // Node hands over the bare socket; a response object can still write to it.
     const response = new http.ServerResponse(message)
     response.assignSocket(session.connection.socket)
     session.onExchange(
@@ -101,7 +101,7 @@ export class Http1Transport {
   }
 }
 
-/** What the parser says; everything else is one label, since a socket may fail in many ways. */
+/** The parser's own codes; everything else gets one label, since a socket may fail in many ways. */
 function parserCode({ code }: NodeJS.ErrnoException): `HPE_${string}` | 'other' {
   return code?.startsWith('HPE_') === true ? (code as `HPE_${string}`) : 'other'
 }

@@ -28,7 +28,7 @@ const RESET_CODES: Record<StreamReset, number> = {
 const CONNECT_ANSWER = { sendDate: false } as const
 const CONNECT_ANSWER_AND_END = { sendDate: false, endStream: true } as const
 
-/** What both kinds share; `Http2Connect` and `Http2Plain` are the two. */
+/** What `Http2Connect` and `Http2Plain` share. */
 abstract class Http2Exchange implements Lingering {
   readonly session: Session
   readonly channel: Channel
@@ -50,7 +50,7 @@ abstract class Http2Exchange implements Lingering {
     this.stream = stream
     this.raw = headers
     this.#linger = linger
-    // The code of a peer's reset is not an error of ours; `close` without `end` tells it to whoever reads.
+    // The code of a peer's reset is not our error; readers learn of it from `close` without `end`.
     stream.on('error', ignoreError)
     stream.push = pushUnlessDestroyed
   }
@@ -92,13 +92,13 @@ abstract class Http2Exchange implements Lingering {
     this.#finished = true
     const stream = this.stream
     if (stream.destroyed || (stream.closed && reason !== 'no_error')) return
-    // `close` ends an open writable side first (nodejs/node lib/internal/http2/core.js, closeStream): END_STREAM
-    // would go out before RST_STREAM, and what was cut off would look complete.
+    // `close` ends an open writable side first (nodejs/node lib/internal/http2/core.js, closeStream): END_STREAM would
+    // go out before RST_STREAM, and truncated content would look complete.
     if (reason !== 'no_error' && !stream.writableEnded) stream.end = () => stream
     stream.close(RESET_CODES[reason])
   }
 
-  /** {@link LingerQueue} */
+  /** Implements {@link Lingering}. */
   release(): void {
     this.stream.close(constants.NGHTTP2_NO_ERROR)
   }
@@ -115,12 +115,14 @@ abstract class Http2Exchange implements Lingering {
 
   #isFinished(): boolean {
     const { headersSent, readableEnded, writableFinished, rstCode } = this.stream
-    // Node ends our side of a stream that its client leaves: without an answer it is not finished all the same.
+    // Node ends our side of a stream that its client leaves; without an answer it still is not finished.
     const whole = headersSent && readableEnded && writableFinished
     return this.#finished || (whole && rstCode === constants.NGHTTP2_NO_ERROR)
   }
 
-  /** Our answer is complete, the request is not: asks the client to stop, at once as nginx does (RFC 9113 section 8.1). */
+  /**
+   * Our answer is complete, the request is not: asks the client to stop, at once as nginx does (RFC 9113 section 8.1).
+   */
   #stopUnread(): void {
     if (!this.stream.readableEnded && !this.closed) this.stream.close(constants.NGHTTP2_NO_ERROR)
   }
@@ -153,7 +155,7 @@ export class Http2Connect extends Http2Exchange implements ConnectExchange, Stre
 
   accept(headers: ResponseHeaders = {}, { endStream = false } = {}): StreamEnd {
     this.answer(200, headers, endStream ? CONNECT_ANSWER_AND_END : CONNECT_ANSWER)
-    // A stream that nobody has read from when our side ends is closed by Node (core.js, kMaybeDestroy).
+    // If nobody has read from a stream by the time our side ends, Node closes it (core.js, kMaybeDestroy).
     if (!endStream) this.stream.read(0)
     return this
   }
@@ -182,8 +184,8 @@ export class Http2Plain extends Http2Exchange implements PlainExchange {
 function ignoreError(): void {}
 
 /**
- * Node pushes EOF into a stream that it destroys, because it was reset or its session is lost
- * (lib/internal/http2/core.js, `_destroy`): what was cut off would look complete.
+ * Node pushes EOF into a stream that it destroys because it was reset or its session is lost
+ * (lib/internal/http2/core.js, `_destroy`): truncated content would look complete.
  */
 function pushUnlessDestroyed(this: ServerHttp2Stream, chunk: unknown, encoding?: BufferEncoding): boolean {
   if (chunk === null && this.destroyed) return false

@@ -18,9 +18,9 @@ export interface Http2Dependencies {
   acceptSession: AcceptSession
 }
 
-/** What a session that failed has for its last frames. */
+/** How long a session that failed may take for its last frames. */
 const FAILED_GOODBYE_MS = 2000
-/** The same for one that ends in order: it may still be sending the end of its last stream to a slow client. */
+/** The same for a session that ends in order: it may still be sending the end of its last stream to a slow client. */
 const GOODBYE_MS = 30_000
 
 export class Http2Session extends SessionLife implements Session {
@@ -82,9 +82,9 @@ export class Http2Session extends SessionLife implements Session {
   }
 
   /**
-   * Node's destroyed session waits for the write that is under way before it closes its socket, and says nothing
-   * until then (nodejs/node lib/internal/http2/core.js, closeSession). Towards a peer that has gone, or does not
-   * read, that write may never end.
+   * A destroyed session of Node waits for the write under way before it closes its socket, and reports nothing until
+   * then (nodejs/node lib/internal/http2/core.js, closeSession). To a peer that is gone, or does not read, that write
+   * may never end.
    */
   #limitGoodbye(): void {
     const session = this.#session
@@ -117,8 +117,8 @@ export class Http2Session extends SessionLife implements Session {
   }
 
   /**
-   * The one end at which the client is told why. Node's `destroy` with a code closes the socket before the GOAWAY has
-   * left it, and its `close` would send another with NO_ERROR: so the frames go out, and then our half ends.
+   * The one end at which the client learns the reason. Node's `destroy` with a code closes the socket before the GOAWAY
+   * has left it, and its `close` would send another one with NO_ERROR: so the frames are sent, and then our half ends.
    */
   #revoke(): void {
     this.#session.goaway(AUTHENTICATION_REQUIRED)
@@ -127,7 +127,7 @@ export class Http2Session extends SessionLife implements Session {
     setImmediate(() => this.#socket.end())
   }
 
-  /** Nobody is there to say goodbye to. */
+  /** There is nobody left to say goodbye to. */
   #end(): void {
     this.#session.destroy()
     this.#socket.destroy()

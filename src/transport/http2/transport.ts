@@ -1,6 +1,4 @@
-/**
- * HTTP/2 (RFC 9113, specification 3.1) as sessions and requests. Receives a TLS socket on which ALPN chose `h2`.
- */
+/** HTTP/2 (RFC 9113, specification 3.1) as sessions and requests. Receives a TLS socket on which ALPN chose `h2`. */
 import http2 from 'node:http2'
 import { collectGarbage } from '../../heap.ts'
 import { HeadMemory } from './head-memory.ts'
@@ -21,8 +19,8 @@ export interface Http2Options {
 }
 
 /**
- * Clients end every tunnel with RST_STREAM, so resets are ordinary here; what a rapid reset (CVE-2023-44487)
- * may cost is still bounded per session.
+ * Clients end every tunnel with RST_STREAM, so resets are ordinary here; this still bounds, per session, what a rapid
+ * reset (CVE-2023-44487) can cost.
  */
 const STREAM_RESET_BURST = 5000
 const STREAM_RESETS_PER_SECOND = 1000
@@ -62,7 +60,7 @@ export class Http2Transport {
     new Http2Session(session, connection, this.#deps, this.#linger, this.#heads).listen()
   }
 
-  /** Stops the shared timer. Sessions are ended by their owner. */
+  /** Stops the shared timer. Whoever has the sessions ends them. */
   destroy(): void {
     this.#linger.destroy()
   }
