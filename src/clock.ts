@@ -1,4 +1,4 @@
-/** Time as a dependency, so that tests move it. */
+/** Time as a dependency, so that tests can move it. */
 
 export interface Timer {
   /** Idempotent. */
@@ -6,7 +6,7 @@ export interface Timer {
 }
 
 export interface Clock {
-  /** Monotonic milliseconds; the zero is arbitrary. */
+  /** Monotonic milliseconds from an arbitrary zero. */
   now(): number
   /** Milliseconds since the Unix epoch. */
   wall(): number

@@ -1,18 +1,18 @@
 /**
- * What is counted: totals that only grow and gauges that are asked when read, each with at most one label. The lists
- * are complete: a name or a label that is not here does not compile. Names and labels are those of the metrics page;
- * nothing here knows who reads them.
+ * What is counted: totals that only grow, and gauges whose value is asked for when they are read, each with at most one
+ * label. The lists are complete: a name or label that is missing here does not compile. Names and labels are those of
+ * the metrics page; nothing here knows who reads them.
  */
 import { INTERNAL_CODES, REFUSAL_CODES } from './errors.ts'
 
 interface Description {
   /** One sentence for whoever reads the figures. */
   readonly doc: string
-  /** Every label; left out when there is none. */
+  /** Every label; left out when there are none. */
   readonly labels?: readonly string[]
   /** Numbers are labels too. */
   readonly numbered?: true
-  /** What begins with this is a label too: a code of the system or of a library. */
+  /** Anything that begins with this is a label too: a code of the system or of a library. */
   readonly prefix?: string
 }
 
@@ -197,7 +197,10 @@ export class Counters {
     this.#totals.set(key, (this.#totals.get(key) ?? 0) + n)
   }
 
-  /** Registers a value read at snapshot time. A second gauge of one name and label is a fault in the wiring. */
+  /**
+   * Registers a value that is read when a snapshot is taken. A second gauge with the same name and label is a wiring
+   * error.
+   */
   gauge<N extends GaugeName>(name: N, ...rest: GaugeArguments<N>): void
   gauge(name: string, first: string | Read, second?: Read): void {
     const [key, read] = typeof first === 'string' ? [`${name}{${first}}`, second ?? zero] : [name, first]
@@ -205,12 +208,12 @@ export class Counters {
     this.#gauges.set(key, read)
   }
 
-  /** The value of a gauge without labels now; 0 before there is one of this name. */
+  /** The current value of a gauge without labels; 0 while there is no gauge of this name. */
   read(name: GaugeName): number {
     return this.#gauges.get(name)?.() ?? 0
   }
 
-  /** Totals and gauges by name; a plain object, fit for a message between threads. */
+  /** Totals and gauges by name, as a plain object that can be sent to another thread. */
   snapshot(): Record<string, number> {
     const result: Record<string, number> = Object.fromEntries(this.#totals)
     for (const [name, read] of this.#gauges) result[name] = read()

@@ -1,4 +1,7 @@
-/** Errors of the endpoint: one class with a stable code. The code is the log field, the metric label and what a test asserts. */
+/**
+ * The endpoint's errors: one class with a stable code. The code serves as log field, metric label, and what a test
+ * asserts.
+ */
 
 /** Why a tunnel request was refused. `docs/protocol.md` gives the status and headers of each. */
 export const REFUSAL_CODES = [
@@ -34,7 +37,7 @@ export type ErrorScope = 'datagram' | 'stream' | 'connection'
 export interface EndpointErrorOptions {
   cause?: unknown
   scope?: ErrorScope
-  /** Seconds for `Retry-After`, with `limit_exceeded` only. */
+  /** Seconds for `Retry-After`; with `limit_exceeded` only. */
   retryAfterSecs?: number
 }
 
@@ -52,7 +55,7 @@ export class EndpointError extends Error {
   }
 }
 
-/** The credentials of a live session no longer let in. */
+/** Whether a live session ends because its credentials are no longer accepted. */
 export function isRevocation(error: Error | undefined): boolean {
   return error instanceof EndpointError && error.code === 'credentials_revoked'
 }

@@ -1,11 +1,11 @@
-/** What V8 is told about memory, and when it looks after it. */
+/** What V8 is told about memory, and when it is asked to collect. */
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 
-/** To be called before anything else; threads that start later get the same. */
+/** Call before anything else; threads that start later get the same settings. */
 export function tuneHeap(): void {
-  // What sockets are read into is memory outside of V8's heap, and by default every so many of them cost a full
-  // collection of it: a fifth of the CPU time of a transfer.
+  // What sockets are read into is memory outside V8's heap, and by default V8 answers a certain amount of it with a
+  // full collection: a fifth of the CPU time of a transfer.
   setFlagsFromString('--external-memory-accounted-in-global-limit')
   setFlagsFromString('--initial-heap-size=64')
   // In MiB. Below it the young generation does not shrink, and need not grow again, when `collectGarbageOfStart` has run.

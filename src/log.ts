@@ -1,7 +1,10 @@
-/** The logger that rooms are given. Who writes where is decided by `control/` and `lane/thread.ts`. */
+/** The logger that rooms are given. `control/` and `lane/thread.ts` decide where it writes. */
 import type { Logger } from 'pino'
 
-/** A pino logger: `log.info({ code, user }, 'message')`. Never hand it a password, a header value of authorization, or a private key. */
+/**
+ * A pino logger: `log.info({ code, user }, 'message')`. Never give it a password, the value of an authorization header,
+ * or a private key.
+ */
 export type Log = Pick<Logger, 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'fatal' | 'isLevelEnabled'>
 
 /** What a log line may say about addresses (`[culvert.log] privacy`). */

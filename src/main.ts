@@ -1,4 +1,4 @@
-/** From the command line to a command and its exit code. Nothing else reads `process.argv` or sets the code. */
+/** Turns the command line into a command and its exit code. Nothing else reads `process.argv` or sets the exit code. */
 import { parseCommand, LEGACY_PROGRAM, type Command } from './cli/arguments.ts'
 import { HELP, LEGACY_HELP, readVersion } from './cli/help.ts'
 import type { ExitCode, Terminal } from './cli/terminal.ts'
@@ -12,11 +12,11 @@ const terminal: Terminal = {
   out: (text) => void process.stdout.write(text),
   error: (text) => void process.stderr.write(text),
 }
-// A reader that has seen enough (`culvert config | head`) is no fault.
+// A reader that has seen enough (`culvert config | head`) is not an error.
 process.stdout.on('error', () => {})
 process.stderr.on('error', () => {})
 
-/** Each command is loaded when it is wanted: what a running endpoint never uses would stay in memory. */
+/** Each command is loaded only when it is used: what a running endpoint never needs would stay in memory. */
 async function run(command: Command): Promise<ExitCode> {
   switch (command.kind) {
     case 'serve':
