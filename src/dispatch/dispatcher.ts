@@ -17,8 +17,9 @@ import { DelayedAnswers } from './delayed-answers.ts'
 import { SessionRecord } from './session-record.ts'
 import type { Guest, UserDirectory } from './session-record.ts'
 import { UserLimits } from './user-limits.ts'
-import type { LimitedUser, UserLimitsOptions } from './user-limits.ts'
+import type { UserLimitsOptions } from './user-limits.ts'
 import type { SessionRegistry } from './session-registry.ts'
+import type { User } from '../contract/user.ts'
 import type { ConnectExchange, Exchange, PlainExchange } from '../contract/exchange.ts'
 import type { Session } from '../contract/session.ts'
 import type { SessionListener } from '../contract/session-listener.ts'
@@ -248,7 +249,7 @@ export class Dispatcher {
     }
   }
 
-  #dispatch(authority: Authority, exchange: Exchange, user: LimitedUser): Promise<OpenTunnel> {
+  #dispatch(authority: Authority, exchange: Exchange, user: User): Promise<OpenTunnel> {
     const { forwarders, log } = this.#deps
     const { session, signal } = exchange
     const context = { user: user.name, sessionId: session.id, protocol: session.protocol, log, signal }
@@ -265,14 +266,14 @@ export class Dispatcher {
     }
   }
 
-  #refuse(exchange: Exchange, refusal: Refusal, user?: LimitedUser, error?: unknown): void {
+  #refuse(exchange: Exchange, refusal: Refusal, user?: User, error?: unknown): void {
     // A client that is gone needs no answer, and a failure caused by its leaving is not a refusal.
     if (exchange.signal.aborted) return
     exchange.refuse(refusal.status, refusal.headers)
     this.#report(exchange, refusal, user, error)
   }
 
-  #report(exchange: Exchange, { code, status }: Refusal, user?: LimitedUser, error?: unknown): void {
+  #report(exchange: Exchange, { code, status }: Refusal, user?: User, error?: unknown): void {
     const { log, counters } = this.#deps
     const { privacy } = this.#options
     const cause = systemCodeOf(error)

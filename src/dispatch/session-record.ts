@@ -2,14 +2,8 @@
 import type { Exchange } from '../contract/exchange.ts'
 import type { Session } from '../contract/session.ts'
 import type { TunnelEnd } from '../contract/forwarder.ts'
-import type { LimitedUser, UserLimits } from './user-limits.ts'
-
-/** What valid credentials give. */
-export interface Grant {
-  readonly user: LimitedUser
-  /** Milliseconds since the Unix epoch; Infinity when they are valid until the next snapshot. */
-  readonly validUntil: number
-}
+import type { Grant, User } from '../contract/user.ts'
+import type { UserLimits } from './user-limits.ts'
 
 /** The snapshot of users in force (`users/directory.ts`). */
 export interface UserDirectory {
@@ -25,13 +19,13 @@ const MAX_SPELLINGS = 4
 
 /** One user on one session. */
 export class Guest {
-  readonly user: LimitedUser
+  readonly user: User
   /** Keyed by `proxy-authorization`, oldest first. */
   readonly #grants = new Map<string | undefined, Grant>()
   readonly #exchanges = new Set<Exchange>()
   #release: (() => void) | undefined
 
-  constructor(user: LimitedUser) {
+  constructor(user: User) {
     this.user = user
   }
 
@@ -118,7 +112,7 @@ export class SessionRecord {
     return guest
   }
 
-  #welcome(user: LimitedUser): Guest | undefined {
+  #welcome(user: User): Guest | undefined {
     if (this.#guests.size > 0 && !this.#severalUsers) return undefined
     const guest = new Guest(user)
     this.#guests.set(user.name, guest)

@@ -2,13 +2,7 @@
 import type { Counters } from '../counters.ts'
 import { EndpointError } from '../errors.ts'
 import type { ProtocolLabel } from '../contract/session.ts'
-
-/** What the limits need to know about a user. */
-export interface LimitedUser {
-  readonly name: string
-  readonly maxTcpSessions: number | null
-  readonly maxQuicSessions: number | null
-}
+import type { User } from '../contract/user.ts'
 
 export interface UserLimitsOptions {
   /** Tunnels and forwarded requests of one user in all of that user's sessions; each needs at least one descriptor. */
@@ -32,14 +26,14 @@ export class UserLimits {
    * @returns a function that gives it back; call it once.
    * @throws EndpointError `limit_exceeded` when all are taken.
    */
-  takeSession(user: LimitedUser, protocol: ProtocolLabel): () => void {
+  takeSession(user: User, protocol: ProtocolLabel): () => void {
     const quic = protocol === 'HTTP3'
     const limit = quic ? user.maxQuicSessions : user.maxTcpSessions
     return this.#take(`${quic ? 'quic' : 'tcp'} ${user.name}`, limit ?? Infinity, 'sessions')
   }
 
   /** The same for one tunnel. */
-  takeTunnel(user: LimitedUser): () => void {
+  takeTunnel(user: User): () => void {
     return this.#take(`tunnel ${user.name}`, this.#options.maxTunnelsPerUser, 'tunnels')
   }
 

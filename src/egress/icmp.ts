@@ -7,6 +7,7 @@
  * duplicates for as long as it waits; but once a request is settled the next identical one may go out, and a duplicate
  * would then be taken for the answer to that.
  */
+import type { EchoChannel } from '../contract/echo-channel.ts'
 import type { Clock, Timer } from '../clock.ts'
 import type { Counters, TotalLabel } from '../counters.ts'
 import { EndpointError, isRefusal } from '../errors.ts'
@@ -58,14 +59,6 @@ export interface IcmpOptions {
   readonly clock: Clock
   readonly counters: Counters
   readonly log: Log
-}
-
-/** One client's use of the sockets. */
-export interface EchoChannel {
-  /** Sends or drops; what is dropped is counted by reason. */
-  send(request: IcmpRequest): void
-  /** No reply is delivered after this. Idempotent. */
-  close(): void
 }
 
 /** Opens one socket (`raw-socket.ts`). Throws `unsupported` where the kernel lacks the address family. */

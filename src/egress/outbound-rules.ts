@@ -2,12 +2,11 @@
  * Outbound rules: which destinations the operator forbids (`[outbound]` of the rules file). The first rule whose
  * conditions all hold decides; a rule without conditions always does.
  */
+import type { RuleAction } from '../contract/rule-action.ts'
 import { ipBytes } from '../wire/ip-address.ts'
 import { unmapped } from '../wire/ip-kind.ts'
 import { prefixHolds, type IpPrefix } from '../wire/ip-prefix.ts'
 import type { PortRange } from '../wire/target.ts'
-
-export type RuleAction = 'allow' | 'deny'
 
 /** A condition that is null is always met. */
 export interface OutboundRule {

@@ -3,6 +3,7 @@
  * address that is really used passes the policy first.
  */
 import { createSocket, type Socket, type SocketOptions } from 'node:dgram'
+import type { UdpHandlers, UdpSocket } from '../contract/udp-socket.ts'
 import type { Counters } from '../counters.ts'
 import { EndpointError } from '../errors.ts'
 import { normalizePeerAddress } from '../wire/ip-kind.ts'
@@ -29,22 +30,8 @@ export interface UdpEgressOptions {
   readonly mayDial?: () => boolean
 }
 
-export interface UdpHandlers {
-  /** `payload` belongs to the receiver. */
-  readonly onMessage: (payload: Buffer) => void
-  /** The socket failed and is closed. Never called from within `open` or `send`, nor after `close`. */
-  readonly onError: (error: Error) => void
-}
-
 /** Why a datagram was not sent. */
-export type UdpSendDrop = 'early_queue' | 'send_queue'
-
-export interface UdpSocket {
-  /** Sends or drops. `payload` must not change afterwards. */
-  send(payload: Buffer): UdpSendDrop | undefined
-  /** Idempotent. */
-  close(): void
-}
+type UdpSendDrop = 'early_queue' | 'send_queue'
 
 /** Addresses are literals: answering at once makes bind and connect happen within the call. */
 const lookupLiteral: NonNullable<SocketOptions['lookup']> = (hostname, _options, callback) => {

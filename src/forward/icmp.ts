@@ -2,6 +2,7 @@
  * `_icmp`: echo requests of a client over one stream (specification 7). The client never learns that a request could
  * not be sent or was not answered, because the format has no way to say it.
  */
+import type { EchoChannel } from '../contract/echo-channel.ts'
 import type { Counters } from '../counters.ts'
 import { EndpointError } from '../errors.ts'
 import { DatagramQueue, type QueuedDatagram } from '../relay/datagram-queue.ts'
@@ -13,16 +14,8 @@ import {
   ICMP_REQUEST_BYTES,
   IcmpRequestDecoder,
   type IcmpReply,
-  type IcmpRequest,
 } from '../wire/icmp-frame.ts'
 import { StreamLifetime, type StreamHandlers } from './stream-lifetime.ts'
-
-/** One client's use of the raw sockets. */
-export interface EchoChannel {
-  send(request: IcmpRequest): void
-  /** No reply is delivered after this. Idempotent. */
-  close(): void
-}
 
 /** Sends echo requests; `egress/icmp.ts` does. */
 export interface EchoSender {

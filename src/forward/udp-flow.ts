@@ -2,6 +2,7 @@
  * One UDP flow: what a client sends from one source to one destination within its stream, and the answers
  * (specification 6.5). Owns the flow's socket.
  */
+import type { UdpHandlers, UdpSocket } from '../contract/udp-socket.ts'
 import type { TotalLabel } from '../counters.ts'
 import type { QueuedDatagram } from '../relay/datagram-queue.ts'
 import { udpReplySize, writeUdpReply } from '../wire/udp-frame.ts'
@@ -13,20 +14,6 @@ const DNS_PORT = 53
  * counted.
  */
 const ANSWERED_DNS_MS = 5000
-
-/** A connected socket; `egress/udp.ts` makes it. */
-export interface UdpSocket {
-  /** Sends or drops; returns the reason when it dropped. */
-  send(payload: Buffer): TotalLabel<'udp_drops'> | undefined
-  /** Idempotent. */
-  close(): void
-}
-
-export interface UdpHandlers {
-  readonly onMessage: (payload: Buffer) => void
-  /** The socket failed and is closed. */
-  readonly onError: (error: Error) => void
-}
 
 /** Where flows get their sockets; it applies the policy. */
 export interface UdpDialer {

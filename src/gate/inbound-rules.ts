@@ -6,14 +6,13 @@
  *   client_random_psk_key   random = R 16 | T 16, K = HKDF-SHA256(PSK, salt R, "tls13 encryption context", 16),
  *                           T = AES-128-ECB(K, first 16 bytes of SHA-256(server name))
  */
+import type { RuleAction } from '../contract/rule-action.ts'
 import { createCipheriv, createHash, hkdfSync, timingSafeEqual } from 'node:crypto'
 import { ipBytes } from '../wire/ip-address.ts'
 import { prefixHolds } from '../wire/ip-prefix.ts'
 import type { IpPrefix } from '../wire/ip-prefix.ts'
 import { matchesRandom, RANDOM_BYTES } from '../wire/random-prefix.ts'
 import type { RandomPrefix } from '../wire/random-prefix.ts'
-
-export type RuleAction = 'allow' | 'deny'
 
 /** A condition that is null is always met. */
 export interface InboundRule {

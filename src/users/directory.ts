@@ -3,6 +3,7 @@
  * whole object.
  */
 import { hash, randomBytes, timingSafeEqual } from 'node:crypto'
+import type { Grant, User } from '../contract/user.ts'
 import { parseBasicAuth } from '../wire/basic-auth.ts'
 
 export interface Alias {
@@ -20,19 +21,6 @@ export interface ClientCredentials {
   /** Sessions over HTTP/1.1 and HTTP/2 together; null means no limit. */
   readonly maxTcpSessions: number | null
   /** Sessions over HTTP/3; null means no limit. */
-  readonly maxQuicSessions: number | null
-}
-
-/** What valid credentials give. */
-export interface Grant {
-  readonly user: User
-  /** Milliseconds since the Unix epoch; Infinity when they are valid until the next snapshot. */
-  readonly validUntil: number
-}
-
-export interface User {
-  readonly name: string
-  readonly maxTcpSessions: number | null
   readonly maxQuicSessions: number | null
 }
 
@@ -93,7 +81,8 @@ export class Directory {
 
   /** Gives every user the same number of keys, and nobody too: how many a user really has cannot be measured. */
   #level(): void {
-    const most = Math.max(1, ...[...this.#entries.values()].map(({ keys }) => keys.length))
+    let most = 1
+    for (const { keys } of this.#entries.values()) most = Math.max(most, keys.length)
     for (const { keys } of [...this.#entries.values(), this.#nobody]) {
       while (keys.length < most) keys.push({ digest: this.#digest(randomBytes(32)), validUntil: -Infinity })
     }

@@ -1,7 +1,8 @@
 /** Rules and addresses as a file of the configuration would give them, from their text. */
 import { parseAddressPort, parsePortRange } from '../../src/config/values.ts'
 import type { OutboundRule } from '../../src/egress/outbound-rules.ts'
-import type { InboundRule, RuleAction } from '../../src/gate/inbound-rules.ts'
+import type { RuleAction } from '../../src/contract/rule-action.ts'
+import type { InboundRule } from '../../src/gate/inbound-rules.ts'
 import { parseIpPrefix, type IpPrefix } from '../../src/wire/ip-prefix.ts'
 import { parseHex, parseRandomPrefix } from '../../src/wire/random-prefix.ts'
 import type { SocketAddress } from '../../src/wire/target.ts'

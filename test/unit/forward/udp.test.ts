@@ -5,7 +5,8 @@ import { describe, expect, it } from 'vitest'
 import { Counters } from '../../../src/counters.ts'
 import { EndpointError } from '../../../src/errors.ts'
 import { UdpForwarder, type UdpForwarderOptions } from '../../../src/forward/udp.ts'
-import type { UdpDialer, UdpHandlers } from '../../../src/forward/udp-flow.ts'
+import type { UdpHandlers } from '../../../src/contract/udp-socket.ts'
+import type { UdpDialer } from '../../../src/forward/udp-flow.ts'
 import {
   encodeAddressing,
   encodeUdpUplink,
