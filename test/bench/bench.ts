@@ -82,7 +82,7 @@ async function run(plan: Plan): Promise<boolean> {
   }))
   for (let turn = 0; turn < plan.runs; turn++) {
     for (const { row, own, peer } of results) {
-      // Ours and the peer's alternate, so that what else the machine does meets both.
+      // Ours and the peer's alternate, so that other work on the machine affects both equally.
       const order = [() => runOnce(row, own, OWN_COMMAND, plan, pinning)]
       if (peer !== undefined && plan.peer !== undefined) {
         const command = plan.peer

@@ -1,4 +1,7 @@
-/** An endpoint executable under measurement: official files, start, processor time and memory by /proc (proc(5)). */
+/**
+ * An endpoint executable under measurement: its official files, its start, and its processor time and memory from /proc
+ * (proc(5)).
+ */
 import { closeSync, openSync, rmSync } from 'node:fs'
 import { mkdtemp, readFile, writeFile } from 'node:fs/promises'
 import type { ChildProcess } from 'node:child_process'

@@ -1,6 +1,7 @@
 /**
- * Entry of a process with two TCP ports, alike but for the gate: TLS and HTTP/1.1 behind both, an echo in place of
- * a target. In one process the two are compiled alike and meet the same noise, so a small difference can be seen.
+ * Entry point of a process with two TCP ports that differ only in the gate: TLS and HTTP/1.1 behind both, an echo in
+ * place of a target. In one process both are compiled the same way and meet the same noise, so a small difference can
+ * be seen.
  */
 import { once } from 'node:events'
 import { createServer, type AddressInfo, type Socket } from 'node:net'
@@ -96,7 +97,7 @@ async function open(accept: (socket: Socket) => void): Promise<number> {
   return (server.address() as AddressInfo).port
 }
 
-/** What would be left without a gate. */
+/** What would remain without a gate. */
 function acceptDirectly(socket: Socket, tls: TlsTerminator, host: Host): void {
   socket.on('error', () => {})
   socket.setNoDelay(true)

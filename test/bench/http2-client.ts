@@ -25,7 +25,7 @@ import type { EndpointAccess, Tunnel, TunnelClient, TunnelListener } from './tun
 const SESSION_WINDOW_BYTES = 8_388_608
 const STREAM_WINDOW_BYTES = 4_194_304
 const DEFAULT_WINDOW_BYTES = 65_535
-/** What waits for the next write to the socket; more stops the tunnels. */
+/** Bytes that may wait for the next write to the socket; above that the tunnels are paused. */
 const OUTPUT_LIMIT_BYTES = 524_288
 
 export class Http2Client implements TunnelClient, FrameSink {

@@ -21,7 +21,7 @@ export const startIdle: StartJob<'idle'> = async (job, access) => {
     }
   }
   const lines = Array.from({ length: OPEN_AT_ONCE }, openInTurn)
-  // The bench reads the count meanwhile; what fails here it sees there.
+  // The bench reads the count in the meantime, and sees there what fails here.
   Promise.all(lines).catch((error: unknown) => progress.fail(error instanceof Error ? error : undefined))
   return {
     count: () => progress.count(),

@@ -1,7 +1,7 @@
-/** Work of a load process, as the bench asks for it over IPC. */
+/** The work of a load process, as the bench requests it over IPC. */
 import type { EndpointAccess, Protocol } from './tunnel-client.ts'
 
-/** `targets` are authorities; a job spreads its tunnels over them, since one address has 28,000 ports only. */
+/** `targets` are authorities; a job spreads its tunnels over them, because one address has only 28,000 ports. */
 export type Job =
   | {
       readonly kind: 'transfer'

@@ -1,6 +1,6 @@
 /**
- * Round trips to an echo through the endpoint and past it, in turn, one at a time. The difference of the two is
- * what the endpoint adds; what the machine's load does to the client itself cancels out.
+ * Round trips to an echo through the endpoint and past it, alternating, one at a time. The difference is what the
+ * endpoint adds; whatever the machine's load does to the client itself cancels out.
  */
 import { once } from 'node:events'
 import { connect } from 'node:net'

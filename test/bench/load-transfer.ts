@@ -1,4 +1,4 @@
-/** Downloads or uploads without an end over a number of streams of one session (HTTP/1.1: as many connections). */
+/** Endless downloads or uploads over a number of streams of one session (HTTP/1.1: as many connections). */
 import { Progress, type StartJob } from './load-job.ts'
 import { openClient, openTunnel, type Tunnel } from './tunnel-client.ts'
 

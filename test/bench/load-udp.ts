@@ -3,7 +3,7 @@ import { encodeAddressing, encodeUdpUplink, UdpDownlinkDecoder } from '../../src
 import { Progress, type StartJob } from './load-job.ts'
 import { openClient, openTunnel } from './tunnel-client.ts'
 
-/** As many sources as this, so that no socket buffer of a flow overflows. */
+/** This many sources, so that no socket buffer of a flow overflows. */
 const FLOWS = 8
 const FIRST_SOURCE_PORT = 40_000
 /** A datagram may be lost: when nothing has come for this time, all are sent again. */

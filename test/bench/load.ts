@@ -1,4 +1,4 @@
-/** Entry of a load process: answers one request at a time from the bench over IPC, and ends with it. */
+/** Entry point of a load process: answers one request at a time from the bench over IPC, and ends with it. */
 import type { Job, RunningJob } from './load-job.ts'
 import { startConnects } from './load-connect.ts'
 import { startIdle } from './load-idle.ts'

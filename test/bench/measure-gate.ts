@@ -1,4 +1,7 @@
-/** What the gate adds to a connection with a CONNECT, a ping and a close: the same work past it, in turn. */
+/**
+ * What the gate adds to a connection with a CONNECT, a ping and a close: the same work with and without it,
+ * alternating.
+ */
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { GatePorts, GateRequest } from './gate-server.ts'
 import type { LoadRequest } from './load.ts'

@@ -111,7 +111,7 @@ async function measureRate(
   const first = await sample()
   await waitForEnd(first, count, options)
   const last = await sample()
-  // Throws when the load has failed meanwhile.
+  // Throws when the load has failed in the meantime.
   await load.ask<number>({ do: 'count' })
   await load.ask<null>({ do: 'stop' })
   const done = last.count - first.count

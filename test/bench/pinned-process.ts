@@ -1,4 +1,7 @@
-/** Processes of the bench: tied to cores where `taskset` is there, asked over IPC, ended by their pid whatever happens. */
+/**
+ * Processes of the bench: tied to cores where `taskset` is available, controlled over IPC, ended by their pid whatever
+ * happens.
+ */
 import { spawn, spawnSync, type ChildProcess, type SpawnOptions } from 'node:child_process'
 import { once } from 'node:events'
 import { availableParallelism } from 'node:os'
@@ -74,7 +77,10 @@ interface Reply {
   readonly error?: string
 }
 
-/** The side of a process that is asked; `answer` takes the `Request` of its {@link AskedProcess}. It ends when the bench does. */
+/**
+ * The side of a process that answers; `answer` takes the `Request` of its {@link AskedProcess}. It ends when the bench
+ * does.
+ */
 export function serveRequests(answer: (request: never) => Promise<unknown>): void {
   process.on('disconnect', () => process.exit())
   process.on('message', ({ id, request }: Envelope<never>) => {

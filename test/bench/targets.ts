@@ -1,13 +1,13 @@
-/** Entry of the target process: what tunnels lead to. Tells its addresses and how much it has received. */
+/** Entry point of the target process, where tunnels lead to. Reports its addresses and how much it has received. */
 import { createSocket } from 'node:dgram'
 import { once } from 'node:events'
 import { createServer, type AddressInfo, type Socket } from 'node:net'
 import { serveRequests } from './pinned-process.ts'
 
 export interface Targets {
-  /** Sends for ever. */
+  /** Sends forever. */
   readonly blast: readonly string[]
-  /** Takes what comes. */
+  /** Takes whatever arrives. */
   readonly sink: readonly string[]
   /** Sends back. */
   readonly echo: readonly string[]

@@ -149,7 +149,7 @@ runTransportContract({
   },
 })
 
-// Who waited for the rest of it, to let the client read the answer, waited for his whole time limit.
+// A proxy that waited for the rest, so that the client could read the answer, used to wait for its whole time limit.
 it('the content of a request that has its answer closes with the connection', async () => {
   const arrived = Promise.withResolvers<Exchange>()
   await using transport = await startTlsTransport('http/1.1', () => ({

@@ -1,6 +1,6 @@
 /**
- * The facts about `@currentspace/http3` that src/transport/http3/native.ts relies on and that its documentation does
- * not promise. When this fails after an update, read docs/decisions/002-http3-package.md before anything else.
+ * Facts about `@currentspace/http3` that src/transport/http3/native.ts relies on and that the package's documentation
+ * does not promise. When this fails after an update, read docs/decisions/002-http3-package.md before anything else.
  */
 import { createSocket } from 'node:dgram'
 import type { Socket } from 'node:dgram'

@@ -369,7 +369,7 @@ describe('HTTP/3 requests', () => {
   }, 120_000)
 })
 
-/** Whoever has not authenticated gets nothing on the disk: two sessions of a stranger once filled 300 MB in 4 s. */
+/** Clients that have not authenticated get nothing on disk: two sessions of a stranger once filled 300 MB in 4 s. */
 describe('What a stranger sends over HTTP/3', () => {
   const SENT_BYTES = 16 * 1024 * 1024
 

@@ -1,4 +1,4 @@
-/** What every pair of streams must show when `relayStreams` stands between them. */
+/** What must hold for every pair of streams that `relayStreams` connects. */
 import { createHash, randomBytes } from 'node:crypto'
 import { getEventListeners, once } from 'node:events'
 import type { Socket } from 'node:net'
@@ -17,7 +17,7 @@ export interface RelayPair extends AsyncDisposable {
   readonly clientEnd: StreamEnd
   readonly targetEnd: StreamEnd
   resetClient(): void
-  /** Resolves when the client was reset, with the transport's word for why. */
+  /** Resolves with the transport's name for the reason when the client was reset. */
   clientWasReset(): Promise<string>
   /** Listeners that the client's stream gives itself when it closes. */
   readonly ownListeners?: Readonly<Record<string, number>>
@@ -25,7 +25,7 @@ export interface RelayPair extends AsyncDisposable {
   leave?(): void
 }
 
-/** What a socket says that writes after RST. */
+/** The error of a socket that writes after an RST. */
 const RESET_CODES = ['ECONNRESET', 'EPIPE']
 const POKE = Buffer.alloc(32_768)
 const IDLE_MS = 60_000
@@ -121,7 +121,7 @@ export function describeRelay(
   openPair: () => Promise<RelayPair>,
 ): void {
   describe(`relay over ${name}`, () => {
-    // TCP alone has no way to say it: a test that cannot be is not listed.
+    // TCP alone has no way to say it: a test that cannot exist is not listed.
     const itIfLeaves = options.canLeave ? it : (): void => {}
     let pair: RelayPair
     let clock: FakeClock

@@ -1,7 +1,7 @@
 /**
- * Hostile HTTP/2 on raw TLS: the process survives, every connection and session is let go
- * of, memory stays bounded, and a well-behaved client is served meanwhile. Ten seconds; the seed is printed and
- * `CULVERT_FUZZ_SEED` repeats a run.
+ * Hostile HTTP/2 on raw TLS: the process survives, every connection and session is released, memory stays bounded, and
+ * a well-behaved client is served all the while. Ten seconds; the seed is printed, and `CULVERT_FUZZ_SEED` repeats a
+ * run.
  */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { OPEN_EDGE, USER, startEndpoint } from '../support/endpoint.ts'

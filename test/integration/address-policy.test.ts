@@ -1,7 +1,6 @@
 /**
- * All rows of the address table over TCP, UDP
- * and ICMP. An outbound rule forbids everything, so that nothing leaves the machine: what the address policy lets
- * pass is refused by the rule, which has an answer and a counter of its own.
+ * All rows of the address table over TCP, UDP and ICMP. An outbound rule forbids everything, so that nothing leaves the
+ * machine: what the address policy lets through is refused by the rule, which has an answer and a counter of its own.
  */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { encodeIcmpRequest } from '../../src/wire/icmp-frame.ts'

@@ -1,7 +1,7 @@
 /**
- * Guessing passwords costs an address time, and the endpoint next to nothing. What waits for its 407 used to be kept when
- * the client had gone, with all fields of its head: CONNECT and RST a thousand times a second took 585 MB in 17 s.
- * The clients come from an address that a balancer names; loopback itself is exempt.
+ * Guessing passwords costs an address time, and the endpoint next to nothing. A request waiting for its 407 used to be
+ * kept after its client had left, with all fields of its head: CONNECT and RST a thousand times a second took 585 MB in
+ * 17 s. The clients come from an address that a balancer names; loopback itself is exempt.
  */
 import http2 from 'node:http2'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'

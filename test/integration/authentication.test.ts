@@ -1,6 +1,6 @@
 /**
- * A stranger learns nothing from a failure: the same bytes whatever is wrong with the credentials, in the same time for
- * an unknown user and for a wrong password, and the session stays open (specification 9).
+ * A failure tells a stranger nothing: the bytes are the same whatever is wrong with the credentials, the time is the
+ * same for an unknown user and for a wrong password, and the session stays open (specification 9).
  */
 import { randomBytes } from 'node:crypto'
 import { connect } from 'node:tls'
@@ -79,9 +79,9 @@ describe('authentication', () => {
   })
 
   /**
-   * An unknown user and a wrong password take the same time: whoever guesses which of the two an answer was, by its time
-   * alone, is right as often as by a coin. The area under the ROC curve says that in one number that load does not
-   * change, since the tries come in random order; 0.5 is the coin. Chance moves it by 0.024, one standard deviation.
+   * An unknown user and a wrong password take the same time: guessing by its time which of the two an answer was is no
+   * better than tossing a coin. The area under the ROC curve expresses that in one number, which load does not change
+   * because the tries come in random order; 0.5 is the coin. Chance alone has a standard deviation of 0.024.
    */
   it(
     'authentication takes the same time for an unknown user and a wrong password',

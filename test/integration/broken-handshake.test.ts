@@ -1,6 +1,6 @@
 /**
- * A client that goes away in the middle of the TLS handshake: the connection stayed until the handshake's time limit,
- * since TCP is half-open there and nobody had looked for its end. The clock stands still in these tests.
+ * A client that leaves in the middle of the TLS handshake: its connection used to stay until the handshake's time
+ * limit, because TCP is half-open there and nobody watched for its end. The clock stands still in these tests.
  */
 import { once } from 'node:events'
 import { expect, it } from 'vitest'

@@ -1,7 +1,8 @@
 /**
- * Files of the decoy site belong to nobody who waits. A stranger with 300 requests on one HTTP/2 connection and a window
- * of 0 held all 256 that might be open, and everyone else got 500. Answers behind a CONNECT on one HTTP/1.1 connection
- * were never finished: their file was left to the garbage collector, which ends the process for that.
+ * A client that makes the decoy site wait does not keep files open. A stranger with 300 requests on one HTTP/2
+ * connection and a window of 0 held all 256 that might be open, and everyone else got 500. Answers behind a CONNECT on
+ * one HTTP/1.1 connection were never finished: their file was left to the garbage collector, which ends the process for
+ * that.
  */
 import { once } from 'node:events'
 import { mkdir, mkdtemp, open, rm } from 'node:fs/promises'

@@ -1,6 +1,6 @@
 /**
- * One user who opens tunnels until the process has no descriptor left. Nobody else could connect any more, strangers
- * got no page, and a reload could not read its files.
+ * One user opens tunnels until the process has no descriptor left. Then nobody else could connect, strangers got no
+ * page, and a reload could not read its files.
  */
 import { once } from 'node:events'
 import { connect as connectTls } from 'node:tls'

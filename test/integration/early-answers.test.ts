@@ -1,9 +1,9 @@
 /**
  * Origins that do not do what a proxy hopes for. A GET whose client forgot to end its stream was announced to the
- * origin with chunks; an origin that answered on the head and closed then got five bytes on a closed socket, reset the
- * connection, and the client lost most of the response. The same was lost of answers to a POST that the origin never
- * read, since a failed write ended the reading too. Through the whole endpoint: reverse proxy, decoy origin and forward
- * proxy, over each HTTP version.
+ * origin with chunks; an origin that answered as soon as it had the head, and then closed, got five bytes on a closed
+ * socket and reset the connection, and the client lost most of the response. Answers to a POST that the origin never
+ * read were lost in the same way, because a failed write ended the reading too. Through the whole endpoint: reverse
+ * proxy, decoy origin and forward proxy, over each HTTP version.
  */
 import type { Socket } from 'node:net'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'

@@ -1,6 +1,6 @@
 /**
- * Failure F19: a POST to a proxied site deadlocked, since the proxy waited for the answer before it sent the content.
- * Content flows both ways at once here, and each way stops when the other side does not take it.
+ * A POST to a proxied site used to deadlock, because the proxy waited for the answer before it sent the content. Here
+ * content flows both ways at once, and each way stops when the other side does not take it.
  */
 import { once } from 'node:events'
 import http2 from 'node:http2'
@@ -18,7 +18,7 @@ afterEach(endStages)
 const MIB = 1_048_576
 const TOTAL = 100 * MIB
 
-/** F19: an origin that answers while it reads, byte for byte. */
+/** An origin that answers while it reads, byte for byte. */
 const echo: RequestListener = (request, response) => {
   response.writeHead(200, { 'content-type': 'application/octet-stream' })
   request.pipe(response)
@@ -39,7 +39,7 @@ describe('both directions at once', () => {
     const stream = session.request({ ':method': 'POST', ':path': '/echo' }, { endStream: false })
     stream.write(Buffer.from([1]))
     const [headers] = (await once(stream, 'response')) as [ResponseFields]
-    // The answer has begun while the request's content has hardly.
+    // The answer has begun while hardly any of the request's content has been sent.
     expect(headers[':status']).toBe(200)
     await echoThrough(stream)
   })

@@ -1,4 +1,4 @@
-/** The ClientHello in whatever way it arrives, and what is no ClientHello. */
+/** The ClientHello in every way it can arrive, and bytes that are not a ClientHello. */
 import { once } from 'node:events'
 import { describe, expect, it } from 'vitest'
 import { InboundRules } from '../../src/gate/inbound-rules.ts'

@@ -1,4 +1,6 @@
-/** Many connections from one address: the burst of a NAT gets in, the flood does not, the newest goes. */
+/**
+ * Many connections from one address: a burst from behind a NAT gets in, a flood does not, and the newest is refused.
+ */
 import { expect, it } from 'vitest'
 import { FakeClock } from '../support/fake-clock.ts'
 import { startGate } from '../support/gate-harness.ts'

@@ -1,4 +1,4 @@
-/** Names that belong to another server: its TLS, its certificate, both directions to their own ends. */
+/** Names that belong to another server: its TLS, its certificate, and both directions until each ends. */
 import { once } from 'node:events'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { createServer as createTcpServer } from 'node:net'

@@ -1,4 +1,6 @@
-/** CONNECT over HTTP/1.1: one per connection, the same answers, half-close and resets as TCP has them. */
+/**
+ * CONNECT over HTTP/1.1: one per connection, the same answers as over HTTP/2, half-close and resets as TCP has them.
+ */
 import { once } from 'node:events'
 import { createServer } from 'node:http'
 import type { AddressInfo, Socket } from 'node:net'

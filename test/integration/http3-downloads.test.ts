@@ -1,7 +1,7 @@
 /**
- * Many downloads at once over HTTP/3. They used to stop for ever, without any loss: every stream held a window too
- * small to ask the library what had become of it, all windows together held all the room there was, and whoever was
- * refused for want of room asked nobody either. One session with 64 downloads of 1 MiB finished four of them.
+ * Many downloads at once over HTTP/3. They used to stop forever, without any loss: every stream held a window too small
+ * to ask the library what had become of it, all windows together held all the room there was, and a stream that was
+ * refused for want of room did not ask either. One session with 64 downloads of 1 MiB finished four of them.
  */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { USER, startEndpoint } from '../support/endpoint.ts'

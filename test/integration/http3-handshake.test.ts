@@ -1,6 +1,6 @@
 /**
- * What QUIC handshakes and silence lead to over HTTP/3: the version that is spoken, what unknown versions and
- * protocols get, and the idle limit, which the library takes once for all connections (`docs/protocol.md`).
+ * What QUIC handshakes and silence lead to over HTTP/3: the version that is spoken, what unknown versions and protocols
+ * get, and the idle limit, which the library sets once for all connections (`docs/protocol.md`).
  */
 import { randomBytes } from 'node:crypto'
 import { createSocket } from 'node:dgram'

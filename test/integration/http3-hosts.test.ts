@@ -1,7 +1,7 @@
 /**
- * Several hosts over HTTP/3. The QUIC library shows no server name, so `:authority` decides what a request is for, as
- * the name in the ClientHello does over TCP. Every host used to be taken for a main one: ping and speed-test hosts
- * answered 404 or 413, and hosts of the reverse proxy showed the decoy.
+ * Several hosts over HTTP/3. The QUIC library does not reveal the server name, so `:authority` decides what a request
+ * is for, as the name in the ClientHello does over TCP. Every host used to be taken for a main one: ping and speed-test
+ * hosts answered 404 or 413, and hosts of the reverse proxy showed the decoy.
  */
 import { once } from 'node:events'
 import { writeFile } from 'node:fs/promises'

@@ -100,9 +100,9 @@ test('1 GiB to a target that does not read stays below 150 MiB of memory', { tim
   expect(counters.spill_bytes).toBeGreaterThan(1000 * MEGABYTE)
   expect((server.peakBytes - server.startBytes) / MEGABYTE).toBeLessThan(150)
   expect(await server.unlinkedFiles()).toHaveLength(1)
-  // The file goes with the client. A client says once that it closes (RFC 9000 section 10.2), and a datagram that
-  // comes behind more than the socket has room for is lost: so nothing else may be on its way, or the idle limit ends
-  // the session. This test did not wait, and failed now and then.
+  // The file is removed when the client leaves. A client announces its close only once (RFC 9000 section 10.2), and a
+  // datagram that arrives when the socket has no room left is lost: so nothing else may be under way, or only the idle
+  // limit ends the session. This test used not to wait, and failed now and then.
   await client.session.close()
   await expect.poll(() => server.unlinkedFiles(), { timeout: 10_000 }).toEqual([])
 })

@@ -1,7 +1,7 @@
 /**
  * A NAT that forgets an HTTP/3 client gives it another port in mid-session (RFC 9000 section 9.3.3). The official
- * client has connection ids of length zero, so its server must know it by its own; streams go on as if nothing
- * had happened. The library follows one such change in a session (docs/decisions/002-http3-package.md).
+ * client has connection ids of length zero, so its server must recognise it by the server's own ids; streams go on as
+ * if nothing had happened. The library follows one such change per session (docs/decisions/002-http3-package.md).
  */
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { startEndpoint, USER } from '../support/endpoint.ts'

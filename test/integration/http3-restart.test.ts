@@ -1,7 +1,7 @@
 /**
- * The endpoint is killed and started again on its port. The library cannot tell clients of sessions that it does not
- * know (no stateless reset): they notice by their own health check, and a new session works from the moment at which
- * the endpoint listens. `docs/protocol.md` gives the times.
+ * The endpoint is killed and started again on its port. The library cannot answer clients of sessions that it does not
+ * know (no stateless reset): they find out through their own health check, and a new session works as soon as the
+ * endpoint listens. `docs/protocol.md` gives the times.
  */
 import { expect, it } from 'vitest'
 import { EndpointProcess } from '../support/endpoint-process.ts'

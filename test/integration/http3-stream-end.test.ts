@@ -1,8 +1,8 @@
 /**
- * How streams end over HTTP/3 for clients that notice an end only when both sides have ended, as the official one
- * does: it leaves its own side open and waits for us to stop it. It used to wait 2 to 30 s after an answer, and two
- * hours after the end of a target. Stopping it takes a reset, which takes back what the client does not have yet; so
- * the second half is about paths that fail in that moment.
+ * How streams end over HTTP/3 for clients that notice an end only when both sides have ended, like the official one: it
+ * leaves its own side open and waits for us to stop it. It used to wait 2 to 30 s after an answer, and two hours after
+ * the end of a target. Stopping it takes a reset, which takes back what the client has not received yet; so the second
+ * half is about paths that fail at that moment.
  */
 import { once } from 'node:events'
 import type { Socket } from 'node:net'

@@ -1,4 +1,4 @@
-/** Echo through real raw sockets: on loopback, and across a router where packets expire and find no way. */
+/** Echo through real raw sockets: on loopback, and across a router where packets expire or cannot be routed. */
 import { spawn } from 'node:child_process'
 import { randomFillSync } from 'node:crypto'
 import { once } from 'node:events'

@@ -1,6 +1,7 @@
 /**
- * A lane that dies. The log once had a code and no stack, or a message alone; whoever asked the lane something waited
- * for ever; and once in fifty the process stayed, refusing everybody, since its thread hung in native code.
+ * A lane that dies. The log used to have a code and no stack, or only a message; anyone who asked the lane something
+ * waited forever; and once in fifty times the process stayed and refused everybody, because its thread hung in native
+ * code.
  */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'

@@ -1,7 +1,6 @@
 /**
- * A lane that cannot start. What had been opened before the fault stayed: the tick of the sessions, and with `[icmp]`
- * two raw sockets. And one that goes on: an error of its listener, which Node gives for one connection that could not be
- * accepted, had no handler and would have ended it.
+ * A lane that cannot start. What had been opened before the fault used to stay open: the tick of the sessions and, with
+ * `[icmp]`, two raw sockets.
  */
 import { once } from 'node:events'
 import net from 'node:net'

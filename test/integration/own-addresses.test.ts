@@ -1,6 +1,6 @@
 /**
- * The machine's public addresses were open to every client: a database that listens on one of them behind the host's
- * firewall could be reached through the tunnel, because the connection comes from the machine itself.
+ * The machine's public addresses used to be open to every client: a database that listens on one of them behind the
+ * host's firewall could be reached through the tunnel, because the connection comes from the machine itself.
  */
 import { execFile, execFileSync } from 'node:child_process'
 import { join } from 'node:path'

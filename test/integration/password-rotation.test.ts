@@ -1,6 +1,7 @@
 /**
- * A password could only be changed by cutting its user off (specification 12.2: implementations should support credential
- * rotation). With the one before and a time in the file both let in, sessions go on, and afterwards only the new one does.
+ * A password could only be changed by cutting its user off (specification 12.2: implementations should support
+ * credential rotation). With the previous password and a time in the file both are accepted, sessions go on, and
+ * afterwards only the new one works.
  */
 import { once } from 'node:events'
 import { writeFile } from 'node:fs/promises'

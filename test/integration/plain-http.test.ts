@@ -1,4 +1,4 @@
-/** Bytes that are not TLS on the TLS port: answered as by nginx, bounded in time and size. */
+/** Bytes that are not TLS on the TLS port: answered as nginx would, bounded in time and size. */
 import { once } from 'node:events'
 import { connect, createServer } from 'node:net'
 import type { AddressInfo, Server, Socket } from 'node:net'

@@ -1,7 +1,7 @@
 /**
- * What a stranger reaches of the server behind the reverse proxy: the paths under the mask, and nothing else of it.
- * `Upgrade: h2c` under the mask gave a connection that HTTP/2 could ask anything on; `/app/../admin` was under the mask
- * to us and not to the server; and the stranger's `Host` chose among all sites that the server has.
+ * What a stranger can reach of the server behind the reverse proxy: the paths under the mask, and nothing else.
+ * `Upgrade: h2c` under the mask gave a connection on which HTTP/2 could ask for anything; `/app/../admin` was under the
+ * mask for us but not for the server; and the stranger's `Host` could choose any site on the server.
  */
 import { once } from 'node:events'
 import http from 'node:http'

@@ -1,4 +1,4 @@
-/** Certificates and users change without a restart; what is wrong changes nothing. */
+/** Certificates and users change without a restart; a wrong file changes nothing. */
 import { X509Certificate } from 'node:crypto'
 import { once } from 'node:events'
 import { writeFile } from 'node:fs/promises'

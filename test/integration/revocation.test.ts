@@ -1,7 +1,7 @@
 /**
- * Whose credentials are revoked while his session lives is told so with 0x1F (specification 9.2, 10.1), and nobody else
- * is ever told anything that a client would take for it: clients look at the low byte of a code, and give up at 0x1F and
- * 0x64.
+ * When the credentials of a live session are revoked, its client is told so with 0x1F (specification 9.2, 10.1), and
+ * nobody else is ever sent anything that a client would take for that: clients look at the low byte of a code, and give
+ * up at 0x1F and 0x64.
  */
 import { readdirSync, readFileSync } from 'node:fs'
 import { writeFile } from 'node:fs/promises'

@@ -1,4 +1,4 @@
-/** What ends by itself: sessions without work, half-open handshakes, tunnels without a byte. */
+/** Everything that ends by itself: sessions without work, half-open handshakes, tunnels without traffic. */
 import { once } from 'node:events'
 import { createServer } from 'node:net'
 import type { AddressInfo, Socket } from 'node:net'

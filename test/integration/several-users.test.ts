@@ -1,7 +1,7 @@
 /**
  * Two users on one session (`allow_multiple_credentials_per_connection`), and many tunnels of one user. The key was not
- * obeyed: a second user got in, and when one of the two was removed the other was cut off with him. And one user with 600
- * tunnels at a limit of 400 descriptors locked everybody else out.
+ * obeyed: a second user got in, and when one of the two was removed the other was cut off as well. And one user with
+ * 600 tunnels at a limit of 400 descriptors locked everybody else out.
  */
 import { once } from 'node:events'
 import { writeFile } from 'node:fs/promises'

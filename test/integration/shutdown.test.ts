@@ -1,4 +1,4 @@
-/** The end by a signal, as clients see it over HTTP/2: GOAWAY first, then time for what is open. */
+/** Shutdown by a signal, as clients see it over HTTP/2: GOAWAY first, then time for what is open. */
 import { once } from 'node:events'
 import http2 from 'node:http2'
 import { connect as connectTcp } from 'node:net'

@@ -1,7 +1,7 @@
 /**
  * A client that never completes the head of an HTTP/1.1 request: it loses its connection after the head's timeout,
- * whether it is silent or sends a field now and then. Node's own timeouts did not see such connections, since its
- * server does not listen itself: each kept its place for as long as the session may be idle.
+ * whether it is silent or sends a field now and then. Node's own timeouts do not see such connections, because its
+ * server does not listen itself: each used to keep its place for as long as a session may be idle.
  */
 import { once } from 'node:events'
 import { setImmediate } from 'node:timers/promises'

@@ -1,4 +1,6 @@
-/** UDP through the forwarder and real sockets: both families, failing targets, slow clients, and no socket left over. */
+/**
+ * UDP through the forwarder and real sockets: both families, failing targets, slow clients, and no socket left over.
+ */
 import { execFile } from 'node:child_process'
 import { createSocket, type Socket } from 'node:dgram'
 import { once } from 'node:events'

@@ -1,4 +1,4 @@
-/** Ping, speed test, reverse proxy and decoy over HTTP/3, as over the other versions (issue of one port). */
+/** Ping, speed test, reverse proxy and decoy over HTTP/3, as over the other versions. */
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { createServer } from 'node:http'

@@ -1,6 +1,6 @@
 /**
- * Chromium with the endpoint as its HTTPS proxy, over HTTP/2 and with credentials, and as the visitor of the decoy
- * site. https:, wss: and ws: travel in CONNECT tunnels.
+ * Chromium with the endpoint as its HTTPS proxy, over HTTP/2 and with credentials, and as a visitor of the decoy site.
+ * https:, wss: and ws: travel in CONNECT tunnels.
  */
 import { createReadStream } from 'node:fs'
 import { describe, expect, it } from 'vitest'

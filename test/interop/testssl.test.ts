@@ -1,6 +1,6 @@
 /**
- * testssl.sh against the endpoint: nothing below TLS 1.2, no weak suites, no finding above LOW. What the checks leave
- * out and which findings are set aside stands in `docs/tls.md`; this test holds it to the same lists.
+ * testssl.sh against the endpoint: nothing below TLS 1.2, no weak suites, no finding above LOW. `docs/tls.md` lists the
+ * checks that are left out and the findings that are set aside; this test keeps to the same lists.
  */
 import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'

@@ -1,4 +1,4 @@
-/** Debian's chromium without a screen and with an empty profile, driven by playwright-core. */
+/** Debian's chromium, headless and with an empty profile, driven by playwright-core. */
 import { X509Certificate, createHash } from 'node:crypto'
 import { existsSync } from 'node:fs'
 import { mkdtemp, rm } from 'node:fs/promises'
@@ -12,7 +12,9 @@ const BINARY = '/usr/bin/chromium'
 
 export const hasChromium = existsSync(BINARY)
 
-/** What keeps it from calling home and from QUIC, and makes it trust the tests' key and use proxies for loopback. */
+/**
+ * These keep it from calling home and from using QUIC, and make it trust the tests' key and use proxies for loopback.
+ */
 const ARGUMENTS = [
   '--no-sandbox',
   '--disable-gpu',
@@ -32,9 +34,9 @@ export interface Chromium extends AsyncDisposable {
 }
 
 export interface ChromiumOptions {
-  /** `https://host:port`; none for a browser without a proxy. */
+  /** `https://host:port`; absent for a browser without a proxy. */
   readonly proxy?: string
-  /** Given when the proxy asks. */
+  /** Entered when the proxy asks. */
   readonly credentials?: { readonly username: string; readonly password: string }
 }
 
@@ -59,7 +61,7 @@ export async function openChromium(options: ChromiumOptions = {}): Promise<Chrom
   }
 }
 
-/** Of the public key, as chromium's option wants it. */
+/** Hash of the public key, in the form of chromium's option. */
 function fingerprint(): string {
   const { publicKey } = new X509Certificate(testCertificate().cert)
   return createHash('sha256')

@@ -21,13 +21,13 @@ username = "alice"
 password = "s3cret"
 `
 
-/** Everything is valid until a test writes something else. */
+/** Everything in it is valid until a test writes something else. */
 export class ConfigDirectory implements Disposable {
   readonly path = mkdtempSync(join(tmpdir(), 'culvert-config-'))
   readonly vpn = join(this.path, 'vpn.toml')
   readonly hosts = join(this.path, 'hosts.toml')
 
-  /** PEM of the certificate that it was made with. */
+  /** PEM of the certificate that it was created with. */
   readonly certificate: string
 
   constructor(files: Readonly<Record<string, string>> = {}) {

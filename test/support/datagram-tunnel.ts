@@ -1,4 +1,4 @@
-/** A forwarder's stream without a transport: two connected duplex streams, and a context to run it in. */
+/** A forwarder's stream without a transport: two connected duplex streams and a context for it to run in. */
 import { duplexPair, type Duplex } from 'node:stream'
 import { pino } from 'pino'
 import type { StreamEnd, StreamReset } from '../../src/contract/stream-end.ts'
@@ -7,7 +7,7 @@ import type { Forwarder, TunnelContext, TunnelEnd } from '../../src/contract/for
 export interface DatagramTunnel {
   /** The client's side. */
   readonly client: Duplex
-  /** The endpoint's side, whose writes a test may want to watch. */
+  /** The endpoint's side, whose writes a test may want to observe. */
   readonly endpoint: Duplex
   readonly resets: readonly StreamReset[]
   readonly abort: AbortController
@@ -16,7 +16,7 @@ export interface DatagramTunnel {
 
 export interface DatagramTunnelOptions {
   readonly user?: string
-  /** Bytes that each direction of the pair buffers before it asks to wait. */
+  /** Bytes that each direction of the pair buffers before it asks the writer to wait. */
   readonly highWaterMark?: number
   readonly log?: TunnelContext['log']
 }

@@ -1,4 +1,4 @@
-/** A DNS server on loopback that answers from a table (RFC 1035 section 4). Ends with `await using`. */
+/** A DNS server on loopback that answers from a table (RFC 1035 section 4). Use it with `await using`. */
 import { createSocket, type Socket } from 'node:dgram'
 import { once } from 'node:events'
 
@@ -11,11 +11,11 @@ export interface DnsAnswer {
   readonly ttlSecs?: number
   /** 2 SERVFAIL, 3 NXDOMAIN. */
   readonly rcode?: number
-  /** Resolves when the answer may go out; absent: at once. */
+  /** The answer is sent when this resolves; at once when absent. */
   readonly after?: Promise<unknown>
 }
 
-/** `undefined` stays silent. */
+/** For `undefined` the server stays silent. */
 export type DnsZone = (name: string, family: 4 | 6) => DnsAnswer | undefined
 
 export class DnsServer implements AsyncDisposable {

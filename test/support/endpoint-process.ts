@@ -1,4 +1,7 @@
-/** The endpoint as a process of its own, started as operators of the reference endpoint do: its memory and its end. */
+/**
+ * The endpoint as a process of its own, started the way operators of the reference endpoint do, for tests of its memory
+ * and its end.
+ */
 import { mkdtemp, readFile, readdir, readlink, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -27,7 +30,7 @@ export class EndpointProcess implements AsyncDisposable {
     const { vpn, hosts } = await writeEndpointFiles(directory, options, options.listen)
     const program = new Program('trusttunnel_endpoint', [vpn, hosts], {
       cwd: directory,
-      // What it cannot remove when it is killed goes with the rest.
+      // Whatever it cannot remove when it is killed is removed with the rest.
       env: { TMPDIR: directory },
       descriptors: options.descriptors,
     })

@@ -1,4 +1,4 @@
-/** A whole endpoint for tests: official files in a private directory, the real supervisor, a real lane thread. */
+/** A whole endpoint for tests: official files in a private directory, the real supervisor, and a real lane thread. */
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -12,22 +12,22 @@ import { testCertificate } from './certificate.ts'
 export const USER = { username: 'premium', password: 'p:w"x' }
 
 export interface EndpointOptions {
-  /** Added in front of the generated `vpn.toml`: top-level keys. */
+  /** Top-level keys, inserted before the generated `vpn.toml`. */
   readonly keys?: string
-  /** Added behind it: tables. */
+  /** Tables, appended to it. */
   readonly tables?: string
   readonly protocols?: readonly ('http1' | 'http2' | 'quic')[]
-  /** `credentials.toml`; the default has {@link USER}. */
+  /** `credentials.toml`; by default it contains {@link USER}. */
   readonly credentials?: string
   readonly rules?: string
-  /** `hosts.toml` text; paths `cert.pem` and `key.pem` exist. The default has main host vpn.endpoint. */
+  /** `hosts.toml`; it may use the paths `cert.pem` and `key.pem`. By default it has the main host vpn.endpoint. */
   readonly hosts?: string
   readonly logLevel?: string
-  /** Whether loopback and private targets are open; tests have no others. Default true. */
+  /** Whether loopback and private targets may be reached; tests have no others. Default: true. */
   readonly allowPrivate?: boolean
-  /** Of the control thread. */
+  /** The clock of the control thread. */
   readonly clock?: Clock
-  /** Held up between reading the files, at the start and at each reload, and doing anything with them. */
+  /** Delays every start and reload between reading the files and doing anything with them. */
   readonly afterLoad?: (directory: string) => Promise<void>
 }
 
@@ -38,14 +38,16 @@ export interface TestEndpoint extends AsyncDisposable {
   readonly files: { readonly vpn: string; readonly hosts: string }
   /** Parsed log lines so far. */
   readonly logs: Record<string, unknown>[]
-  /** Waits for counters to satisfy `holds`; rejects with the last ones after 10 s. */
+  /** Waits until `holds` accepts the counters; rejects with the last ones after 10 s. */
   waitForStats(holds: (stats: Record<string, number>) => boolean): Promise<Record<string, number>>
   waitForLog(holds: (line: Record<string, unknown>) => boolean): Promise<Record<string, unknown>>
-  /** Waits until no connection, session, stream, flow or socket towards a target is left; disposing does it too. */
+  /**
+   * Waits until no connection, session, stream, flow or socket to a target is left; disposing the endpoint does it too.
+   */
   waitUntilFree(): Promise<Record<string, number>>
 }
 
-/** A table for tests that open more connections than one address may. */
+/** A table for tests that open more connections than one address normally may. */
 export const OPEN_EDGE = `[culvert.edge]
 handshakes_per_address = 10000
 handshakes_total = 10000
@@ -77,7 +79,7 @@ password = 'p:w"x'
 const POLL_MS = 20
 const PATIENCE_MS = 10_000
 
-/** Writes the official files for `options` and gives their paths. */
+/** Writes the official files for `options` and returns their paths. */
 export async function writeEndpointFiles(
   directory: string,
   options: EndpointOptions = {},
@@ -154,7 +156,7 @@ export async function startEndpoint(options: EndpointOptions = {}): Promise<Test
     },
     [Symbol.asyncDispose]: async () => {
       try {
-        // Closing would hide what its clients and targets have left.
+        // Closing would hide what its clients and targets have left behind.
         if (!ended) await waitUntilFree()
       } finally {
         await supervisor.close({ graceMs: 0 })

@@ -1,4 +1,4 @@
-/** The kind of exchange that a test has asked for; another one fails it. */
+/** Returns an exchange as the kind that a test expects, and fails the test when it is another kind. */
 import type { ConnectExchange, Exchange, PlainExchange } from '../../src/contract/exchange.ts'
 
 export function connectOf(exchange: Exchange): ConnectExchange {

@@ -1,4 +1,4 @@
-/** The thread of a real lane with a fault: asked for its figures, it throws an error that nobody catches. */
+/** The thread of a real lane with a built-in fault: asked for its figures, it throws an error that nobody catches. */
 import { parentPort } from 'node:worker_threads'
 import type { ToLane } from '../../src/lane/messages.ts'
 import '../../src/lane/thread.ts'

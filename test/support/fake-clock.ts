@@ -11,7 +11,7 @@ export class FakeClock implements Clock {
   #now = 0
   readonly #entries = new Set<Entry>()
 
-  /** Timers that are still set; a leak check. */
+  /** Timers that are still set, for leak checks. */
   get pending(): number {
     return this.#entries.size
   }
@@ -32,7 +32,7 @@ export class FakeClock implements Clock {
     return this.#add({ dueAt: this.#now + periodMs, periodMs, run })
   }
 
-  /** Runs everything that falls due, in order. */
+  /** Runs everything that becomes due, in order. */
   advance(ms: number): void {
     const end = this.#now + ms
     for (;;) {

@@ -1,4 +1,4 @@
-/** Clients that ask a forward proxy for `http:` addresses, over each HTTP version, in one shape. */
+/** Clients that send a forward proxy requests for `http:` addresses, with the same interface for each HTTP version. */
 import { once } from 'node:events'
 import https from 'node:https'
 import type { IncomingMessage } from 'node:http'
@@ -15,13 +15,13 @@ export interface ForwardQuery {
   readonly method?: string
   readonly path?: string
   readonly headers?: Readonly<Record<string, string>>
-  /** Given: the caller writes and ends `content`. */
+  /** When set, the caller writes and ends `content`. */
   readonly hasContent?: boolean
 }
 
 export interface ForwardAnswer {
   readonly status: number
-  /** Without what each version adds: `connection`, `transfer-encoding`, pseudo-headers. */
+  /** Without what the HTTP version adds: `connection`, `transfer-encoding`, pseudo-headers. */
   readonly headers: Readonly<Record<string, unknown>>
   readonly body: Readable
 }
@@ -30,7 +30,7 @@ export interface ForwardExchange {
   /** Rejects when the exchange ends without one. */
   readonly answer: Promise<ForwardAnswer>
   readonly content: Writable
-  /** Gives the request up. */
+  /** Abandons the request. */
   cancel(): void
 }
 
@@ -91,7 +91,7 @@ const openHttp3: OpenForwardClient = async (port) => {
   return {
     send: ({ hasContent = false, ...query }) => {
       const stream = client.request(pseudoHeaders(query), { endStream: !hasContent })
-      // The library throws away what nobody has asked for when the stream ends.
+      // When the stream ends, the library throws away whatever nobody has asked for.
       const body = stream.pipe(new PassThrough())
       stream.once('close', () => stream.readableEnded || body.destroy())
       const answer = answerOf3(stream).then(({ status, headers }) => ({

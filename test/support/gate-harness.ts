@@ -1,4 +1,4 @@
-/** A gate on a loopback port with the real TLS behind it, which says whom it serves and then echoes. */
+/** A gate on a loopback port with the real TLS behind it, and a server that says whom it serves and then echoes. */
 import { once } from 'node:events'
 import { createServer } from 'node:net'
 import type { AddressInfo, Socket } from 'node:net'
@@ -53,7 +53,7 @@ export interface GateHarness extends AsyncDisposable {
   waitFor(name: string, value: number): Promise<void>
 }
 
-/** What the server says first on a connection: one line of JSON. */
+/** The first thing the server sends on a connection, as one line of JSON. */
 export interface Greeting {
   readonly channel: string
   readonly serverName?: string
@@ -66,7 +66,7 @@ const hosts = HOSTS.map((host) => ({
   pair: createSelfSignedCertificate({ names: [host.hostname], days: 1 }),
 }))
 
-/** Starts it; disposing checks that nothing is left. */
+/** Starts it; disposing it checks that nothing is left. */
 export async function startGate(options: GateHarnessOptions = {}): Promise<GateHarness> {
   const clock = options.clock ?? systemClock
   const counters = new Counters()

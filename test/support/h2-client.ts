@@ -1,4 +1,4 @@
-/** A small HTTP/2 client on node:http2 that speaks as TrustTunnel clients do. */
+/** A small HTTP/2 client on node:http2 that behaves like TrustTunnel clients. */
 import { once } from 'node:events'
 import http2 from 'node:http2'
 import type { ClientHttp2Session, ClientHttp2Stream, IncomingHttpHeaders } from 'node:http2'
@@ -27,7 +27,7 @@ const SESSION_WINDOW_BYTES = 8_388_608
 
 export class H2Client implements AsyncDisposable {
   readonly session: ClientHttp2Session
-  /** Underneath, for breaking the connection. */
+  /** The socket below it, for breaking the connection. */
   readonly socket: TLSSocket
   readonly #authorization: string | undefined
 

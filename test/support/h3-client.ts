@@ -1,4 +1,4 @@
-/** HTTP/3 clients for tests: one that speaks as TrustTunnel clients do, one that writes raw frames. */
+/** HTTP/3 clients for tests: one that behaves like TrustTunnel clients, and one that writes raw frames. */
 import { once } from 'node:events'
 import { connectAsync, connectQuicAsync } from '@currentspace/http3'
 import type {
@@ -72,7 +72,7 @@ export async function answerOf(stream: ClientHttp3Stream): Promise<H3Answer> {
   return { status: Number(headers[':status']), headers, stream }
 }
 
-/** The code with which the peer resets `stream`; undefined when it closes without. */
+/** The code with which the peer resets `stream`; undefined when it closes without a reset. */
 export function resetOf(stream: ClientHttp3Stream): Promise<number | undefined> {
   return new Promise((resolve) => {
     stream.once('error', (error: Error & { h3Code?: number }) => resolve(error.h3Code))
@@ -109,7 +109,7 @@ export class RawH3Client implements AsyncDisposable {
     return stream
   }
 
-  /** The code of the stream's reset, which this client has in the text of its error only. */
+  /** The code of the stream's reset, which this client reports only in the text of its error. */
   resetOf(stream: QuicStream): Promise<number | undefined> {
     return new Promise((resolve) => {
       stream.once('error', ({ message }: Error) =>

@@ -1,4 +1,7 @@
-/** Opens streams to `source` on one connection and says so; its parent then stops it with a signal. Arguments: port, streams. */
+/**
+ * Opens streams to `source` on one connection and reports it; then its parent stops it with a signal. Arguments: port,
+ * number of streams.
+ */
 import { once } from 'node:events'
 import { H3Client } from './h3-client.ts'
 

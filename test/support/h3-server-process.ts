@@ -1,7 +1,6 @@
 /**
- * An HTTP/3 transport in a process of its own, so that its memory can be measured. The authority of a CONNECT says
- * what happens to it: `stall` reads nothing, `slow` reads 20 MB per second, `source` writes without an end,
- * `give` writes 16 MiB.
+ * An HTTP/3 transport in a process of its own, so that its memory can be measured. The authority of a CONNECT says what
+ * happens to it: `stall` reads nothing, `slow` reads 20 MB per second, `source` writes forever, `give` writes 16 MiB.
  */
 import { createHash } from 'node:crypto'
 import { tmpdir } from 'node:os'
@@ -19,9 +18,9 @@ import { HTTP3_OPTIONS } from './room-options.ts'
 export interface ServerReport {
   readonly rssBytes: number
   readonly counters: Record<string, number>
-  /** Of uploads, in memory and on disk. */
+  /** Held for uploads, in memory and on disk. */
   readonly heldBytes: number
-  /** Of the last `slow` upload that has ended. */
+  /** From the last `slow` upload that has ended. */
   readonly received: { readonly bytes: number; readonly sha256: string } | undefined
 }
 

@@ -1,4 +1,4 @@
-/** A lane with a fault whose thread never ends: it sits in native code, from which nothing calls it back. */
+/** A lane with a built-in fault: its thread never ends, because it is stuck in native code. */
 import koffi from 'koffi'
 import './failing-lane.ts'
 

@@ -1,4 +1,4 @@
-/** HTTP/2 frames by hand (RFC 9113 section 4.1): to write what no library would, and to read what comes back. */
+/** HTTP/2 frames by hand (RFC 9113 section 4.1), to write what no library would and to read what comes back. */
 
 export const PREFACE = 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n'
 
@@ -20,7 +20,7 @@ export interface FrameFields {
   readonly flags?: number
   readonly stream?: number
   readonly payload?: Buffer | string
-  /** In place of the payload's. */
+  /** Used instead of the payload's length. */
   readonly length?: number
 }
 
@@ -41,7 +41,7 @@ export function frame(type: FrameName | number, fields: FrameFields = {}): Buffe
   return Buffer.concat([header, payload])
 }
 
-/** Undefined for types that RFC 9113 does not know. */
+/** Undefined for types that RFC 9113 does not define. */
 export function frameName(type: number): FrameName | undefined {
   return NAMES[type]
 }
@@ -64,8 +64,8 @@ function stringLiteral(value: string): Buffer {
 }
 
 /**
- * One line per frame. Header blocks are compressed in too many ways to be shown. Without `announced`, the
- * server's own SETTINGS and the window that comes with them are left out.
+ * One line per frame. The content of header blocks is not shown, because there are too many ways to compress them.
+ * Without `announced`, the server's own SETTINGS and the window that comes with them are left out.
  */
 export function describeFrames(bytes: Buffer, announced: boolean): string {
   const lines: string[] = []

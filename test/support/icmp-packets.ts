@@ -44,7 +44,7 @@ export function ipv4Packet(
   return Buffer.concat([header, body])
 }
 
-/** @param extensions each a whole extension header, its next-header byte still to be set. */
+/** @param extensions whole extension headers; their next-header bytes are filled in here. */
 export function ipv6Packet(
   source: Buffer,
   destination: Buffer,

@@ -1,6 +1,6 @@
 /**
- * An ICMP forwarder with real raw sockets, run in a network namespace of a test: reads requests as JSON lines
- * (`{ client, id, destination, ... }`), writes replies as JSON lines (`{ client, reply }`) and ends with its input.
+ * An ICMP forwarder with real raw sockets, run in a test's network namespace: reads requests as JSON lines (`{ client,
+ * id, destination, ... }`), writes replies as JSON lines (`{ client, reply }`), and ends when its input does.
  */
 import { randomFillSync } from 'node:crypto'
 import { createInterface } from 'node:readline'

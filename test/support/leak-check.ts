@@ -1,6 +1,6 @@
 /**
- * The check that ends every file whose tests open sockets: after the last test and the last hook, the process holds
- * what it held before the first one. Linux only, as the endpoint is.
+ * The check at the end of every file whose tests open sockets: after the last test and the last hook, the process has
+ * nothing open that it did not have before the first one. Linux only, like the endpoint.
  */
 import { mkdtempSync, readFileSync, readdirSync, readlinkSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -15,9 +15,9 @@ const POLL_MS = 20
 const SOCKET_TABLES = ['tcp', 'tcp6', 'udp', 'udp6', 'raw', 'raw6']
 const LISTENING = '0A'
 
-/** To be called in the last line of a test file. */
+/** Call in the last line of a test file. */
 export function expectNothingLeftOpen({ patienceMs = PATIENCE_MS } = {}): void {
-  // Around everything: no hook, wherever it stands in the file, runs after this one.
+  // Around everything: no hook, wherever it is in the file, runs after this one.
   aroundAll(async (runFile) => {
     const check = new LeakCheck()
     try {
@@ -29,7 +29,7 @@ export function expectNothingLeftOpen({ patienceMs = PATIENCE_MS } = {}): void {
   })
 }
 
-/** What is open more than when this was made. Temporary files go to a directory of its own meanwhile. */
+/** Finds what has been opened since it was created. Until it ends, temporary files go to a directory of its own. */
 export class LeakCheck {
   readonly #temporary: string
   readonly #temporaryBefore = process.env['TMPDIR']
@@ -44,9 +44,9 @@ export class LeakCheck {
     this.#before = listOpen()
   }
 
-  /** One line for each thing that is open now and was not. */
+  /** One line for each thing that is open now but was not before. */
   left(): string[] {
-    // The endpoint's private directory goes with the process; what is in it does not have to wait for that.
+    // The endpoint's private directory is removed with the process; its contents need not wait for that.
     const files = readdirSync(this.#temporary, { recursive: true, encoding: 'utf8' }).filter(
       (name) => join(this.#temporary, name) !== tmpdir(),
     )
@@ -58,7 +58,7 @@ export class LeakCheck {
     return left.map(explain)
   }
 
-  /** Waits until nothing is left; rejects with what is when that takes too long. */
+  /** Waits until nothing is left; rejects with a list of what is left when that takes too long. */
   async settle(patienceMs: number = PATIENCE_MS): Promise<void> {
     const deadline = performance.now() + patienceMs
     let left = this.left()
@@ -76,7 +76,7 @@ export class LeakCheck {
     rmSync(this.#temporary, { recursive: true, force: true })
   }
 
-  /** The system clock's timers do not keep the process alive, so that Node does not list them. */
+  /** The system clock's timers do not keep the process alive, so Node does not list them. */
   #watchTimers(): void {
     const clock = this.#clock
     let made = 0
@@ -104,12 +104,12 @@ export class LeakCheck {
   }
 }
 
-/** Descriptors by what they refer to, handles and timers that Node waits for, child processes. */
+/** Descriptors by what they refer to, handles and timers that Node waits for, and child processes. */
 function listOpen(): string[] {
   const descriptors = readdirSync('/proc/self/fd').map((fd) => readLink(`/proc/self/fd/${fd}`))
   const threads = readdirSync('/proc/self/task').map((id) => readText(`/proc/self/task/${id}/children`))
   return [
-    // The descriptor with which the directory was read is gone by now.
+    // The descriptor that read the directory is gone by now.
     ...descriptors.filter((link) => link !== '').map((link) => `descriptor ${link}`),
     ...process.getActiveResourcesInfo().map((kind) => `handle ${kind}`),
     ...threads.flatMap((pids) => pids.split(' ').filter(Boolean)).map((pid) => `process ${pid}`),

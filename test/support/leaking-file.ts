@@ -1,4 +1,6 @@
-/** A test file that leaves a server open: the leak check must fail it. Run by the test of the leak check alone. */
+/**
+ * A test file that leaves a server open, so that the leak check must fail it. Only the test of the leak check runs it.
+ */
 import { createServer } from 'node:net'
 import { test } from 'vitest'
 import { expectNothingLeftOpen } from './leak-check.ts'

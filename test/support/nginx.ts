@@ -1,4 +1,4 @@
-/** Debian's nginx on loopback with a configuration of ours, as the model that the decoy is compared with. */
+/** Debian's nginx on loopback with a configuration of ours: the model that the decoy is compared with. */
 import { spawn } from 'node:child_process'
 import type { ChildProcess } from 'node:child_process'
 import { once } from 'node:events'

@@ -1,4 +1,4 @@
-/** Descriptors of this process, for leak checks: by what they are, since the runner opens some of its own. */
+/** Descriptors of this process for leak checks, selected by kind, because the test runner opens some of its own. */
 import { readdirSync, readlinkSync } from 'node:fs'
 
 /** How many descriptors are sockets (Linux). */

@@ -1,4 +1,4 @@
-/** Admission to an HTTP/3 transport without limits. */
+/** Admits every connection to an HTTP/3 transport. */
 import type { ConnectionPlace } from '../../src/transport/http3/transport.ts'
 
 export const openPlace = (): ConnectionPlace => ({ handshakeDone: () => {}, release: () => {} })

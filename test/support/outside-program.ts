@@ -1,4 +1,4 @@
-/** Programs that we did not write, run to their end. A test that needs a missing one says so in its title. */
+/** Runs programs that we did not write to their end. A test that needs a missing one says so in its title. */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { accessSync, constants } from 'node:fs'
@@ -6,7 +6,7 @@ import { delimiter, join } from 'node:path'
 import { buffer } from 'node:stream/consumers'
 
 export interface Outcome {
-  /** Exit code; null when a signal ended it. */
+  /** Exit code; null when the program was ended by a signal. */
   readonly code: number | null
   readonly stdout: Buffer
   readonly stderr: string
@@ -16,7 +16,7 @@ export interface RunOptions {
   readonly input?: string | Buffer
   readonly cwd?: string
   readonly env?: NodeJS.ProcessEnv
-  /** After this the program is killed and the run rejects. */
+  /** After this time the program is killed and the run rejects. */
   readonly patienceMs?: number
 }
 
@@ -34,7 +34,7 @@ export function missing(...names: string[]): { readonly any: boolean; readonly n
   return { any: absent.length > 0, note: absent.length > 0 ? ` (skipped: no ${absent.join(', ')} here)` : '' }
 }
 
-/** Resolves when the program has ended, whatever its code. */
+/** Resolves when the program has ended, whatever its exit code. */
 export async function run(name: string, args: readonly string[], options: RunOptions = {}): Promise<Outcome> {
   const { input, cwd, env, patienceMs = PATIENCE_MS } = options
   const child = spawn(name, args, {
@@ -44,7 +44,7 @@ export async function run(name: string, args: readonly string[], options: RunOpt
     timeout: patienceMs,
     killSignal: 'SIGKILL',
   })
-  // It may end without having read its input.
+  // It may end without reading its input.
   child.stdin.on('error', () => {})
   child.stdin.end(input)
   const [stdout, stderr, [code, signal]] = await Promise.all([

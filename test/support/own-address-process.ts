@@ -1,6 +1,6 @@
 /**
- * Run in a network namespace whose loopback interface carries public addresses: a whole endpoint with targets of its
- * own on one of them. Writes one line of JSON: how each way of reaching them ended.
+ * Runs in a network namespace whose loopback interface has public addresses: a whole endpoint, with targets of its own
+ * on one of them. Writes one line of JSON that says how each way of reaching them ended.
  */
 import { execFileSync } from 'node:child_process'
 import { encodeIcmpRequest } from '../../src/wire/icmp-frame.ts'

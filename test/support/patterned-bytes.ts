@@ -1,10 +1,10 @@
-/** Endless bytes that say where they are, so that what is lost, doubled or swapped shows. */
+/** Endless bytes that reveal their own position, so that lost, repeated or swapped data is noticed. */
 import { createHash } from 'node:crypto'
 import type { Readable, Writable } from 'node:stream'
 
 const CHUNK_BYTES = 65_536
 
-/** Bytes `offset` to `offset + length`: 32-bit words that count. */
+/** Bytes `offset` to `offset + length` of an endless count in 32-bit words. */
 export function patternedBytes(offset: number, length: number): Buffer {
   const first = Math.floor(offset / 4)
   const words = Buffer.allocUnsafe(4 * (Math.ceil((offset + length) / 4) - first))
@@ -13,9 +13,9 @@ export function patternedBytes(offset: number, length: number): Buffer {
 }
 
 export interface Sending {
-  /** Bytes that the stream has taken, its own buffer included. */
+  /** Bytes that the stream has taken, including those it still buffers. */
   readonly taken: number
-  /** Resolves when all were written and the stream was ended, or it has closed. */
+  /** Resolves when everything was written and the stream was ended, or when the stream has closed. */
   readonly done: Promise<void>
 }
 
@@ -51,7 +51,7 @@ export function hashOfPattern(total: number): string {
   return hash.digest('hex')
 }
 
-/** Reads to the end, also what was paused before. Rejects when the stream closes without one. */
+/** Reads to the end, even if the stream was paused before. Rejects when the stream closes without an end. */
 export function hashOf(stream: Readable): Promise<{ bytes: number; hash: string }> {
   const { promise, resolve, reject } = Promise.withResolvers<{ bytes: number; hash: string }>()
   const hash = createHash('sha1')
@@ -66,7 +66,7 @@ export function hashOf(stream: Readable): Promise<{ bytes: number; hash: string 
   return promise
 }
 
-/** Resolves when `read` has given the same value for a while: nothing moves any more. */
+/** Resolves when `read` has returned the same value for a while, so that nothing is moving any more. */
 export async function standstill(read: () => number): Promise<number> {
   for (let last = read(), calm = 0; ;) {
     await new Promise((resolve) => setTimeout(resolve, 50))

@@ -1,6 +1,6 @@
 /**
- * Sends a stranger's bytes to a port and writes down what comes back, in a form that can be compared with what
- * another server says to the same: the handshake, the answer without what must differ, and how the connection ends.
+ * Sends a stranger's bytes to a port and records what comes back, in a form that can be compared with another server's
+ * answer to the same: the handshake, the answer without the parts that must differ, and how the connection ends.
  */
 import { once } from 'node:events'
 import { connect } from 'node:net'
@@ -14,33 +14,33 @@ export const END = Symbol('end')
 export interface Probe {
   /** Unique; `docs/camouflage.md` refers to it. */
   readonly name: string
-  /** Over TLS with these options; without, the bytes go onto the bare connection. */
+  /** Send over TLS with these options; when absent, the bytes go onto the bare connection. */
   readonly tls?: ConnectionOptions
-  /** In order, each after the last has been handed to the kernel; {@link END} closes our half. */
+  /** In order, each once the kernel has taken the one before; {@link END} closes our half. */
   readonly send: readonly (string | Buffer | typeof END)[]
-  /** How the answer is to be read; `message` when absent. */
+  /** How to read the answer; default: `message`. */
   readonly shows?: Shows
 }
 
 /**
- * `message`: status, fields and content of HTTP/1.1, however the head is written; `text`: every byte.
- * `frames`: HTTP/2 without what a server announces first; `all frames`: with that.
+ * `message`: status, fields and content of HTTP/1.1, however the head is written; `text`: every byte. `frames`: HTTP/2
+ * without what a server announces first; `all frames`: including that.
  */
 export type Shows = 'message' | 'text' | 'frames' | 'all frames'
 
-/** What a stranger can tell. */
+/** What a stranger can observe. */
 export interface Outcome {
   /** Version and protocol, or the error that ended the handshake. */
   readonly handshake?: string
   readonly answer: string
   /**
-   * `open`: nothing more came for {@link QUIET_MS}. FIN and RST are one: which of them a server sends whose input
-   * is not read to the end depends on how much had arrived.
+   * `open`: nothing more came for {@link QUIET_MS}. FIN and RST count as the same: which of them a server sends when
+   * its input was not read to the end depends on how much had arrived.
    */
   readonly end: 'open' | 'closed'
 }
 
-/** After the last sign of life. */
+/** Counted from the last sign of life. */
 const QUIET_MS = 1500
 const HANDSHAKE_PATIENCE_MS = 10_000
 
@@ -65,7 +65,7 @@ export async function runProbe(probe: Probe, port: number): Promise<Outcome> {
   }
 }
 
-/** Undefined when it succeeded. */
+/** Undefined when it succeeded, else the error. */
 function handshake(socket: TLSSocket): Promise<string | undefined> {
   return new Promise((resolve) => {
     const timer = setTimeout(() => resolve('open'), HANDSHAKE_PATIENCE_MS)
@@ -108,13 +108,13 @@ function describe(probe: Probe, answer: Buffer, port: number): string {
   const text = answer
     .toString('latin1')
     .replace(/^date: .*\r$/gim, 'Date: *\r')
-    // The endpoint of a test names the port that its file asks for, which is any.
+    // A test's endpoint mentions the port in its file, which is a random one.
     .replaceAll(`:${port}/`, ':PORT/')
     .replaceAll(':0/', ':PORT/')
   return shows === 'text' ? text : describeMessages(text)
 }
 
-/** Each message without the words, spelling and order of its head. */
+/** Each message, ignoring the reason phrase, spelling and order of its head. */
 function describeMessages(text: string): string {
   return text
     .split(/^(?=HTTP\/1\.[01] )/m)

@@ -1,4 +1,4 @@
-/** What a stranger may send to find out who answers. Data only; `probe.ts` runs them. */
+/** What a stranger may send to find out who answers. Only the data; `probe.ts` sends it. */
 import { ACK, END_HEADERS, END_STREAM, frame, headerBlock, PREFACE, uint32 } from './http2-frames.ts'
 import { END } from './probe.ts'
 import type { Probe } from './probe.ts'
@@ -11,7 +11,7 @@ const WEAK = 'DEFAULT@SECLEVEL=0'
 const REQUEST = 'GET / HTTP/1.1\r\nHost: localhost\r\n\r\n'
 const CLOSE = 'Connection: close\r\n'
 
-/** A TLS 1.2 ClientHello without extensions is as good as none for these; what matters is the record around it. */
+/** For these tests a TLS 1.2 ClientHello needs no real content; what matters is the record around it. */
 const RECORD = Buffer.from([0x16, 0x03, 0x01, 0x00, 0x05])
 
 const HANDSHAKES: Probe[] = [

@@ -1,4 +1,4 @@
-/** One of our executables as a process of its own, as an operator starts it. */
+/** One of our executables as a process of its own, started as an operator would. */
 import { spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
@@ -51,7 +51,7 @@ export class Program implements AsyncDisposable {
     return this.#finished
   }
 
-  /** Resolves with the match once standard output has it; rejects when the program ends before. */
+  /** Resolves with the match as soon as standard output contains it; rejects when the program ends first. */
   async output(pattern: RegExp): Promise<RegExpExecArray> {
     for (;;) {
       const match = pattern.exec(this.#stdout)
@@ -62,7 +62,7 @@ export class Program implements AsyncDisposable {
     }
   }
 
-  /** Whoever reads the program's standard output goes away. */
+  /** Closes our end of the program's standard output, as a reader that goes away. */
   closeOutput(): void {
     this.#child.stdout?.destroy()
   }

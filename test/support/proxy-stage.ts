@@ -1,4 +1,4 @@
-/** An origin server and the reverse proxy in front of it, behind the real transports. */
+/** An origin server, with the reverse proxy in front of it behind the real transports. */
 import { once } from 'node:events'
 import http from 'node:http'
 import type { RequestListener } from 'node:http'
@@ -24,13 +24,13 @@ export interface ProxyStage {
   readonly counters: Counters
   /** What was logged. */
   readonly lines: readonly string[]
-  /** Connections that the origin has open. */
+  /** Connections that are open at the origin. */
   readonly originSockets: ReadonlySet<Socket>
 }
 
 export type ResponseFields = IncomingHttpHeaders & { readonly ':status': number }
 
-/** To be run after each test, last first: `endStages`. */
+/** Run after each test, last one first, by `endStages`. */
 export const cleanups: (() => Promise<void> | void)[] = []
 
 export async function endStages(): Promise<void> {
@@ -82,7 +82,7 @@ export async function openProxyStage(
   const web = await startWebHarness((request) => reverse.handle(plainOf(request)), 'reverse_proxy')
   cleanups.push(async () => {
     await web[Symbol.asyncDispose]()
-    // Nothing may be left when every client is gone.
+    // Nothing may be left once every client is gone.
     await settled(() => proxy.exchanges === 0 && proxy.idleMonitor.size === 0)
     proxy.destroy()
   })

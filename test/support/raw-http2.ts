@@ -1,4 +1,4 @@
-/** HTTP/2 frame by frame on a TLS connection: clients that no library would be. */
+/** HTTP/2 frame by frame on a TLS connection, for clients unlike any library's. */
 import { once } from 'node:events'
 import type { Socket } from 'node:net'
 import { setImmediate as turn } from 'node:timers/promises'
@@ -11,7 +11,7 @@ import type { FrameName } from './http2-frames.ts'
 import { openTcp } from './tls-client.ts'
 
 export interface ReceivedFrame {
-  /** Undefined for types that RFC 9113 does not know. */
+  /** Undefined for types that RFC 9113 does not define. */
   readonly name: FrameName | undefined
   readonly flags: number
   readonly stream: number
@@ -56,7 +56,7 @@ export class RawHttp2 implements AsyncDisposable {
     this.#raw.resetAndDestroy()
   }
 
-  /** With preface and SETTINGS exchanged. */
+  /** A connection on which preface and SETTINGS have been exchanged. */
   static async open(port: number): Promise<RawHttp2> {
     const client = await RawHttp2.connect(port)
     client.send(PREFACE, frame('SETTINGS'))
@@ -73,7 +73,7 @@ export class RawHttp2 implements AsyncDisposable {
     )
   }
 
-  /** The first frame so far, or to come, that `matches`. Rejects when the connection ends without it. */
+  /** The first frame received so far, or later, that `matches`. Rejects when the connection ends without one. */
   async frame(matches: (frame: ReceivedFrame) => boolean): Promise<ReceivedFrame> {
     for (;;) {
       const found = this.frames.find(matches)

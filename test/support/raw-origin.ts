@@ -1,8 +1,11 @@
-/** Origins that do with their connection what no HTTP server does, and what the kernel still holds for their peer. */
+/**
+ * Origins that treat their connection as no HTTP server would, and a look at what the kernel still holds for their
+ * peer.
+ */
 import { readFile } from 'node:fs/promises'
 import type { Socket } from 'node:net'
 
-/** Resolves with what has arrived once there is a whole head. What follows is not read: the socket is paused. */
+/** Resolves with what has arrived once it contains a whole head. Nothing more is read: the socket is paused. */
 export function readHead(socket: Socket): Promise<string> {
   const { promise, resolve } = Promise.withResolvers<string>()
   let head = ''
@@ -17,7 +20,7 @@ export function readHead(socket: Socket): Promise<string> {
   return promise
 }
 
-/** Bytes that the kernel of this machine has taken from `socket` and its peer's has not acknowledged. */
+/** Bytes that this machine's kernel has taken from `socket` and the peer's kernel has not acknowledged. */
 export async function unacknowledged(socket: Socket): Promise<number> {
   const local = hex(socket.localPort ?? 0)
   const remote = hex(socket.remotePort ?? 0)

@@ -1,9 +1,9 @@
-/** Reading streams in tests. */
+/** Reads streams in tests. */
 import type { Readable } from 'node:stream'
 
 /**
- * Everything up to the end. Rejects when the stream is destroyed before. Leaves the other direction as it is, which
- * iterating over the stream would not.
+ * Everything up to the end. Rejects when the stream is destroyed first. Unlike iterating over the stream, it leaves the
+ * other direction alone.
  */
 export function readAll(stream: Readable): Promise<Buffer> {
   const { promise, resolve, reject } = Promise.withResolvers<Buffer>()
@@ -18,7 +18,7 @@ export function readAll(stream: Readable): Promise<Buffer> {
   return promise
 }
 
-/** At least `bytes` bytes, all that arrived by then; the stream can be read on. */
+/** At least `bytes` bytes, together with everything else that has arrived by then; the stream stays readable. */
 export function readBytes(stream: Readable, bytes: number): Promise<Buffer> {
   const { promise, resolve, reject } = Promise.withResolvers<Buffer>()
   const chunks: Buffer[] = []

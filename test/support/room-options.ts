@@ -1,4 +1,4 @@
-/** What the lane gives the rooms when a file says nothing, for tests that build one room alone. */
+/** The options that the lane gives the rooms when a file says nothing, for tests that build a single room. */
 export const UDP_OPTIONS = {
   maxFlowsPerStream: 1024,
   maxFlowsPerUser: 4096,

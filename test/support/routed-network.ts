@@ -1,7 +1,7 @@
 /**
- * Three network namespaces in a row, `here - router - there`, so that packets really expire and really find no
- * way. IPv4 10.91.1.0/24 and 10.91.2.0/24, IPv6 fd91:1::/64 and fd91:2::/64; the router is .1 and ::1 on both
- * sides, the ends are .2 and ::2. The router's link to `there` takes packets up to 1280 bytes.
+ * Three network namespaces in a row, `here - router - there`, so that packets really expire and really cannot be
+ * routed. IPv4 10.91.1.0/24 and 10.91.2.0/24, IPv6 fd91:1::/64 and fd91:2::/64; the router is .1 and ::1 on both sides,
+ * the ends are .2 and ::2. The router's link to `there` takes packets of up to 1280 bytes.
  */
 import { execFileSync } from 'node:child_process'
 
@@ -12,7 +12,7 @@ export interface RoutedNetwork extends Disposable {
   readonly there: string
 }
 
-/** Why there can be no such network; undefined when there can. */
+/** Why such a network cannot be created; undefined when it can. */
 export function networkObstacle(): string | undefined {
   if (process.getuid?.() !== 0) return 'needs root for network namespaces'
   try {
@@ -37,14 +37,14 @@ export function createRoutedNetwork(): RoutedNetwork {
       try {
         ip('netns', 'del', name)
       } catch {
-        // It was never made.
+        // It was never created.
       }
     }
   }
   try {
     for (const name of [here, router, there]) {
       ip('netns', 'add', name)
-      // Addresses work at once, without the second that looking for duplicates takes.
+      // Addresses work at once, without the second that the check for duplicates takes.
       sysctl(name, 'net.ipv6.conf.all.accept_dad=0', 'net.ipv6.conf.default.accept_dad=0')
       ip('-n', name, 'link', 'set', 'lo', 'up')
     }
@@ -53,10 +53,10 @@ export function createRoutedNetwork(): RoutedNetwork {
     for (const side of [router, there]) {
       ip('-n', side, 'link', 'set', side === router ? 'right' : 'up0', 'mtu', '1280')
     }
-    // Without a limit, since a test asks more often than a traceroute does.
+    // No rate limit, because a test asks more often than a traceroute does.
     sysctl(router, 'net.ipv4.ip_forward=1', 'net.ipv4.icmp_ratelimit=0', 'net.ipv4.icmp_msgs_per_sec=100000')
     sysctl(router, 'net.ipv6.conf.all.forwarding=1', 'net.ipv6.icmp.ratelimit=0')
-    // A host that is not there is given up after one question.
+    // The router gives up on a missing host after one question.
     sysctl(router, 'net.ipv4.neigh.right.mcast_solicit=1', 'net.ipv6.neigh.right.mcast_solicit=1')
   } catch (error) {
     remove()

@@ -1,4 +1,4 @@
-/** Rules and addresses as a file of the configuration would give them, from their text. */
+/** Builds rules and addresses from text, as a configuration file would give them. */
 import { parseAddressPort, parsePortRange } from '../../src/config/values.ts'
 import type { OutboundRule } from '../../src/egress/outbound-rules.ts'
 import type { RuleAction } from '../../src/contract/rule-action.ts'

@@ -1,6 +1,6 @@
 /**
- * A listener that neither takes nor refuses connections: its backlog is full and nothing accepts, so the kernel
- * drops further SYNs. It listens in a thread that then blocks, since a loop that turns would accept.
+ * A listener that neither accepts nor refuses connections: its backlog is full and nothing accepts, so the kernel drops
+ * further SYNs. It listens in a thread that then blocks, because a running event loop would accept.
  */
 import { once } from 'node:events'
 import net from 'node:net'

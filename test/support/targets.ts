@@ -1,4 +1,4 @@
-/** Real servers on loopback that tunnels lead to. Each ends with `await using`. */
+/** Real servers on loopback for tunnels to lead to. Use each with `await using`. */
 import { createSocket } from 'node:dgram'
 import { once } from 'node:events'
 import net from 'node:net'
@@ -7,7 +7,7 @@ import type { AddressInfo, Socket } from 'node:net'
 export interface TcpTarget extends AsyncDisposable {
   readonly port: number
   readonly authority: string
-  /** Connections that are open now. */
+  /** Connections that are currently open. */
   readonly sockets: Set<Socket>
   /** The next connection that arrives. */
   nextSocket(): Promise<Socket>
@@ -43,7 +43,7 @@ export async function openTcpTarget(
   }
 }
 
-/** Sends back what it gets, ends when the other side has ended. */
+/** Sends back what it receives, and ends when the other side has ended. */
 export function openEcho(host?: string): Promise<TcpTarget> {
   return openTcpTarget((socket) => socket.pipe(socket), host)
 }
@@ -72,7 +72,7 @@ export interface UdpTarget extends AsyncDisposable {
   readonly received: Buffer[]
 }
 
-/** Sends each datagram back as often as `copies` says. */
+/** Sends each datagram back `copies` times. */
 export async function openUdpEcho(
   options: { host?: string; port?: number; copies?: number } = {},
 ): Promise<UdpTarget> {

@@ -1,4 +1,7 @@
-/** Can two things be told apart by the time they take? A number that load does not change, for tries in random order. */
+/**
+ * Can two things be told apart by the time they take? Measures that in a way that load does not distort, as long as the
+ * tries come in random order.
+ */
 
 /** The names, `count` times each, in random order. */
 export function inRandomOrder<T>(names: readonly T[], count: number): T[] {
@@ -7,9 +10,9 @@ export function inRandomOrder<T>(names: readonly T[], count: number): T[] {
 }
 
 /**
- * The area under the ROC curve: how often a value of `ones` is above one of `others`, ties counted half. 0.5 means that
- * whoever guesses by the time is right as often as by a coin. With n of each, chance moves it by about 0.41 / sqrt(n),
- * one standard deviation.
+ * The area under the ROC curve: how often a value of `ones` is above one of `others`, ties counted as half. At 0.5,
+ * guessing by time is no better than tossing a coin. With n values of each, chance alone has a standard deviation of
+ * about 0.41 / sqrt(n).
  */
 export function areaUnderCurve(ones: readonly number[], others: readonly number[]): number {
   let wins = 0

@@ -1,4 +1,4 @@
-/** TLS clients with control over how their first bytes travel. */
+/** TLS clients that control how their first bytes travel. */
 import { once } from 'node:events'
 import { connect as connectTcp } from 'node:net'
 import type { NetConnectOpts, Socket } from 'node:net'
@@ -8,15 +8,15 @@ import type { ConnectionOptions, TLSSocket } from 'node:tls'
 import type { Greeting } from './gate-harness.ts'
 
 export interface FirstBytes {
-  /** Bytes per write of the ClientHello, each followed by a pause; all at once when missing. */
+  /** Bytes per write of the ClientHello, with a pause after each; when absent, one write for all. */
   readonly pieceBytes?: number
-  /** Bytes of ClientHello per TLS record; as the TLS stack made it when missing. */
+  /** Bytes of ClientHello per TLS record; when absent, as the TLS stack made it. */
   readonly recordBytes?: number
-  /** In front of everything. */
+  /** Sent before everything else. */
   readonly prefix?: Buffer
 }
 
-/** A TCP connection that takes what is written first apart. */
+/** A TCP connection that splits up what is written to it first. */
 class ShapedSocket extends Duplex {
   readonly #socket: Socket
   #first: FirstBytes | undefined
@@ -56,7 +56,7 @@ class ShapedSocket extends Duplex {
   }
 }
 
-/** The handshake message of one record in several. */
+/** Spreads the handshake message of one record over several. */
 export function inRecords(record: Buffer, recordBytes: number): Buffer {
   const parts: Buffer[] = []
   for (let at = 5; at < record.length; at += recordBytes) {
@@ -68,7 +68,7 @@ export function inRecords(record: Buffer, recordBytes: number): Buffer {
   return Buffer.concat(parts)
 }
 
-/** Writes with a turn of the event loop, or a millisecond now and then, in between. Never rejects. */
+/** Writes with a turn of the event loop between the pieces, now and then a millisecond. Never rejects. */
 export async function writeInPieces(
   socket: Socket,
   bytes: Buffer,
@@ -95,7 +95,7 @@ export async function openTls(
     ...tls,
     socket: first === undefined ? raw : new ShapedSocket(raw, first),
   })
-  // Our side goes with the connection, however it ends.
+  // Our side closes with the connection, however that ends.
   socket.once('close', () => raw.destroy())
   await once(socket, 'secureConnect')
   socket.on('error', ignoreError)
@@ -105,12 +105,12 @@ export async function openTls(
 export async function openTcp(options: NetConnectOpts): Promise<Socket> {
   const socket = connectTcp({ noDelay: true, ...options })
   await once(socket, 'connect')
-  // A reset by the endpoint shows as the end of what can be read.
+  // To the reader, a reset by the endpoint looks like the end of the data.
   socket.on('error', ignoreError)
   return socket
 }
 
-/** The next `bytes` bytes, what follows stays. Rejects when the peer ends or closes before. */
+/** The next `bytes` bytes; what follows them stays. Rejects when the peer ends or closes first. */
 export function readNext(socket: Socket, bytes: number): Promise<Buffer> {
   const { promise, resolve, reject } = Promise.withResolvers<Buffer>()
   const onReadable = (): void => {
@@ -134,14 +134,14 @@ export function readNext(socket: Socket, bytes: number): Promise<Buffer> {
   return promise
 }
 
-/** The line with which the harness greets. */
+/** The greeting line of the harness. */
 export async function readGreeting(socket: TLSSocket): Promise<Greeting> {
   let text = ''
   while (!text.includes('\n')) text += (await readNext(socket, 1)).toString()
   return JSON.parse(text) as Greeting
 }
 
-/** What the peer sends until it closes or resets. */
+/** Everything the peer sends until it closes or resets. */
 export async function readToClose(socket: Socket): Promise<Buffer> {
   const chunks: Buffer[] = []
   socket.on('data', (chunk: Buffer) => void chunks.push(chunk))

@@ -1,4 +1,4 @@
-/** A transport over TLS on a real port, without the gate in front: every connection speaks one given protocol. */
+/** A transport over TLS on a real port, without the gate: every connection speaks the one given protocol. */
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import net from 'node:net'

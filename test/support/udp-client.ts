@@ -1,4 +1,4 @@
-/** A `_udp2` stream from the client's side. */
+/** A `_udp2` stream, seen from the client's side. */
 import type { ClientHttp2Stream } from 'node:http2'
 import { encodeAddressing, encodeUdpUplink, UdpDownlinkDecoder } from '../../src/wire/udp-frame.ts'
 import type { DownlinkDatagram } from '../../src/wire/udp-frame.ts'
@@ -23,7 +23,7 @@ export function udpFrame(
 
 export class UdpClient {
   readonly stream: ClientHttp2Stream
-  /** All that came so far. */
+  /** All replies so far. */
   readonly replies: DownlinkDatagram[] = []
   #taken = 0
   #waiting: (() => void) | undefined
@@ -49,7 +49,7 @@ export class UdpClient {
     this.stream.write(udpFrame(...args))
   }
 
-  /** The next reply that was not taken yet. Rejects when the stream closes before. */
+  /** The next reply that was not taken yet. Rejects when the stream closes first. */
   async next(): Promise<DownlinkDatagram> {
     for (;;) {
       const reply = this.replies[this.#taken]

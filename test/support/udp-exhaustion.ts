@@ -32,7 +32,7 @@ const forwarder = new UdpForwarder({
 })
 const tunnel = await openDatagramTunnel(forwarder)
 tunnel.client.resume()
-// Bound, so that flows stay, and silent.
+// Bound, so that the flows stay open, and silent.
 const silent = createSocket('udp4')
 silent.bind(0, '127.0.0.1')
 await once(silent, 'listening')

@@ -1,6 +1,6 @@
 /**
- * A relay for UDP in user space between clients and one server, both on loopback: it loses, delays or holds back
- * datagrams, and can change the port from which the server sees a client, as a NAT does that has forgotten it.
+ * A user-space UDP relay between clients and one server, both on loopback. It loses, delays or holds back datagrams,
+ * and can change the port from which the server sees a client, as a NAT does that has forgotten the client.
  */
 import { createSocket } from 'node:dgram'
 import type { Socket } from 'node:dgram'
@@ -9,16 +9,16 @@ import { once } from 'node:events'
 export type UdpDirection = 'up' | 'down'
 
 export interface UdpRelayOptions {
-  /** Part of the datagrams that is lost in each direction, 0 to 1. */
+  /** Share of the datagrams to lose in each direction, 0 to 1. */
   readonly loss?: number
   /** Added in each direction; the order is kept. */
   readonly delayMs?: number
-  /** Draws what is lost; the default is the same in every run. */
+  /** Decides what is lost; by default the same in every run. */
   readonly random?: () => number
 }
 
 const HOST = '127.0.0.1'
-/** Room for what a fast sender has on its way while the event loop is busy. */
+/** Room for what a fast sender has under way while the event loop is busy. */
 const SOCKET_BUFFER_BYTES = 4 * 1024 * 1024
 
 export class UdpRelay implements AsyncDisposable {
@@ -26,12 +26,12 @@ export class UdpRelay implements AsyncDisposable {
   readonly #front: Socket
   readonly #serverPort: number
   readonly #options: Required<UdpRelayOptions>
-  /** By the client's port: the socket that the server sees. */
+  /** The socket that the server sees, keyed by the client's port. */
   readonly #backs = new Map<number, Socket>()
   readonly #timers = new Set<NodeJS.Timeout>()
-  /** Decides about each datagram: false loses it. */
+  /** Decides about each datagram: false drops it. */
   filter: ((direction: UdpDirection, datagram: Buffer) => boolean) | undefined
-  /** Datagrams that went through. */
+  /** Datagrams that were passed on. */
   readonly passed = { up: 0, down: 0 }
 
   private constructor(front: Socket, serverPort: number, options: UdpRelayOptions) {
@@ -51,7 +51,7 @@ export class UdpRelay implements AsyncDisposable {
     return new UdpRelay(front, serverPort, options)
   }
 
-  /** The server sees every client from a new port from now on; what comes to the old ones is lost. */
+  /** From now on the server sees every client on a new port; what arrives at the old ports is lost. */
   rebind(): void {
     for (const back of this.#backs.values()) back.close()
     this.#backs.clear()
@@ -69,7 +69,7 @@ export class UdpRelay implements AsyncDisposable {
     const known = this.#backs.get(clientPort)
     if (known !== undefined) return known
     const back = createSocket({ type: 'udp4', recvBufferSize: SOCKET_BUFFER_BYTES })
-    // The server may be away: ICMP then says so.
+    // The server may be away; ICMP then reports that here.
     back.on('error', () => {})
     back.on('message', (datagram) =>
       this.#pass('down', datagram, () => this.#front.send(datagram, clientPort, HOST)),

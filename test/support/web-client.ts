@@ -1,4 +1,4 @@
-/** A small client for web answers over HTTP/1.1 and HTTP/2, which shows them in one shape. */
+/** A small client for web answers over HTTP/1.1 and HTTP/2 that returns both in the same form. */
 import http2 from 'node:http2'
 import https from 'node:https'
 import { buffer } from 'node:stream/consumers'

@@ -21,7 +21,7 @@ export interface WebTarget extends AsyncDisposable {
   readonly requested: string[]
 }
 
-/** HTTPS has the tests' certificate. */
+/** HTTPS uses the tests' certificate. */
 export async function openWebTarget(): Promise<WebTarget> {
   const requested: string[] = []
   const onRequest: RequestListener = (request, response) => {

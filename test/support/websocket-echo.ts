@@ -18,7 +18,7 @@ interface Frame {
   readonly length: number
 }
 
-/** To be given to the `upgrade` event of a Node server. */
+/** For the `upgrade` event of a Node server. */
 export function echoWebSocket(request: IncomingMessage, socket: Duplex, head: Buffer): void {
   const key = request.headers['sec-websocket-key'] ?? ''
   const accept = createHash('sha1').update(`${key}${KEY_SUFFIX}`).digest('base64')

@@ -1,4 +1,7 @@
-/** The list of counters is what the metrics page and the documents are made from: it must be whole and in use. */
+/**
+ * The list of counters is what the metrics page and the documents are made from: it must be complete, and all of it
+ * used.
+ */
 import { globSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'

@@ -1,4 +1,4 @@
-/** Documents name files that exist, and the decisions are numbered without gaps. */
+/** Documents name only files that exist, and the decisions are numbered without gaps. */
 import { existsSync, globSync, readFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { describe, expect, it } from 'vitest'

@@ -1,4 +1,4 @@
-/** The import rule of `docs/architecture.md`: walls between rooms stand because this test says so. */
+/** The import rule of `docs/architecture.md`: this test keeps the walls between rooms standing. */
 import { globSync, readFileSync } from 'node:fs'
 import { dirname, join, relative } from 'node:path'
 import { describe, expect, it } from 'vitest'
@@ -21,7 +21,7 @@ const ALLOWED: Record<string, { rooms: string[]; types?: string[]; common?: stri
   config: { rooms: ['wire'] },
   cli: { rooms: ['wire', 'config', 'control'] },
   control: { rooms: ['config'], types: ['lane'] },
-  // Constructs the rooms and joins them: the only place that knows them all.
+  // Creates the rooms and connects them: the only place that knows them all.
   lane: {
     rooms: ['wire', 'config', 'gate', 'transport', 'dispatch', 'forward', 'egress', 'relay', 'web', 'users'],
     types: ['contract'],
@@ -47,7 +47,7 @@ function readImports(): Import[] {
 
 function isAllowed({ from, to, typeOnly }: Import): boolean {
   const room = from.split('/')[0] ?? ''
-  // `main.ts` alone joins commands; the other files at the top are what every room may use.
+  // Only `main.ts` imports commands; every room may use the other files at the top.
   if (from === 'main.ts') return true
   if (!from.includes('/')) return COMMON.includes(to)
   const rule = ALLOWED[room]

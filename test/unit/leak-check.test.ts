@@ -1,4 +1,7 @@
-/** The check that ends every file with sockets is worth what it finds: each kind of thing that a test may forget. */
+/**
+ * The check at the end of every file with sockets is only worth what it finds: one test for each kind of thing that may
+ * be left open.
+ */
 import { spawn } from 'node:child_process'
 import { createSocket } from 'node:dgram'
 import { once } from 'node:events'

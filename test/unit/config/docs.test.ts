@@ -1,4 +1,4 @@
-/** The page and the samples are what the table says now, and the samples leave no key out. */
+/** The reference page and the samples are up to date with the field table, and the samples leave out no key. */
 import { readFileSync } from 'node:fs'
 import { parse } from 'smol-toml'
 import { describe, expect, it } from 'vitest'
@@ -10,7 +10,7 @@ import { ConfigDirectory } from '../../support/config-directory.ts'
 
 const read = (path: string) => readFileSync(new URL(`../../../docs/${path}`, import.meta.url), 'utf8')
 
-/** Every key that a file sets, also those that are switched off, as paths without list positions. */
+/** Every key that a file mentions, even when it is switched off, as paths without list positions. */
 function keysOf(sample: string): Set<string> {
   const paths = new Set<string>()
   const walk = (value: unknown, path: string): void => {

@@ -1,6 +1,6 @@
 /**
- * What `docs/decisions/006-ip-num.md` says of the library: it computes ranges rightly, and its own reading of text is
- * not for files that decide who may connect. When a release changes one of the latter, this tells.
+ * What `docs/decisions/006-ip-num.md` says about the library: it computes ranges correctly, but its own parsing of text
+ * is unfit for files that decide who may connect. When a release changes one of those faults, this test tells.
  */
 import * as fc from 'fast-check'
 import { IPv4CidrRange, IPv6, IPv6CidrRange } from 'ip-num'

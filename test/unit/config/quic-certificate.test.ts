@@ -1,7 +1,7 @@
 /**
- * Over QUIC every host shows the certificate of the first main host: a client that verifies cannot connect to the
- * others unless that certificate names them. The operator hears of each such host, and what `export` writes for one
- * says HTTP/2.
+ * Over QUIC every host shows the first main host's certificate: a client that verifies certificates cannot connect to
+ * the others unless that certificate names them. The operator is warned of each such host, and `export` writes HTTP/2
+ * for it.
  */
 import { execFileSync } from 'node:child_process'
 import { join } from 'node:path'

@@ -107,8 +107,8 @@ describe('a range of addresses', () => {
     },
   )
 
-  // `10.0.0.0/08` passed here and was refused by the rooms, which had a parser of their own: the endpoint checked its
-  // files, found nothing, and then did not start.
+  // `10.0.0.0/08` used to pass here and was then refused by the rooms, which had a parser of their own: the endpoint
+  // checked its files, found nothing, and then did not start.
   it.each(['10.0.0.0/08', '10.0.0.0/00', '::/032', '10.0.0.0/+8', '010.0.0.0/8'])(
     'a range of addresses is not read from %s, whose number could be read in two ways',
     (text) => {
@@ -150,7 +150,7 @@ function everyKey(fields: Fields): Record<string, unknown> {
 }
 
 describe('what the files yield', () => {
-  // A value that loses its class on the way to a lane works in every test of one thread and fails in the endpoint.
+  // A value that loses its class on the way to a lane works in every single-threaded test and fails in the endpoint.
   it.each(OFFICIAL_FILES.map((file) => [file.name, file.fields] as const))(
     'what the files yield is the same in another thread: %s',
     (name, fields) => {

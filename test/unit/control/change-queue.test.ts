@@ -1,11 +1,11 @@
 /**
- * A request to change what is in force that came while a change was under way used to share that change, which had
- * read the files already: a user who was removed in between stayed.
+ * A request to change what is in force used to join a change already under way, which had read the files before: a user
+ * who was removed in between stayed.
  */
 import { describe, expect, it } from 'vitest'
 import { ChangeQueue } from '../../../src/control/change-queue.ts'
 
-/** A change that says when it begins and ends when it is told to. */
+/** A change that reports when it begins, and ends on request. */
 class Change {
   begun = 0
   readonly #end = Promise.withResolvers<void>()

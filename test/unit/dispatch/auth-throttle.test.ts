@@ -1,6 +1,7 @@
 /**
- * The answer to the sixth wrong password waited 10 s, the next 20 and 30. A client gives a health check up after 7 s
- * (specification 8.4), so it never saw the 407 and reconnected for ever, and so did everybody behind the same address.
+ * The answer to the sixth wrong password waited 10 s, the next ones 20 and 30. A client gives up on a health check
+ * after 7 s (specification 8.4), so it never saw the 407 and reconnected forever, and so did everybody behind the same
+ * address.
  */
 import { describe, expect, it } from 'vitest'
 import { AuthThrottle } from '../../../src/dispatch/auth-throttle.ts'
@@ -56,8 +57,8 @@ describe('AuthThrottle', () => {
     expect(throttle.onFailure('2001:db8:1:3::1')).toBe(0)
   })
 
-  // The first four groups of the text were taken for the /64. With `::` in front of them that is the whole address:
-  // somebody with a short prefix tried a password from each of his 2^64 addresses without ever waiting.
+  // The first four groups of the text were taken for the /64. In an address that begins with `::` they are the whole
+  // address: somebody with a short prefix could try a password from each of 2^64 addresses without ever waiting.
   it('the throttle finds the /64 of an address whose zeros are left out', () => {
     const throttle = new AuthThrottle(options, new FakeClock())
     failures(throttle, '2001:db8::1', 3)

@@ -1,4 +1,4 @@
-/** Which plain requests are forwarded, and that guessing passwords with them costs time as it does with CONNECT. */
+/** Which plain requests are forwarded. Guessing passwords with them costs time just as it does with CONNECT. */
 import { Readable } from 'node:stream'
 import { pino } from 'pino'
 import { expect, it } from 'vitest'

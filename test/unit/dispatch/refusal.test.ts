@@ -1,4 +1,4 @@
-/** The error table of the design, row by row. */
+/** The error table of `docs/protocol.md`, row by row. */
 import { describe, expect, it } from 'vitest'
 import { EndpointError, REFUSAL_CODES } from '../../../src/errors.ts'
 import { authRefusal, refusalOf, systemCodeOf } from '../../../src/dispatch/refusal.ts'

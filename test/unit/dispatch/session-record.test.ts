@@ -1,4 +1,4 @@
-/** Who is on a session, what is remembered of him, and what a new snapshot of users does to it. */
+/** Which users are on a session, what is remembered about them, and what a new snapshot of users does to it. */
 import { describe, expect, it } from 'vitest'
 import type { Exchange } from '../../../src/contract/exchange.ts'
 import { SessionRecord } from '../../../src/dispatch/session-record.ts'
@@ -6,7 +6,7 @@ import type { UserDirectory } from '../../../src/dispatch/session-record.ts'
 
 const NOW = 1_700_000_000_000
 
-/** Headers are `NAME any spelling`. Counts what it is asked. */
+/** Headers are `NAME any spelling`. Counts how often it is asked. */
 class Names implements UserDirectory {
   asked = 0
   readonly #names: readonly string[]

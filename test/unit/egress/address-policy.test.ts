@@ -192,7 +192,9 @@ describe('options', () => {
   })
 })
 
-/** Services behind the host's own firewall were open to every client, who comes from within. */
+/**
+ * Services behind the host's own firewall used to be open to every client, because its connection comes from inside.
+ */
 describe("the machine's own addresses", () => {
   const own = new Set(['9.9.9.1', '2620:fe::1'])
   const policy = (options: Partial<AddressPolicyOptions> = {}) =>

@@ -1,4 +1,4 @@
-/** Echo packets outside the tunnel: what we send, and what of the answers we understand. */
+/** Echo packets outside the tunnel: what we send, and which answers we understand. */
 import * as fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import {

@@ -1,4 +1,4 @@
-/** Whose answer is it: matching, holding back, limits and expiry, with a socket that only records. */
+/** Whose answer is it? Matching, holding back, limits and expiry, with a socket that only records. */
 import { randomFillSync } from 'node:crypto'
 import { pino } from 'pino'
 import { beforeEach, describe, expect, it } from 'vitest'

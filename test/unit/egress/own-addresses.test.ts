@@ -1,4 +1,7 @@
-/** Addresses come and go while the endpoint runs (DHCP, a floating address): what was read once grows old. */
+/**
+ * Addresses come and go while the endpoint runs (DHCP, a floating address), so a list that was read once becomes
+ * outdated.
+ */
 import { expect, it } from 'vitest'
 import { OwnAddresses, readInterfaceAddresses } from '../../../src/egress/own-addresses.ts'
 import { FakeClock } from '../../support/fake-clock.ts'

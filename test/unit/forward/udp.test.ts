@@ -1,4 +1,4 @@
-/** Flows of a `_udp2` stream: keys, limits, expiry, refusals; sockets that only record, and a clock that stands still. */
+/** Flows of a `_udp2` stream: keys, limits, expiry and refusals, with sockets that only record and a fake clock. */
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { pino } from 'pino'
 import { describe, expect, it } from 'vitest'
@@ -63,7 +63,7 @@ function frame(payload: string, source = SOURCE, destination = TARGET, app = '')
   return encodeUdpUplink(encodeAddressing(source, destination), Buffer.from(payload), app)
 }
 
-/** A datagram that says its port. */
+/** A datagram whose payload is its port. */
 const to = (port: number) => frame(`${port}`, SOURCE, { ...TARGET, port })
 
 async function start(options: Partial<UdpForwarderOptions> = {}, log = pino({ level: 'silent' })) {
@@ -135,8 +135,8 @@ describe('flows', () => {
   })
 
   /**
-   * Answers used to be counted against questions, and the flow ended when they were as many: an answer that came twice
-   * took the place of the other one, which was then lost.
+   * Answers used to be counted against questions, and the flow ended when the numbers were equal: an answer that came
+   * twice took the place of the other answer, which was then lost.
    */
   it('UDP flows to port 53 keep both answers of one port, also when the first comes twice', async () => {
     const { dialer, clock, replies, send } = await start()

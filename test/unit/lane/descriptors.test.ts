@@ -22,7 +22,7 @@ const create = (limit: number | undefined) =>
 
 it('the reserve of descriptors stops dialling while clients still have room, and accepting while the endpoint still has', () => {
   const reserve = create(400)
-  // 400, less 24 for the endpoint, less 50 for clients, less the 40 that it began with.
+  // 400, less 24 for the endpoint, less 50 for clients, less the 40 that were open at the start.
   tunnels = 285
   expect([reserve.mayDial(), reserve.mayAccept()]).toEqual([true, true])
   tunnels = 286

@@ -1,7 +1,7 @@
 /**
- * The field table says which keys a reload puts in force; a list of its own used to say so, and the lane did what it did.
- * Every key is changed here in turn: what a lane replaces must change with those keys that the table calls reloadable,
- * and with no other.
+ * The field table says which keys a reload puts into force. There used to be a separate list of them, and what the lane
+ * did depended on neither. Here every key is changed in turn: what a lane replaces must change with the keys that the
+ * table calls reloadable, and with no others.
  */
 import { isDeepStrictEqual } from 'node:util'
 import { describe, expect, it } from 'vitest'
@@ -14,7 +14,7 @@ import { ConfigDirectory, VPN } from '../../support/config-directory.ts'
 
 type Table = Record<string, unknown>
 
-/** What is in these files has keys of its own. */
+/** The contents of these files have keys of their own. */
 const NAMES_OF_FILES = ['credentials_file', 'rules_file']
 const EVERYTHING = `${VPN}[listen_protocols.http1]
 [listen_protocols.quic]
@@ -26,14 +26,14 @@ server_address = "127.0.0.1:1"
 path_mask = "/app"
 `
 
-/** Keys and whole lists of tables, with what leads to them. */
+/** Keys and whole lists of tables, each with its path. */
 function leavesOf(fields: Fields, path: string[] = []): { path: string[]; field: Field }[] {
   return Object.entries(fields).flatMap(([key, field]) =>
     field.kind === 'table' ? leavesOf(field.fields, [...path, key]) : [{ path: [...path, key], field }],
   )
 }
 
-/** Some other value; what it means is of no account here. */
+/** Some other value; its meaning does not matter here. */
 function otherThan(value: unknown): unknown {
   if (typeof value === 'boolean') return !value
   if (typeof value === 'number') return value + 1

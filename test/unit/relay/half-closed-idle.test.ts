@@ -1,7 +1,8 @@
 /**
  * A client that half-closed its HTTP/1.1 tunnel and then vanished kept tunnel and target for the whole idle limit of
- * two hours: after EOF nothing watches the socket, and keep-alive cannot be noticed. The shorter limit that came of it
- * held for HTTP/2 and HTTP/3 as well, where it cut off clients that had asked and waited for a slow answer.
+ * two hours: after EOF nothing watches the socket, and keep-alive goes unnoticed. The shorter limit introduced for that
+ * applied to HTTP/2 and HTTP/3 as well, where it cut off clients that had asked a question and were waiting for a slow
+ * answer.
  */
 import { once } from 'node:events'
 import { duplexPair } from 'node:stream'

@@ -4,7 +4,7 @@ import type { AddressInfo } from 'node:net'
 import { describe, expect, it } from 'vitest'
 import { ReadPool } from '../../../src/relay/read-pool.ts'
 
-/** A socket that reads through `pool`, and the server's side of it. */
+/** A socket that reads through `pool`, and the server's end of it. */
 async function openPair(pool: ReadPool) {
   const server = net.createServer().listen(0, '127.0.0.1')
   await once(server, 'listening')

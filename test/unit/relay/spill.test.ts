@@ -38,7 +38,7 @@ function createArea(memoryBytes: number, budgetBytes: number, at = directory): S
   return new SpillArea({ directory: at, memoryBytes, budgetBytes }, { counters, log })
 }
 
-/** A buffer with what its listener has heard. */
+/** A buffer, together with what its listener was called with. */
 class Subject {
   readonly buffer: SpillBuffer
   overflow: string | undefined
@@ -55,7 +55,7 @@ class Subject {
     })
   }
 
-  /** The next chunk, from wherever it is. */
+  /** The next chunk, from memory or disk. */
   async next(): Promise<Buffer> {
     for (;;) {
       const chunk = this.buffer.read()
@@ -294,7 +294,7 @@ describe('a chunk that was lent', () => {
     expect(given).toEqual([chunk])
   })
 
-  /** What is given back is gone: the disk must never look at it. */
+  /** Memory that was given back is no longer ours: the write to disk must never look at it. */
   test('a chunk that was lent is given back once at most, and is never what the disk writes', async () => {
     const step = fc.record({
       chunks: fc.integer({ min: 0, max: 20 }),

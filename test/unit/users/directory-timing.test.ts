@@ -1,7 +1,7 @@
 /**
- * The time of a refusal must not tell whether a user exists. Measured where it is decided, a difference of 0.3 µs shows;
- * through a whole endpoint `authentication.test.ts` measures again. The names are fixed and as long as each other: a name
- * that is sent over and over is read a little faster than a new one, whether or not it exists.
+ * The time of a refusal must not reveal whether a user exists. Measured at the place of the decision, even a difference
+ * of 0.3 µs shows; `authentication.test.ts` measures again through a whole endpoint. The names are fixed and equally
+ * long: a name that is sent over and over is read a little faster than a new one, whether or not it exists.
  */
 import { randomBytes } from 'node:crypto'
 import { expect, it } from 'vitest'

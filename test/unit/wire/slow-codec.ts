@@ -1,6 +1,6 @@
 /**
- * The oracle: a second codec of the tunnel's formats, slow and obvious. It works on hexadecimal text, one field
- * after the other, and shares nothing with the codec under test.
+ * The oracle: a second codec of the tunnel's formats, slow and obvious. It works on hexadecimal text, one field after
+ * the other, and shares nothing with the codec under test.
  */
 import { isIP } from 'node:net'
 

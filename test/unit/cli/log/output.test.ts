@@ -1,4 +1,4 @@
-/** A log that nobody takes costs a bounded amount of memory, and says afterwards what is missing. */
+/** A log that nobody reads costs a bounded amount of memory, and reports afterwards what is missing. */
 import { execFileSync } from 'node:child_process'
 import { constants, mkdtempSync, openSync, rmSync } from 'node:fs'
 import { Socket } from 'node:net'

@@ -1,4 +1,4 @@
-/** The heads of requests are freed by a collection that nothing else would cause. */
+/** The memory of request heads is freed by a collection that nothing else would trigger. */
 import { expect, it } from 'vitest'
 import { HeadMemory } from '../../../../src/transport/http2/head-memory.ts'
 

@@ -1,4 +1,7 @@
-/** QUIC takes much more than it sends: what one session has unsent is bounded, and never by mistake for ever. */
+/**
+ * QUIC accepts much more than it sends: what a session has unsent is bounded, but a session is never stuck because of
+ * it.
+ */
 import { describe, expect, test } from 'vitest'
 import {
   Backlogs,
@@ -47,7 +50,7 @@ class Stage {
   }
 }
 
-/** Hands over as much as is taken; gives how much that was. */
+/** Hands over as much as is taken; returns how much that was. */
 function fill(backlog: Backlog): number {
   let bytes = 0
   for (; backlog.mayTake(PIECE_BYTES); bytes += PIECE_BYTES) backlog.add(PIECE_BYTES)
@@ -96,7 +99,7 @@ describe('a backlog', () => {
   test('a backlog is empty when the client answers a ping and nothing more is sent', () => {
     const stage = new Stage()
     const { port, clock } = stage
-    // Its streams were reset: what they had handed over never goes out.
+    // Its streams were reset: what they had handed over will never be sent.
     const backlog = stage.open()
     fill(backlog)
     clock.advance(1000)

@@ -1,4 +1,4 @@
-/** A reset takes back what the client does not have yet, so it waits until nothing can be lost; but not for long. */
+/** A reset takes back what the client has not received yet, so it waits until nothing can be lost; but not for long. */
 import { describe, expect, test } from 'vitest'
 import { Backlogs } from '../../../../src/transport/http3/backlog.ts'
 import { Endings } from '../../../../src/transport/http3/ending.ts'

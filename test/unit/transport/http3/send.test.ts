@@ -112,7 +112,7 @@ describe('SendWindow', () => {
     source.window.onBlocked()
     source.window.onRoom(true)
     const before = port.sent.get(0) ?? 0
-    // Late: it confirms nothing of what has been sent since.
+    // A late confirmation: it covers nothing that was sent since.
     source.window.onMark()
     expect(port.sent.get(0)).toBe(before)
   })
@@ -198,7 +198,7 @@ test('many small windows do not hold each other up for ever', () => {
       sources.set(session * 256 + at, new Source(share, session * 256 + at, 4e5))
   }
   for (const source of sources.values()) source.onSendReady()
-  // The library looks at everything at once, and says so to whoever has asked.
+  // The library looks at everything at once, and tells whoever has asked.
   for (let turn = 0; turn < 10_000 && port.marks.length > 0; turn++) {
     for (const stream of port.marks.splice(0)) sources.get(stream)?.window.onMark()
     port.sentInPackets += 1e9

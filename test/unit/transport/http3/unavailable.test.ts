@@ -1,4 +1,4 @@
-/** Where the addon has no binary, HTTP/3 says so and nothing else happens. */
+/** Where the addon has no binary, HTTP/3 reports that, and nothing else happens. */
 import { tmpdir } from 'node:os'
 import { pino } from 'pino'
 import { expect, test } from 'vitest'

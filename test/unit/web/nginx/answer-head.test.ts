@@ -110,7 +110,7 @@ describe('refusalOf', () => {
     expect(refusalOf({ ...head, method: 'PUT', httpVersionMinor: 0, rawHeaders: [] }, 0)).toBeUndefined()
   })
 
-  // The head used to be printed and read again; what was printed is the second opinion now.
+  // The head used to be printed and parsed again; the printed form now serves as a second opinion.
   it('refusalOf says of the parts what the reader says of the same head in bytes', () => {
     const field = fc.constantFrom(
       'Host',
@@ -146,7 +146,7 @@ describe('refusalOf', () => {
         const { method, url, httpVersionMajor, httpVersionMinor, rawHeaders } = parsed
         let text = `${method} ${url} HTTP/${httpVersionMajor}.${httpVersionMinor}\r\n`
         for (const [index, part] of rawHeaders.entries()) text += part + (index % 2 === 0 ? ': ' : '\r\n')
-        // An empty name would print a line that has no field, which no parser lets pass.
+        // An empty name would print a line without a field name, which no parser accepts.
         fc.pre(!rawHeaders.some((part, index) => index % 2 === 0 && part === ''))
         const verdict = new HeadReader().push(Buffer.from(`${text}\r\n`, 'latin1'))
         const expected = verdict?.kind === 'bad' ? encodeAnswer(verdict, 0) : undefined

@@ -24,7 +24,7 @@ describe('parseRange', () => {
     ['bytes=0-9007199254740993', 'unsatisfiable'],
     ['bytes=', 'whole'],
     ['items=0-4', 'whole'],
-    // More than the file in all.
+    // More than the whole file in total.
     ['bytes=0-,0-', 'whole'],
   ])('parseRange reads %s of 15 bytes as nginx does', (header, expected) => {
     expect(parseRange(header, 15)).toEqual(expected)

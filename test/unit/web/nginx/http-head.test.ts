@@ -78,7 +78,7 @@ describe('HeadReader', () => {
     },
   )
 
-  // 16,200 lines of one letter, in a head that is not too large for nginx, cost 0.7 s: collecting them was quadratic.
+  // 16,200 lines of one letter, in a head that is not too large for nginx, took 0.7 s: collecting them was quadratic.
   it('the head reader has its verdict on a head of nothing but small fields after the first hundred', () => {
     const reader = new HeadReader()
     const text = `GET / HTTP/1.1\r\n${'a\n'.repeat(100)}`
