@@ -343,6 +343,31 @@ describe('HTTP/3 requests', () => {
     expect(stream.destroyed).toBe(true)
   })
 
+  // A reset takes back what has not been sent: one that follows at once used to take the head as well, now and then.
+  test('HTTP/3 delivers what was sent before a reset', async () => {
+    await using server = await start(
+      answerWith((request) => {
+        plainOf(request).respond(200, {}).write('half')
+        request.reset('internal_error')
+      }),
+    )
+    await using client = await H3Client.open(server.port)
+    const one = async (): Promise<[number, number | undefined]> => {
+      const stream = client.request(
+        { ':method': 'GET', ':scheme': 'https', ':authority': 'a', ':path': '/' },
+        { endStream: true },
+      )
+      stream.resume()
+      const code = resetOf(stream)
+      const { status } = await answerOf(stream)
+      return [status, await code]
+    }
+    for (let round = 0; round < 10; round++) {
+      const answers = await Promise.all(Array.from({ length: 30 }, one))
+      expect(answers).toEqual(answers.map(() => [200, 0x102]))
+    }
+  })
+
   test('HTTP/3 leaves nothing behind after 5,000 requests', async () => {
     let session: Session | undefined
     await using server = await start((opened) => {

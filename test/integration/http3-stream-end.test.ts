@@ -47,6 +47,7 @@ async function answerTo(stream: ClientHttp3Stream): Promise<Answer> {
   // From the beginning: this client throws away what nobody listens to.
   stream.on('data', (chunk: Buffer) => chunks.push(chunk))
   const ended = once(stream, 'end')
+  ended.catch(() => {})
   const { status, headers } = await answerOf(stream)
   await ended
   return { status, headers, content: Buffer.concat(chunks) }

@@ -34,6 +34,9 @@ const STREAM_WINDOW_BYTES = 2 * 1024 * 1024
 /** When the client does not take the answer; content takes longer. */
 const PATIENCE_MS = 30_000
 const CONTENT_PATIENCE_MS = 300_000
+/** For an answer that breaks off: what has been sent of it should arrive, but it is broken anyway. */
+const BREAK_PATIENCE_MS = 250
+const H3_NO_ERROR = 0x100
 
 /** Those of all sessions of one native server. */
 export class Endings {
@@ -46,9 +49,8 @@ export class Endings {
     this.clock = clock
   }
 
-  /** `release` resets a stream without an error. */
-  open(wire: Wire, backlog: Backlog, release: (stream: number) => void): SessionEndings {
-    return new SessionEndings(this, wire, backlog, release)
+  open(wire: Wire, backlog: Backlog, reset: (stream: number, code: number) => void): SessionEndings {
+    return new SessionEndings(this, wire, backlog, reset)
   }
 
   /** {@link SessionEndings} */
@@ -85,6 +87,7 @@ export class Endings {
 
 interface Ending {
   readonly window: SendWindow
+  readonly code: number
   readonly contentBytes: number
   readonly expiresAt: number
   taken: boolean
@@ -101,24 +104,33 @@ export class SessionEndings {
   readonly #all: Endings
   readonly #wire: Wire
   readonly #backlog: Backlog
-  readonly #release: (stream: number) => void
+  readonly #reset: (stream: number, code: number) => void
   readonly #endings = new Map<number, Ending>()
   #askAt = 0
   #sentBytes = 0
 
-  constructor(all: Endings, wire: Wire, backlog: Backlog, release: (stream: number) => void) {
+  constructor(all: Endings, wire: Wire, backlog: Backlog, reset: (stream: number, code: number) => void) {
     this.#all = all
     this.#wire = wire
     this.#backlog = backlog
-    this.#release = release
+    this.#reset = reset
   }
 
   /** `contentBytes`: how much was sent behind the head. */
-  add(stream: number, window: SendWindow, contentBytes: number): void {
-    const patienceMs = contentBytes > 0 ? CONTENT_PATIENCE_MS : PATIENCE_MS
+  end(stream: number, window: SendWindow, contentBytes: number): void {
+    this.#add(stream, window, H3_NO_ERROR, contentBytes, contentBytes > 0 ? CONTENT_PATIENCE_MS : PATIENCE_MS)
+  }
+
+  /** Resets the stream with `code` a little later. */
+  breakOff(stream: number, window: SendWindow, code: number): void {
+    this.#add(stream, window, code, 0, BREAK_PATIENCE_MS)
+  }
+
+  #add(stream: number, window: SendWindow, code: number, contentBytes: number, patienceMs: number): void {
     const expiresAt = this.#all.clock.now() + patienceMs
     const ending: Ending = {
       window,
+      code,
       contentBytes,
       expiresAt,
       taken: false,
@@ -142,7 +154,12 @@ export class SessionEndings {
     return this.#endings.get(stream)?.window
   }
 
-  /** The client has ended its side, or the stream is gone. */
+  /** The client has ended its side: nothing is left to be stopped. */
+  onClientEnd(stream: number): void {
+    if (this.#endings.get(stream)?.code === H3_NO_ERROR) this.forget(stream)
+  }
+
+  /** The stream is gone. */
   forget(stream: number): void {
     this.#endings.get(stream)?.window.close()
     if (this.#endings.delete(stream) && this.#endings.size === 0) this.#all.unwatch(this)
@@ -162,7 +179,7 @@ export class SessionEndings {
     const sample = ready ? this.#wire.sample() : undefined
     if (sample !== undefined) this.#onSample(sample)
     this.#askAt = now + (sample === undefined ? IDLE_MS : quietMs(sample))
-    for (const [stream, { expiresAt }] of this.#endings) if (now >= expiresAt) this.#end(stream)
+    for (const [stream, ending] of this.#endings) if (now >= ending.expiresAt) this.#end(stream, ending)
     return this.#endings.size > 0
   }
 
@@ -179,7 +196,7 @@ export class SessionEndings {
       } else {
         if (progress < QUIET_BYTES || sentBytes >= ending.outAtBytes) ending.rounds++
         if (progress <= STILL_BYTES || ending.rounds === ROUNDS) {
-          this.#end(stream)
+          this.#end(stream, ending)
           continue
         }
       }
@@ -187,9 +204,9 @@ export class SessionEndings {
     }
   }
 
-  #end(stream: number): void {
+  #end(stream: number, { code }: Ending): void {
     this.forget(stream)
-    this.#release(stream)
+    this.#reset(stream, code)
   }
 }
 

@@ -79,8 +79,8 @@ export class Http3Session implements Session, StreamHost {
     this.#context = context
     this.#wire = new Wire(handle, context.server)
     this.#share = context.windows.openSession(this.#wire)
-    this.#endings = context.endings.open(this.#wire, this.#share.backlog, (stream) =>
-      context.server.reset(handle, stream, H3_NO_ERROR),
+    this.#endings = context.endings.open(this.#wire, this.#share.backlog, (stream, code) =>
+      context.server.reset(handle, stream, code),
     )
   }
 
@@ -141,11 +141,11 @@ export class Http3Session implements Session, StreamHost {
   /** END_STREAM. */
   onFinished(id: number): void {
     this.#streams.get(id)?.onFinished()
-    this.#endings.forget(id)
+    this.#endings.onClientEnd(id)
   }
 
   onReset(id: number, code: number): void {
-    this.#endings.forget(id)
+    this.#endings.onClientEnd(id)
     const stream = this.#streams.get(id)
     // Clients end tunnels with NO_ERROR too: that is an end.
     if (code === H3_NO_ERROR && stream?.answered) stream.onFinished()
@@ -217,11 +217,19 @@ export class Http3Session implements Session, StreamHost {
     const { id, window } = stream
     this.#streams.delete(id)
     this.#context.silence.remove(stream)
-    if (this.#state === 'closed') return window.close()
-    if (end.kind === 'reset') this.#context.server.reset(this.handle, id, end.code)
-    else if (end.kind === 'unended') this.#endings.add(id, window, end.contentBytes)
+    if (this.#state !== 'closed' && end.kind === 'unended') this.#endings.end(id, window, stream.writtenBytes)
+    else if (this.#state !== 'closed' && end.kind === 'reset') this.#reset(stream, end.code)
+    else window.close()
+    if (this.#state === 'closed') return
     if (this.#state !== 'draining' || this.#streams.size > 0 || this.#flush !== undefined) return
     this.#flush = this.#context.clock.after(FLUSH_MS, () => this.#streams.size > 0 || this.#end(undefined))
+  }
+
+  /** A reset takes back what the client does not have yet. That of an answer which breaks off can wait a little. */
+  #reset({ id, window, answered }: Http3Stream, code: number): void {
+    if (answered && code !== H3_EXCESSIVE_LOAD) return this.#endings.breakOff(id, window, code)
+    window.close()
+    this.#context.server.reset(this.handle, id, code)
   }
 
   readonly #respond: Respond = (stream, fields, fin) => {

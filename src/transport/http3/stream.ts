@@ -37,7 +37,7 @@ export interface StreamHost {
   openUpload(listener: UploadListener): UploadBuffer
   /** All has been sent, and the client's side is open. */
   onOutputEnd(stream: Speaker): void
-  /** The stream is over. Called once. */
+  /** The stream is over; its window is the host's from now on. Called once. */
   onStreamEnd(stream: Http3Stream, end: StreamOutcome): void
   /** The addon refuses others because of this stream. */
   onStreamStuck(stream: number): void
@@ -47,8 +47,8 @@ export type StreamOutcome =
   | { readonly kind: 'finished' }
   | { readonly kind: 'gone' }
   | { readonly kind: 'reset'; readonly code: number }
-  /** The client has not ended its side; so much content was sent. */
-  | { readonly kind: 'unended'; readonly contentBytes: number }
+  /** The client has not ended its side. */
+  | { readonly kind: 'unended' }
 
 export class Http3Stream extends Duplex implements SendOwner, Speaker {
   readonly id: number
@@ -70,7 +70,8 @@ export class Http3Stream extends Duplex implements SendOwner, Speaker {
   #offset = 0
   #whenWritten: ((error?: Error | null) => void) | undefined
   #outputEnd: 'open' | 'wanted' | 'sent' = 'open'
-  #writtenBytes = 0
+  /** Content that has been written. */
+  writtenBytes = 0
   #resetCode: number | undefined
   readonly #contentBytes: number | undefined
   /** Content that has arrived. */
@@ -228,7 +229,7 @@ export class Http3Stream extends Duplex implements SendOwner, Speaker {
   override _write(chunk: Buffer, _encoding: BufferEncoding, done: (error?: Error | null) => void): void {
     this.#output.push(chunk)
     this.#whenWritten = done
-    this.#writtenBytes += chunk.length
+    this.writtenBytes += chunk.length
     this.onSendReady()
   }
 
@@ -238,7 +239,7 @@ export class Http3Stream extends Duplex implements SendOwner, Speaker {
   ): void {
     this.#output = packWhole(chunks)
     this.#whenWritten = done
-    for (const chunk of this.#output) this.#writtenBytes += chunk.length
+    for (const chunk of this.#output) this.writtenBytes += chunk.length
     this.onSendReady()
   }
 
@@ -274,9 +275,7 @@ export class Http3Stream extends Duplex implements SendOwner, Speaker {
     this.#arrived = []
     this.#output = []
     this.#upload?.destroy()
-    const outcome = this.#conclude()
-    if (outcome.kind !== 'unended') this.window.close()
-    this.#host.onStreamEnd(this, outcome)
+    this.#host.onStreamEnd(this, this.#conclude())
     const written = this.#whenWritten
     this.#whenWritten = undefined
     done(error)
@@ -288,7 +287,7 @@ export class Http3Stream extends Duplex implements SendOwner, Speaker {
     if (this.#resetCode !== undefined) return { kind: 'reset', code: this.#resetCode }
     if (this.#outputEnd !== 'sent') return { kind: 'reset', code: H3_REQUEST_CANCELLED }
     if (this.#inputEnded && !this.#silenced) return { kind: 'finished' }
-    return { kind: 'unended', contentBytes: this.#writtenBytes }
+    return { kind: 'unended' }
   }
 
   /** Sends a part of the oldest chunk. False when it has to wait. */

@@ -52,7 +52,7 @@ class Stage {
       onSendReady() {},
       onSendStuck() {},
     })
-    this.endings.add(stream, window, contentBytes)
+    this.endings.end(stream, window, contentBytes)
     if (taken) window.onMark()
     return window
   }
