@@ -27,30 +27,24 @@ export const INTERNAL_CODES = [
   'internal',
   'credentials_revoked',
 ] as const
-export type InternalCode = (typeof INTERNAL_CODES)[number]
+type InternalCode = (typeof INTERNAL_CODES)[number]
 
 export type ErrorCode = RefusalCode | InternalCode
 
-/** How much a decoding error costs the peer. */
-export type ErrorScope = 'datagram' | 'stream' | 'connection'
-
-export interface EndpointErrorOptions {
+interface EndpointErrorOptions {
   cause?: unknown
-  scope?: ErrorScope
   /** Seconds for `Retry-After`; with `limit_exceeded` only. */
   retryAfterSecs?: number
 }
 
 export class EndpointError extends Error {
   readonly code: ErrorCode
-  readonly scope: ErrorScope | undefined
   readonly retryAfterSecs: number | undefined
 
   constructor(code: ErrorCode, message: string, options: EndpointErrorOptions = {}) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause })
     this.name = 'EndpointError'
     this.code = code
-    this.scope = options.scope
     this.retryAfterSecs = options.retryAfterSecs
   }
 }

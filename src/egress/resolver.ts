@@ -29,7 +29,7 @@ interface CachedAnswer {
   readonly addresses: readonly IpAddress[]
 }
 
-export interface ResolverOptions {
+interface ResolverOptions {
   /** False: ask for IPv4 only. */
   readonly ipv6: boolean
   /** Empty: the system's. An address may have a zone. */
@@ -94,12 +94,6 @@ export class Resolver {
     const addresses = await abortable(this.#lookup(name), signal)
     if (addresses.length === 0) throw notFound()
     return addresses
-  }
-
-  /** Abandons every question in flight. */
-  close(): void {
-    this.#dns.cancel()
-    this.#cache.clear()
   }
 
   async #lookup(name: string): Promise<IpAddress[]> {

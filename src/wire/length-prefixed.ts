@@ -9,7 +9,7 @@ import { EndpointError } from '../errors.ts'
 const PREFIX_BYTES = 4
 
 /** Called with `bytes[start, end)`, one body. */
-export type OnBody = (bytes: Buffer, start: number, end: number) => void
+type OnBody = (bytes: Buffer, start: number, end: number) => void
 
 export class LengthPrefixedDecoder {
   readonly #maxLength: number
@@ -35,7 +35,7 @@ export class LengthPrefixedDecoder {
 
   /**
    * Takes the next bytes and hands over every body they complete, before it returns or throws.
-   * @throws EndpointError `too_long` (scope `stream`) for a length above the maximum: where the next frame begins
+   * @throws EndpointError `too_long` for a length above the maximum: where the next frame begins
    *   cannot be known, so every further push throws too.
    */
   push(chunk: Buffer): void {
@@ -52,8 +52,7 @@ export class LengthPrefixedDecoder {
       }
       offset = this.#begin(chunk, offset)
     }
-    if (this.#broken)
-      throw new EndpointError('too_long', 'frame length above the maximum', { scope: 'stream' })
+    if (this.#broken) throw new EndpointError('too_long', 'frame length above the maximum')
   }
 
   /**

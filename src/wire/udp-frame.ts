@@ -18,18 +18,18 @@ import type { SocketAddress } from './target.ts'
 
 const LENGTH_BYTES = 4
 /** A padded address and its port. */
-export const ENDPOINT_BYTES = PADDED_ADDRESS_BYTES + 2
+const ENDPOINT_BYTES = PADDED_ADDRESS_BYTES + 2
 /** Source and destination. */
-export const ADDRESSING_BYTES = 2 * ENDPOINT_BYTES
+const ADDRESSING_BYTES = 2 * ENDPOINT_BYTES
 /** Everything in front of a downlink payload. */
-export const DOWNLINK_HEADER_BYTES = LENGTH_BYTES + ADDRESSING_BYTES
+const DOWNLINK_HEADER_BYTES = LENGTH_BYTES + ADDRESSING_BYTES
 /** 65535 less the UDP header: the most that IPv6 carries. IPv4 carries 20 bytes less; its socket refuses the rest. */
 export const MAX_UDP_PAYLOAD_SIZE = 65_527
 /** Addressing and the length byte of the app name: the smallest uplink length. */
-export const MIN_UPLINK_LENGTH = ADDRESSING_BYTES + 1
+const MIN_UPLINK_LENGTH = ADDRESSING_BYTES + 1
 /** An uplink length above this is taken for garbage, and the stream is given up. */
 export const MAX_UPLINK_LENGTH = MIN_UPLINK_LENGTH + 255 + MAX_UDP_PAYLOAD_SIZE
-export const MAX_DOWNLINK_LENGTH = ADDRESSING_BYTES + MAX_UDP_PAYLOAD_SIZE
+const MAX_DOWNLINK_LENGTH = ADDRESSING_BYTES + MAX_UDP_PAYLOAD_SIZE
 
 /** Why a frame was skipped. Only that datagram is lost. */
 export type SkipReason = 'too_short' | 'app_name_overrun' | 'payload_too_long'
@@ -67,7 +67,7 @@ export class UplinkDatagram {
   }
 
   /**
-   * The addressing of replies in this flow, for {@link encodeUdpReply}: from the destination to the client's source.
+   * The addressing of replies in this flow, for {@link writeUdpReply}: from the destination to the client's source.
    * Returns a new buffer.
    */
   replyAddressing(): Buffer {
@@ -102,7 +102,7 @@ export class UdpUplinkDecoder {
 
   /**
    * Takes the next bytes and calls the sink for every frame they complete.
-   * @throws EndpointError `too_long` (scope `stream`) when a length exceeds {@link MAX_UPLINK_LENGTH}, after the
+   * @throws EndpointError `too_long` when a length exceeds {@link MAX_UPLINK_LENGTH}, after the
    *   frames before it were delivered.
    */
   push(chunk: Buffer): void {
@@ -135,13 +135,6 @@ export function writeUdpReply(target: Buffer, offset: number, addressing: Buffer
   target.set(addressing, start)
   target.set(payload, start + ADDRESSING_BYTES)
   return start + ADDRESSING_BYTES + payload.length
-}
-
-/** One downlink frame in a buffer of its own. */
-export function encodeUdpReply(addressing: Buffer, payload: Buffer): Buffer {
-  const frame = Buffer.allocUnsafe(udpReplySize(payload.length))
-  writeUdpReply(frame, 0, addressing, payload)
-  return frame
 }
 
 /** The 36 bytes of addressing. @throws EndpointError `malformed` when one of the two is not an IP address. */
@@ -206,7 +199,7 @@ export class UdpDownlinkDecoder {
     })
   }
 
-  /** @throws EndpointError `too_long` (scope `stream`), as {@link UdpUplinkDecoder.push}. */
+  /** @throws EndpointError `too_long`, as {@link UdpUplinkDecoder.push}. */
   push(chunk: Buffer): void {
     this.#frames.push(chunk)
   }

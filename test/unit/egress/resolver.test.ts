@@ -158,15 +158,6 @@ describe('DNS', () => {
     await resolve('first.test')
     expect(dns.questions.length).toBe(before + 1)
   })
-
-  it('the resolver gives up its questions when it is closed', async () => {
-    await using dns = await DnsServer.open(() => undefined)
-    const { resolver, resolve } = open(dns)
-    const waiting = expect(resolve('name.test')).rejects.toMatchObject({ code: 'target_refused' })
-    await dns.asked(2)
-    resolver.close()
-    await waiting
-  })
 })
 
 describe('names that DNS is not asked for', () => {

@@ -3,7 +3,6 @@ import { describe, expect, it } from 'vitest'
 import { EndpointError } from '../../../src/errors.ts'
 import {
   encodeAddressing,
-  encodeUdpReply,
   encodeUdpUplink,
   MAX_UDP_PAYLOAD_SIZE,
   MAX_UPLINK_LENGTH,
@@ -45,6 +44,12 @@ function cut(bytes: Buffer, points: readonly number[]): Buffer[] {
   const sorted = [0, ...points.map((point) => Math.min(point, bytes.length)), bytes.length]
   sorted.sort((left, right) => left - right)
   return sorted.slice(1).map((end, index) => bytes.subarray(sorted[index], end))
+}
+
+function encodeUdpReply(addressing: Buffer, payload: Buffer): Buffer {
+  const frame = Buffer.allocUnsafe(udpReplySize(payload.length))
+  writeUdpReply(frame, 0, addressing, payload)
+  return frame
 }
 
 const address = fc.oneof(
@@ -133,7 +138,7 @@ describe('uplink', () => {
         onSkipped: (reason) => void seen.push(reason),
       })
       const push = (): void => cut(bytes, [at]).forEach((chunk) => decoder.push(chunk))
-      expect(push).toThrow(expect.objectContaining({ code: 'too_long', scope: 'stream' }) as EndpointError)
+      expect(push).toThrow(expect.objectContaining({ code: 'too_long' }) as EndpointError)
       expect(seen).toEqual(['com.example.app'])
       expect(() => decoder.push(good)).toThrow(EndpointError)
       expect(seen).toHaveLength(1)
