@@ -167,8 +167,8 @@ export const GAUGES = {
   icmp_pending: { doc: 'Echo requests that wait for an answer.' },
 } as const satisfies Readonly<Record<string, Description>>
 
-export type TotalName = keyof typeof TOTALS
-export type GaugeName = keyof typeof GAUGES
+type TotalName = keyof typeof TOTALS
+type GaugeName = keyof typeof GAUGES
 
 type LabelsIn<D> =
   | (D extends { readonly labels: readonly (infer L)[] } ? L : never)

@@ -2,7 +2,7 @@
 import { parseArgs, type ParseArgsOptionsConfig } from 'node:util'
 import { UsageError } from './terminal.ts'
 
-export const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error'] as const
+const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error'] as const
 export type LogLevel = (typeof LOG_LEVELS)[number]
 
 export interface ServeCommand {
@@ -15,7 +15,7 @@ export interface ServeCommand {
   readonly warnings: readonly string[]
 }
 
-export interface GenerateOptions {
+interface GenerateOptions {
   readonly bytes: number
   readonly percent: number
   readonly mask: string | undefined

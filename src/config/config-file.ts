@@ -25,12 +25,7 @@ function exists(path: string): boolean {
 }
 
 /** The text of a file. When it cannot be read, notes the problem and returns undefined. */
-export function readText(
-  path: string,
-  shown: string,
-  prefix: string,
-  findings: Findings,
-): string | undefined {
+function readText(path: string, shown: string, prefix: string, findings: Findings): string | undefined {
   try {
     return readFileSync(path, 'utf8')
   } catch (error) {

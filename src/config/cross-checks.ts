@@ -138,7 +138,7 @@ function checkDirectory(key: string, path: string | null, problem: Problem, acce
   }
 }
 
-export interface HostsChecks {
+interface HostsChecks {
   readonly vpn: VpnSettings
   readonly hosts: HostsSettings
   readonly file: string

@@ -9,7 +9,7 @@ import type { Findings } from './read.ts'
 import type { InboundRule, OutboundRule, RulesSettings } from './settings.ts'
 
 /** All addresses of a prefix, as numbers. */
-export interface AddressRange {
+interface AddressRange {
   readonly family: 4 | 6
   readonly first: bigint
   readonly last: bigint

@@ -52,7 +52,7 @@ export interface ListField<T> {
 }
 
 /** A table. An optional one is null when absent; any other then consists of the defaults of its keys. */
-export interface TableField<S extends Fields, O extends boolean> {
+interface TableField<S extends Fields, O extends boolean> {
   readonly kind: 'table'
   readonly fields: S
   readonly optional: O
@@ -63,7 +63,7 @@ export interface TableField<S extends Fields, O extends boolean> {
 }
 
 /** An array of tables (`[[name]]`), empty when absent. */
-export interface TablesField<S extends Fields> {
+interface TablesField<S extends Fields> {
   readonly kind: 'tables'
   readonly fields: S
   readonly doc: string
@@ -144,7 +144,7 @@ export function bool<const O extends ValueOptions & { default?: boolean | null }
   return value('boolean', 'true or false', (raw) => (typeof raw === 'boolean' ? raw : undefined), options)
 }
 
-export interface IntOptions extends ValueOptions {
+interface IntOptions extends ValueOptions {
   readonly default?: number | null
   readonly example?: number
   /** Default: 0. */
@@ -186,7 +186,7 @@ export function bytes<const O extends IntOptions>(options: O) {
   return value('bytes', allowed, (raw) => parseInteger(raw, min, max), options)
 }
 
-export interface TextOptions extends ValueOptions {
+interface TextOptions extends ValueOptions {
   readonly default?: string | null
   readonly example?: string
   /** False: empty text is allowed. */
@@ -213,7 +213,7 @@ export function choice<const C extends string | number, const O extends ValueOpt
   return value<C, O>('choice', allowed, parse, options)
 }
 
-export interface ListOptions extends Described {
+interface ListOptions extends Described {
   /** Leave it out for a required list. */
   readonly default?: readonly Raw[]
   readonly example?: readonly Raw[]

@@ -11,7 +11,7 @@ import { value, type ValueOptions } from './schema.ts'
 const MAX_PORT = 65_535
 const DNS_PORT = 53
 
-export interface TextValueOptions extends ValueOptions {
+interface TextValueOptions extends ValueOptions {
   readonly default?: string | null
   readonly example?: string
 }

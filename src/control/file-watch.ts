@@ -6,7 +6,7 @@ import { stat } from 'node:fs/promises'
 import type { Clock, Timer } from '../clock.ts'
 
 /** The state of files at one moment, by path. */
-export type FileMarks = ReadonlyMap<string, string>
+type FileMarks = ReadonlyMap<string, string>
 
 const PERIOD_MS = 10_000
 

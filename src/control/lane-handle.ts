@@ -6,7 +6,7 @@ import { Worker } from 'node:worker_threads'
 import type { Clock } from '../clock.ts'
 import type { FromLane, LaneBirth, LaneFault, LaneQuestion } from '../lane/messages.ts'
 
-export interface LaneHandleOptions {
+interface LaneHandleOptions {
   readonly birth: LaneBirth
   /** The module that the thread runs. */
   readonly thread: URL

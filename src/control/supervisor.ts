@@ -17,7 +17,7 @@ import { FileWatch, markFiles } from './file-watch.ts'
 import { LaneHandle } from './lane-handle.ts'
 import { usePrivateTemp } from './private-temp.ts'
 
-export interface SupervisorOptions {
+interface SupervisorOptions {
   readonly settings: Settings
   /** Reads the files again; fails with everything that is wrong with them. Without it nothing can be reloaded. */
   readonly load?: () => Settings | Promise<Settings>

@@ -5,7 +5,7 @@
 import type { Clock } from '../clock.ts'
 import { customerOf, isLoopback } from '../wire/ip-kind.ts'
 
-export interface AuthThrottleOptions {
+interface AuthThrottleOptions {
   /** Failures allowed to one address before it must wait; 0 turns the limit off. */
   readonly maxFailures: number
   /** An address gains one more failure after this time. */

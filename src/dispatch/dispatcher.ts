@@ -25,7 +25,7 @@ import type { Session } from '../contract/session.ts'
 import type { SessionListener } from '../contract/session-listener.ts'
 
 /** Everything that is not a tunnel (`web/`). */
-export interface WebSite {
+interface WebSite {
   /** Answers any request except an admitted CONNECT. */
   handle(exchange: Exchange): void
   /** Answers with this status as the site would: what a stranger gets instead of a challenge. */
@@ -46,7 +46,7 @@ export interface Forwarders {
   readonly check: Forwarder<undefined>
 }
 
-export interface DispatcherOptions extends UserLimitsOptions {
+interface DispatcherOptions extends UserLimitsOptions {
   /** Whether one session may carry requests of several users. */
   readonly severalUsersPerSession: boolean
   readonly authFailureStatus: number
@@ -55,7 +55,7 @@ export interface DispatcherOptions extends UserLimitsOptions {
   readonly privacy: Privacy
 }
 
-export interface DispatcherDependencies {
+interface DispatcherDependencies {
   readonly clock: Clock
   readonly counters: Counters
   readonly log: Log

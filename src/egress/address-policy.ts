@@ -89,7 +89,7 @@ export interface AddressPolicyOptions {
 }
 
 /** The part of `OwnAddresses` that the policy needs. */
-export interface KnownAddresses {
+interface KnownAddresses {
   /** `address` is canonical. */
   has(address: string): boolean
 }

@@ -9,8 +9,8 @@
  * (RFC 4884 extensions) is never looked at, because only `HEAD_BYTES` of the payload are compared.
  */
 
-export const ICMP_ECHO_REPLY = 0
-export const ICMPV6_ECHO_REPLY = 129
+const ICMP_ECHO_REPLY = 0
+const ICMPV6_ECHO_REPLY = 129
 const ICMP_ECHO_REQUEST = 8
 const ICMPV6_ECHO_REQUEST = 128
 

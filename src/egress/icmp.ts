@@ -38,7 +38,7 @@ const RECEIVE_BUFFER_BYTES = 256 * 1024
 type DropReason = TotalLabel<'icmp_drops'>
 
 /** What the address policy and the outbound rules say; port 0 stands for "no port". */
-export interface IcmpPolicy {
+interface IcmpPolicy {
   /** @throws EndpointError with a refusal code. */
   check(address: string, port: number): void
 }
@@ -62,7 +62,7 @@ export interface IcmpOptions {
 }
 
 /** Opens one socket (`raw-socket.ts`). Throws `unsupported` where the kernel lacks the address family. */
-export type OpenRawSocket = (options: RawSocketOptions) => RawSocket
+type OpenRawSocket = (options: RawSocketOptions) => RawSocket
 
 /**
  * Opens the sockets. Where the kernel lacks one address family it warns and serves the other.

@@ -9,7 +9,7 @@ import { normalizePeerAddress } from '../wire/ip-kind.ts'
 /** How long an address may have appeared or disappeared without being noticed. */
 const READ_EVERY_MS = 5000
 
-export interface OwnAddressesOptions {
+interface OwnAddressesOptions {
   readonly clock: Clock
   /** As text, with or without a zone. */
   readonly read: () => readonly string[]

@@ -34,7 +34,7 @@ export interface DialResolver {
   resolve(host: string, options: { signal: AbortSignal }): Promise<IpAddress[]>
 }
 
-export interface TcpEgressOptions {
+interface TcpEgressOptions {
   readonly policy: DialPolicy
   readonly resolver: DialResolver
   /** Covers name resolution and every attempt. */

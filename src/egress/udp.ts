@@ -20,7 +20,7 @@ export interface UdpPolicy {
   check(address: string, port: number): void
 }
 
-export interface UdpEgressOptions {
+interface UdpEgressOptions {
   readonly policy: UdpPolicy
   readonly ipv6Available: boolean
   /** Bytes that may wait in one socket while the kernel does not take them. */

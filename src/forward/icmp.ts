@@ -18,11 +18,11 @@ import {
 import { StreamLifetime, type StreamHandlers } from './stream-lifetime.ts'
 
 /** Sends echo requests; `egress/icmp.ts` does. */
-export interface EchoSender {
+interface EchoSender {
   open(user: string, onReply: (reply: IcmpReply) => void): EchoChannel
 }
 
-export interface IcmpForwarderOptions {
+interface IcmpForwarderOptions {
   /** Undefined when ICMP is not enabled. */
   readonly sender: EchoSender | undefined
   readonly counters: Counters

@@ -9,12 +9,12 @@ import type { StreamEnd } from '../contract/stream-end.ts'
 import type { Target } from '../wire/target.ts'
 
 /** Opens connections within a time limit of its own: `egress/tcp.ts`, or an upstream. */
-export interface TcpDialer {
+interface TcpDialer {
   /** Rejects with an `EndpointError` whose code is a `RefusalCode`. The socket has an error listener. */
   dial(target: Target, options: { signal: AbortSignal }): Promise<Socket>
 }
 
-export interface TcpForwarderOptions {
+interface TcpForwarderOptions {
   readonly dialer: TcpDialer
   /** Limit for both directions together. */
   readonly idleTimeoutMs: number

@@ -1,6 +1,6 @@
 /** Limits on UDP flows: in all, and per user (each flow needs a descriptor). */
 
-export interface UdpBudgetOptions {
+interface UdpBudgetOptions {
   readonly maxFlows: number
   readonly maxFlowsPerUser: number
 }

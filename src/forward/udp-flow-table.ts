@@ -19,7 +19,7 @@ interface Refusal {
   readonly untilMs: number
 }
 
-export interface UdpFlowTableOptions {
+interface UdpFlowTableOptions {
   readonly user: string
   readonly maxFlows: number
   readonly idleTimeoutMs: number

@@ -49,7 +49,7 @@ class UdpReply implements QueuedDatagram {
   }
 }
 
-export interface UdpFlowOptions {
+interface UdpFlowOptions {
   /** Identifies the flow within its stream. */
   readonly key: string
   readonly destination: { readonly address: string; readonly port: number }

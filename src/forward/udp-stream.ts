@@ -25,7 +25,7 @@ export interface UdpTally {
   onFlowEnd(end: FlowEnd): void
 }
 
-export interface UdpStreamOptions {
+interface UdpStreamOptions {
   readonly dialer: UdpDialer
   readonly budget: UdpBudget
   readonly tally: UdpTally

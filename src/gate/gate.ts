@@ -28,7 +28,7 @@ import type { Splice } from './passthrough.ts'
 /**
  * What becomes of a connection that is not for one of our hosts: answered as a web server would, closed, or passed on.
  */
-export type StrangerTreatment = 'decoy' | 'drop' | 'pass'
+type StrangerTreatment = 'decoy' | 'drop' | 'pass'
 
 export interface GateOptions {
   /** Time for the PROXY header and the ClientHello together, and again for connecting to a server behind us. */
@@ -49,7 +49,7 @@ export interface PlainConnection {
   readonly remotePort: number
 }
 
-export interface GateDependencies {
+interface GateDependencies {
   readonly clock: Clock
   readonly counters: Counters
   readonly log: Log
@@ -62,7 +62,7 @@ export interface GateDependencies {
   readonly mayAccept?: () => boolean
 }
 
-export type DropReason =
+type DropReason =
   | LimitReason
   | 'hello_timeout'
   | 'ended_early'

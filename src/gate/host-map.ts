@@ -8,7 +8,7 @@ import type { Channel } from '../contract/session.ts'
 import { normalizeServerName, parentOf } from '../wire/host-name.ts'
 import type { PassTarget } from '../wire/target.ts'
 
-export interface PassEntry {
+interface PassEntry {
   /** Empty: every name that nothing else matches. */
   readonly names: readonly string[]
   readonly to: PassTarget

@@ -23,7 +23,7 @@ export interface InboundRule {
   readonly action: RuleAction
 }
 
-export interface InboundRulesOptions {
+interface InboundRulesOptions {
   readonly defaultAction: RuleAction
   readonly rules: readonly InboundRule[]
 }

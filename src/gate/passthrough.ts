@@ -13,7 +13,7 @@ import type { PassTarget } from '../wire/target.ts'
  */
 export type Splice = (client: Socket, upstream: Socket) => void
 
-export interface PassthroughOptions {
+interface PassthroughOptions {
   readonly to: PassTarget
   readonly connectTimeoutMs: number
   readonly clock: Clock

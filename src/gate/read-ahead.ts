@@ -8,9 +8,9 @@ import type { Socket } from 'node:net'
  * Decides from all bytes so far, of which `fresh` is the newest part; undefined means wait for more. Must reach a
  * decision at some size of its own, since nothing else bounds the reading.
  */
-export type Judge<Verdict> = (all: Buffer, fresh: Buffer) => Verdict | undefined
+type Judge<Verdict> = (all: Buffer, fresh: Buffer) => Verdict | undefined
 
-export interface ReadAheadResult<Verdict> {
+interface ReadAheadResult<Verdict> {
   readonly verdict: Verdict
   /** Everything that was read; none of it is in the socket now. */
   readonly bytes: Buffer

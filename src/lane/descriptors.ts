@@ -20,7 +20,7 @@ const WORTH_COUNTING = 1 / 2
 /** Gauges of which each unit is one descriptor. */
 const COUNTED = ['gate_connections', 'outbound_tcp_sockets', 'outbound_udp_sockets'] as const
 
-export interface DescriptorDependencies {
+interface DescriptorDependencies {
   readonly clock: Clock
   readonly counters: Counters
   /** RLIMIT_NOFILE; undefined where it cannot be found out, and then nothing is held back. */

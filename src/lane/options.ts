@@ -49,7 +49,7 @@ const REVERSE_PROXY_PROTOCOLS: readonly TcpProtocol[] = ['http/1.1']
 const BOTH_PROTOCOLS: readonly TcpProtocol[] = ['h2', 'http/1.1']
 
 /** A host whose certificate TLS has not read yet. */
-export interface HostOptions extends Omit<Host, 'certificate'> {
+interface HostOptions extends Omit<Host, 'certificate'> {
   readonly certificate: Certificate
 }
 
@@ -71,7 +71,7 @@ export function hosts({ hosts: lists, vpn }: Settings): Hosts {
 }
 
 /** The certificate that QUIC shows under every name: the first main host's. */
-export function quicCertificate({ hosts: lists }: Settings): Certificate | undefined {
+function quicCertificate({ hosts: lists }: Settings): Certificate | undefined {
   const [first] = lists.main_hosts
   return first && certificateOf(first)
 }

@@ -18,7 +18,7 @@ export interface QueuedDatagram {
 /** Which of the two limits dropped a datagram. */
 export type QueueDropReason = 'queue_bytes' | 'queue_datagrams'
 
-export interface DatagramQueueOptions {
+interface DatagramQueueOptions {
   /** Bytes of frames that may wait, beyond what the stream itself buffers. */
   readonly maxBytes: number
   readonly maxDatagrams: number

@@ -42,7 +42,7 @@ interface Segment {
   giveBack: GiveBack | undefined
 }
 
-export type GiveBack = (chunk: Buffer) => void
+type GiveBack = (chunk: Buffer) => void
 
 export class SpillBuffer {
   readonly #area: SpillArea

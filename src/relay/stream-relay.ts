@@ -29,7 +29,7 @@ export interface RelayOptions {
   readonly signal: AbortSignal
 }
 
-export type RelayEndReason = 'ended' | 'idle' | 'client_reset' | 'target_reset' | 'aborted'
+type RelayEndReason = 'ended' | 'idle' | 'client_reset' | 'target_reset' | 'aborted'
 
 export interface RelayOutcome {
   readonly reason: RelayEndReason

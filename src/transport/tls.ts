@@ -40,7 +40,7 @@ export interface TlsTerminatorOptions {
   ticketKeys: Buffer
 }
 
-export interface TlsTerminatorDependencies {
+interface TlsTerminatorDependencies {
   clock: Clock
   counters: Counters
   onHttp1(connection: TransportConnection): void

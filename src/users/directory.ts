@@ -6,7 +6,7 @@ import { hash, randomBytes, timingSafeEqual } from 'node:crypto'
 import type { Grant, User } from '../contract/user.ts'
 import { parseBasicAuth } from '../wire/basic-auth.ts'
 
-export interface Alias {
+interface Alias {
   readonly username: string
   readonly password: string
   /** Milliseconds since the Unix epoch; null when it is valid as long as the snapshot. */

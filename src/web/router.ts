@@ -23,7 +23,7 @@ export interface WebServiceOptions {
   strangerStatus?: number
 }
 
-export interface WebServiceDependencies {
+interface WebServiceDependencies {
   counters: Counters
   pages: WebPages
   decoy: Decoy

@@ -34,7 +34,7 @@ export interface WebSiteOptions extends WebServiceOptions {
   readonly forwardIdleMs: number
 }
 
-export interface WebSiteDependencies {
+interface WebSiteDependencies {
   readonly clock: Clock
   readonly counters: Counters
   readonly log: Log

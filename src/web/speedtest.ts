@@ -13,14 +13,14 @@ const MAX_DOWNLOAD_MIB = 100
 const MAX_UPLOAD_BYTES = 125_829_120
 const CHUNK = Buffer.alloc(65_536)
 
-export interface SpeedtestOptions {
+interface SpeedtestOptions {
   /** Tests under way at one time; one more is answered 503. */
   maxConcurrent: number
   /** A test that moves nothing for so long is given up. */
   stallTimeoutMs: number
 }
 
-export interface SpeedtestDependencies {
+interface SpeedtestDependencies {
   counters: Counters
   pages: WebPages
   idleMonitor: IdleMonitor

@@ -5,7 +5,7 @@
  */
 import { isUtf8 } from 'node:buffer'
 
-export interface BasicCredentials {
+interface BasicCredentials {
   readonly username: string
   /** Any bytes except NUL. They belong to the caller, who may wipe them. */
   readonly password: Buffer

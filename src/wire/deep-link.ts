@@ -7,9 +7,9 @@ import { EndpointError } from '../errors.ts'
 import { Cursor } from './cursor.ts'
 import { encodeVarint, readVarint } from './varint.ts'
 
-export const DEEP_LINK_VERSION = 1
+const DEEP_LINK_VERSION = 1
 /** Far above any link that people pass around; a certificate chain fits. */
-export const MAX_DEEP_LINK_LENGTH = 65_536
+const MAX_DEEP_LINK_LENGTH = 65_536
 
 export interface DeepLink {
   /** 0 when the link has no version field. */

@@ -14,7 +14,7 @@ import type { IpAddress } from './ip-address.ts'
 export const PADDED_ADDRESS_BYTES = 16
 
 /** Whether the 16 padded bytes at `offset` stand for an IPv4 address. */
-export function isPaddedIpv4(bytes: Uint8Array, offset = 0): boolean {
+function isPaddedIpv4(bytes: Uint8Array, offset = 0): boolean {
   if (!isZero(bytes, offset, offset + 12)) return false
   return bytes[offset + 15] !== 1 || !isZero(bytes, offset + 12, offset + 15)
 }

@@ -13,7 +13,7 @@ export interface SocketAddress {
 }
 
 /** A server that the operator names: `host` is a name or an address without brackets. */
-export interface HostPort {
+interface HostPort {
   readonly host: string
   readonly port: number
 }

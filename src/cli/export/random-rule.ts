@@ -28,7 +28,7 @@ export function matchPskKey(rules: RulesSettings, key: Uint8Array): InboundRule 
   )
 }
 
-export interface GeneratedPrefixOptions {
+interface GeneratedPrefixOptions {
   /** 1 to 32. */
   readonly bytes: number
   /** Share of its bits that are fixed, 1 to 100. */

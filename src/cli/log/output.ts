@@ -7,7 +7,7 @@ import { destination, pino, type Logger } from 'pino'
 import { formatLine } from './format.ts'
 import type { LogLevel } from '../arguments.ts'
 
-export interface LogOutputOptions {
+interface LogOutputOptions {
   readonly level: LogLevel
   readonly format: 'auto' | 'json' | 'pretty'
   /** Standard output when undefined. */

@@ -6,7 +6,7 @@ import { createHash, generateKeyPairSync, randomBytes, sign, type KeyObject } fr
 import { ipBytes } from '../../wire/ip-address.ts'
 import * as der from './der.ts'
 
-export interface SelfSignedOptions {
+interface SelfSignedOptions {
   /** DNS names and addresses; the first is also the subject. */
   readonly names: readonly string[]
   readonly days: number
@@ -14,7 +14,7 @@ export interface SelfSignedOptions {
 }
 
 /** Both in PEM; the key in PKCS #8. */
-export interface SelfSignedCertificate {
+interface SelfSignedCertificate {
   readonly certificate: string
   readonly privateKey: string
 }

@@ -14,7 +14,7 @@ const TAG = {
 } as const
 
 /** One element: tag, length in the shortest form, content. */
-export function element(tag: number, ...content: readonly Uint8Array[]): Buffer {
+function element(tag: number, ...content: readonly Uint8Array[]): Buffer {
   const body = Buffer.concat(content)
   return Buffer.concat([Buffer.of(tag), encodeLength(body.length), body])
 }

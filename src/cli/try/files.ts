@@ -16,7 +16,7 @@ export interface TryFiles {
   readonly key: string
 }
 
-export interface TryAddresses {
+interface TryAddresses {
   /** `address:port` to listen on. */
   readonly listen: string
   /** The one target on loopback that clients may reach. */

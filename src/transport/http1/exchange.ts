@@ -16,7 +16,7 @@ import { parseScheme } from '../../wire/authority.ts'
 import type { TransportConnection } from '../tls.ts'
 
 /** Present when the client asked for `Upgrade`: the bytes that followed the head, and the connection they came from. */
-export interface UpgradeOffer {
+interface UpgradeOffer {
   readonly head: Buffer
   readonly connection: TransportConnection
 }

@@ -11,7 +11,7 @@ import { Http1Session } from './session.ts'
 import type { Http1Dependencies } from './session.ts'
 import type { TransportConnection } from '../tls.ts'
 
-export interface Http1Options {
+interface Http1Options {
   /** From the end of the handshake, or of the last answer, to the end of the next request's head. */
   headTimeoutMs: number
   maxHeadBytes: number

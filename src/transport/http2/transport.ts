@@ -7,7 +7,7 @@ import type { Http2Dependencies } from './session.ts'
 import { LingerQueue } from '../linger.ts'
 import type { TransportConnection } from '../tls.ts'
 
-export interface Http2Options {
+interface Http2Options {
   /** SETTINGS_INITIAL_WINDOW_SIZE, bytes. */
   streamWindowBytes: number
   /** Receive window of the whole connection, bytes. */

@@ -4,7 +4,7 @@ import type { Http3Field } from './native.ts'
 import { parseScheme } from '../../wire/authority.ts'
 
 /** All names and values of one request together, bytes; more is H3_EXCESSIVE_LOAD. */
-export const MAX_FIELD_SECTION_BYTES = 64 * 1024
+const MAX_FIELD_SECTION_BYTES = 64 * 1024
 const MAX_FIELDS = 128
 
 export interface RequestHead {

@@ -41,7 +41,7 @@ export interface Http3Field {
 }
 
 /** As the addon takes them; a missing key has the addon's default. */
-export interface NativeServerOptions {
+interface NativeServerOptions {
   readonly key: Buffer
   readonly cert: Buffer
   readonly runtimeMode: 'portable'

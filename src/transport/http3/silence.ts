@@ -4,7 +4,7 @@
  */
 import type { Clock, Timer } from '../../clock.ts'
 
-export const SILENCE_MS = 5000
+const SILENCE_MS = 5000
 const TICK_MS = 500
 
 export interface Speaker {

@@ -15,7 +15,7 @@ import type { Speaker } from './silence.ts'
 export const H3_NO_ERROR = 0x100
 export const H3_EXCESSIVE_LOAD = 0x107
 export const H3_REQUEST_REJECTED = 0x10b
-export const H3_REQUEST_CANCELLED = 0x10c
+const H3_REQUEST_CANCELLED = 0x10c
 export const H3_MESSAGE_ERROR = 0x10e
 
 const RESET_CODES: Record<StreamReset, number> = {

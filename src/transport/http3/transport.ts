@@ -63,7 +63,7 @@ export interface ConnectionPlace {
   release(): void
 }
 
-export type Http3Start =
+type Http3Start =
   | {
       readonly kind: 'listening'
       readonly port: number

@@ -9,7 +9,7 @@ import { HeadReader } from './http-head.ts'
 import { encodeAnswer } from './plain-http.ts'
 import { reasonPhrase } from './web-pages.ts'
 
-export interface AnswerHead {
+interface AnswerHead {
   /** Empty: the usual one. */
   readonly reason: string
   /** Names and values in turn, `Connection` among them. */
@@ -73,7 +73,7 @@ export function malformedAnswer(bytes: Buffer, code: string, wallMs: number): Bu
 }
 
 /** A head as the parser understood it. */
-export interface ParsedHead {
+interface ParsedHead {
   readonly method?: string | undefined
   readonly url?: string | undefined
   readonly httpVersionMajor: number

@@ -7,7 +7,7 @@ export interface ByteRange {
 }
 
 /** `whole`: answer 200 as if no range was asked for. `unsatisfiable`: 416. */
-export type RangeDecision = 'whole' | 'unsatisfiable' | readonly ByteRange[]
+type RangeDecision = 'whole' | 'unsatisfiable' | readonly ByteRange[]
 
 const SPEC = /^ *(?:(\d+) *- *(\d*)|-(\d+)) *$/
 

@@ -1,6 +1,6 @@
 /** File name extensions and their media types: those of nginx, which a stranger could compare. */
 
-export const DEFAULT_CONTENT_TYPE = 'application/octet-stream'
+const DEFAULT_CONTENT_TYPE = 'application/octet-stream'
 
 const TYPES: readonly (readonly [string, string])[] = [
   ['text/html', 'html htm shtml'],

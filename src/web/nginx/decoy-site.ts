@@ -23,7 +23,7 @@ const CHUNK_BYTES = 65_536
 /** Before anything is known of what the client takes. */
 const FIRST_CHUNK_BYTES = 16_384
 
-export interface DecoySiteOptions {
+interface DecoySiteOptions {
   /** The file that stands for a directory. */
   index: string
   /** Port in redirects; without one they name none (443). */
@@ -32,7 +32,7 @@ export interface DecoySiteOptions {
   sendTimeoutMs: number
 }
 
-export interface DecoySiteDependencies {
+interface DecoySiteDependencies {
   clock: Clock
   counters: Counters
   pages: WebPages

@@ -13,7 +13,7 @@ const MAX_HEAD_BYTES = 33 * 1024
 const KEPT: ReadonlySet<string> = new Set(['host', 'content-length', 'transfer-encoding', 'user-agent'])
 
 /** A request that is well formed as far as HTTP goes. */
-export interface SoundHead {
+interface SoundHead {
   readonly kind: 'sound'
   readonly method: string
   /** `HTTP/0.9`: one line, and the answer has no head. */
@@ -24,7 +24,7 @@ export interface SoundHead {
   readonly restBytes: number
 }
 
-export interface BadHead {
+interface BadHead {
   readonly kind: 'bad'
   readonly status: 400 | 405 | 414 | 501 | 505
   readonly special?: SpecialError
@@ -37,7 +37,7 @@ export const TOO_LARGE: BadHead = { kind: 'bad', status: 400, special: 'header_t
 
 const METHOD = /^[A-Z_-]+$/
 
-export interface RequestLine {
+interface RequestLine {
   readonly method: string
   readonly target: string
   /** Undefined for `HTTP/0.9`, which has none. */

@@ -14,12 +14,12 @@ const LINGER_MS = 5000
 
 const MAX_OLD_HELLO_BYTES = 0x7fff
 
-export interface PlainHttpOptions {
+interface PlainHttpOptions {
   /** From the first byte to the end of the head; nginx's `client_header_timeout` is 60 s. It ends without an answer. */
   headTimeoutMs: number
 }
 
-export interface PlainHttpDependencies {
+interface PlainHttpDependencies {
   clock: Clock
   counters: Counters
 }

@@ -1,7 +1,7 @@
 /** Conditional requests on a file (RFC 9110 section 13), decided as nginx does: dates compare for equality. */
 import type { RequestHeaders } from '../../contract/exchange.ts'
 
-export interface Validators {
+interface Validators {
   /** Quoted, strong. */
   readonly etag: string
   /** Seconds since the epoch. */

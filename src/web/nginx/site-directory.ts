@@ -10,7 +10,7 @@ import type { SiteEntry, SiteFile, SiteFiles } from './site-files.ts'
 /** A link put in place of the file between the two calls is not followed; a FIFO is not waited for. */
 const OPEN_FLAGS = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK
 
-export interface SiteDirectoryOptions {
+interface SiteDirectoryOptions {
   /** The directory; it may itself be a link, and may be replaced while we run. */
   root: string
   /** Files open at one time, each held while it is read. Whoever wants one more waits for his turn. */

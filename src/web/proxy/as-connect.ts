@@ -7,7 +7,7 @@ import type { PlainExchange } from '../../contract/exchange.ts'
 import { Pump } from './pump.ts'
 import type { PumpOptions } from './pump.ts'
 
-export interface ContentPumps {
+interface ContentPumps {
   readonly uplink: Pump
   readonly downlink: Pump
 }

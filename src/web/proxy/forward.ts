@@ -23,12 +23,12 @@ export interface ForwardDialer {
   dial(target: Target, options: { signal: AbortSignal }): Promise<Socket>
 }
 
-export interface ForwardProxyOptions {
+interface ForwardProxyOptions {
   /** While nothing moves in either direction, before the response and in it. */
   idleTimeoutMs: number
 }
 
-export interface ForwardProxyDependencies {
+interface ForwardProxyDependencies {
   clock: Clock
   log: Log
   dialer: ForwardDialer

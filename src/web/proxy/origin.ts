@@ -26,7 +26,7 @@ export interface OriginProxyOptions extends ExchangeLimits {
   maxExchanges: number
 }
 
-export interface OriginProxyDependencies {
+interface OriginProxyDependencies {
   clock: Clock
   counters: Counters
   log: Log

@@ -4,7 +4,7 @@ import type { Decoy } from '../nginx/decoy-site.ts'
 import type { WebPages } from '../nginx/web-pages.ts'
 import type { OriginProxy } from './origin.ts'
 
-export interface ReverseProxyOptions {
+interface ReverseProxyOptions {
   /** `GET /` over HTTP/3 reaches the origin as CONNECT. */
   h3BackwardCompatibility: boolean
 }
