@@ -25,7 +25,7 @@ import type { Session } from '../contract/session.ts'
 import type { SessionListener } from '../contract/session-listener.ts'
 
 /** Everything that is not a tunnel (`web/`). */
-interface WebSite {
+interface Site {
   /** Answers any request except an admitted CONNECT. */
   handle(exchange: Exchange): void
   /** Answers with this status as the site would: what a stranger gets instead of a challenge. */
@@ -63,7 +63,7 @@ interface DispatcherDependencies {
   readonly throttle: AuthThrottle
   readonly directory: UserDirectory
   readonly forwarders: Forwarders
-  readonly site: WebSite
+  readonly site: Site
 }
 
 export class Dispatcher {

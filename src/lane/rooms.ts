@@ -121,12 +121,12 @@ export async function openRooms(settings: Settings, deps: LaneDependencies): Pro
       registry,
       throttle: new AuthThrottle(map.authThrottle(settings), clock),
       directory: new Directory(map.clientCredentials(settings)),
-      site: site.service,
+      site: site.router,
       forwarders,
     },
   )
   const { acceptSession } = dispatcher
-  const mayUpgrade: Http1Style['mayUpgrade'] = (...asked) => site.service.mayUpgrade(...asked)
+  const mayUpgrade: Http1Style['mayUpgrade'] = (...asked) => site.router.mayUpgrade(...asked)
   const http1 = new Http1Transport(HTTP1_OPTIONS, {
     clock,
     counters,

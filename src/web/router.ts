@@ -13,7 +13,7 @@ import type { ReverseProxy } from './proxy/reverse.ts'
 import type { Speedtest } from './speedtest.ts'
 import type { WebPages } from './nginx/web-pages.ts'
 
-export interface WebServiceOptions {
+export interface RouterOptions {
   /** Prefix on main hosts; absent when `ping_enable` is false. Hosts of their own work in any case. */
   pingPath?: string
   speedtestPath?: string
@@ -23,7 +23,7 @@ export interface WebServiceOptions {
   strangerStatus?: number
 }
 
-interface WebServiceDependencies {
+interface RouterDependencies {
   counters: Counters
   pages: WebPages
   decoy: Decoy
@@ -36,12 +36,12 @@ interface WebServiceDependencies {
 /** What a path of ours stands for. */
 type OwnPage = 'ping' | 'speedtest' | 'reverse_proxy'
 
-export class WebService {
-  readonly #options: WebServiceOptions
-  readonly #deps: WebServiceDependencies
+export class Router {
+  readonly #options: RouterOptions
+  readonly #deps: RouterDependencies
   readonly #reverseProxyMask: PathMask | undefined
 
-  constructor(options: WebServiceOptions, deps: WebServiceDependencies) {
+  constructor(options: RouterOptions, deps: RouterDependencies) {
     this.#options = options
     this.#deps = deps
     const { reverseProxyPath } = options

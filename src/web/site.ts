@@ -11,13 +11,13 @@ import { ForwardProxy } from './proxy/forward.ts'
 import type { ForwardDialer } from './proxy/forward.ts'
 import { OriginProxy } from './proxy/origin.ts'
 import { DecoyOrigin, ReverseProxy } from './proxy/reverse.ts'
-import { WebService } from './router.ts'
-import type { WebServiceOptions } from './router.ts'
+import { Router } from './router.ts'
+import type { RouterOptions } from './router.ts'
 import { SiteDirectory } from './nginx/site-directory.ts'
 import { Speedtest } from './speedtest.ts'
 import { WebPages } from './nginx/web-pages.ts'
 
-export interface WebSiteOptions extends WebServiceOptions {
+export interface WebSiteOptions extends RouterOptions {
   /** What strangers see: a directory, a server, or the default page when both are undefined. */
   readonly decoyRoot: string | undefined
   readonly decoyOrigin: HttpOrigin | undefined
@@ -51,7 +51,7 @@ const MAX_SPEEDTESTS = 16
 const HTTPS_PORT = 443
 
 export interface WebSite {
-  readonly service: WebService
+  readonly router: Router
   /** Lets go of connections to origins. */
   destroy(): void
 }
@@ -91,7 +91,7 @@ export function createWebSite(options: WebSiteOptions, deps: WebSiteDependencies
   )
   const { proxied } = options
   const reverseProxy = proxied && new ReverseProxy(proxied, openProxy(proxied.origin))
-  const service = new WebService(options, {
+  const router = new Router(options, {
     counters,
     pages,
     decoy: openDecoy(),
@@ -103,7 +103,7 @@ export function createWebSite(options: WebSiteOptions, deps: WebSiteDependencies
     ...(reverseProxy && { reverseProxy }),
   })
   return {
-    service,
+    router,
     destroy: () => {
       for (const proxy of proxies) proxy.destroy()
     },

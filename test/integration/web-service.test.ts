@@ -8,8 +8,8 @@ import type { Clock } from '../../src/clock.ts'
 import { Counters } from '../../src/counters.ts'
 import { ForwardProxy } from '../../src/web/proxy/forward.ts'
 import { answerPing } from '../../src/web/ping.ts'
-import { WebService } from '../../src/web/router.ts'
-import type { WebServiceOptions } from '../../src/web/router.ts'
+import { Router } from '../../src/web/router.ts'
+import type { RouterOptions } from '../../src/web/router.ts'
 import type { OriginProxy } from '../../src/web/proxy/origin.ts'
 import { ReverseProxy } from '../../src/web/proxy/reverse.ts'
 import { Speedtest } from '../../src/web/speedtest.ts'
@@ -60,7 +60,7 @@ function marker(status: number): { handle(request: Exchange): void } {
 
 async function stage(
   channel: Channel,
-  options: WebServiceOptions = {},
+  options: RouterOptions = {},
   { clock = systemClock, maxConcurrent = 4 }: { clock?: Clock; maxConcurrent?: number } = {},
 ): Promise<Stage> {
   const counters = new Counters()
@@ -72,7 +72,7 @@ async function stage(
   )
   const proxied = { forward: (request: Exchange) => request.refuse(299) } as OriginProxy
   const reverseProxy = new ReverseProxy({ h3BackwardCompatibility: false }, proxied)
-  const service = new WebService(options, {
+  const service = new Router(options, {
     counters,
     pages,
     speedtest,
@@ -251,7 +251,7 @@ describe('CONNECT', () => {
       { maxConcurrent: 1, stallTimeoutMs: 1000 },
       { counters, pages, idleMonitor: watch },
     )
-    const service = new WebService({}, { counters, pages, speedtest, decoy: marker(298), forwardProxy })
+    const service = new Router({}, { counters, pages, speedtest, decoy: marker(298), forwardProxy })
     const web = await startWebHarness((request) => service.handleDecoyStatus(request, 405))
     stages.push({ web, counters, speedtest, watch })
     const session = openSession(web)
