@@ -1,4 +1,7 @@
-/** Documents name only files that exist, and the decisions are numbered without gaps. */
+/**
+ * Documents name only files that exist, and the decisions are numbered without gaps. Comments cite what a reader of
+ * the repository has; the specification is public, and `docs/protocol.md` has a row for each of its sections.
+ */
 import { existsSync, globSync, readFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { describe, expect, it } from 'vitest'
@@ -9,6 +12,12 @@ const DOCUMENTS = ['README.md', 'CONTRIBUTING.md', 'CHANGELOG.md', ...globSync('
 /** `src/...`, `test/...`, `docs/...`, `scripts/...` in backquotes; a `*` or an ellipsis is not a file. */
 const QUOTED_PATH = /`((?:src|test|docs|scripts)\/[\w./-]*\w\/?)`/g
 const LINK = /\]\(([^)#:]+)\)/g
+
+const CODE = globSync('{src,test,scripts}/**/*.ts', { cwd: ROOT })
+/** Papers from the time before the repository. */
+const OUT_OF_REACH = /\b(?:reference \d+(?:\.\d+)?|DESIGN(?:\.md|\s)|failure F\d+|platform fact \d+)/g
+const SPECIFICATION = /\bspecification,? (?:section )?((?:\d+(?:\.\d+)?(?:, | and | to )?)+)/gi
+const CITED_DOCUMENT = /\bdocs\/[\w/.-]+\.md\b/g
 
 describe.each(DOCUMENTS)('%s', (document) => {
   const text = readFileSync(join(ROOT, document), 'utf8')
@@ -68,5 +77,37 @@ describe('documents', () => {
     )
     const codes = [...table.matchAll(/^\| `(\w+)` \|/gm)].map((match) => match[1])
     expect(codes.toSorted()).toEqual(REFUSAL_CODES.toSorted())
+  })
+})
+
+describe('comments', () => {
+  const files = CODE.map((path) => ({ path, text: readFileSync(join(ROOT, path), 'utf8') }))
+  const cited = (pattern: RegExp): { path: string; text: string }[] =>
+    files.flatMap(({ path, text }) =>
+      [...text.matchAll(pattern)].map(([all, group = all]) => ({ path, text: group })),
+    )
+
+  it('comments cite no document that the repository does not hold', () => {
+    expect(cited(OUT_OF_REACH)).toEqual([])
+    expect(cited(CITED_DOCUMENT).filter(({ text }) => !existsSync(join(ROOT, text)))).toEqual([])
+  })
+
+  it('comments cite sections that the specification has', () => {
+    const known = new Set(SECTIONS.flatMap((section) => [section, section.split('.')[0]]))
+    const found = cited(SPECIFICATION).flatMap(({ path, text }) =>
+      text.split(/, | and | to /).flatMap((section) => (section === '' ? [] : [{ path, section }])),
+    )
+    expect(found.length).toBeGreaterThan(20)
+    expect(found.filter(({ section }) => !known.has(section))).toEqual([])
+  })
+
+  it('a comment that cites what nobody has would be noticed', () => {
+    // Put together here, since this file is looked at too.
+    for (const words of [
+      ['reference', '1.4'],
+      ['platform fact', '5'],
+      ['failure', 'F19'],
+    ])
+      expect(words.join(' ')).toMatch(OUT_OF_REACH)
   })
 })
