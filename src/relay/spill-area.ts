@@ -5,7 +5,7 @@
 import type { Counters } from '../counters.ts'
 import type { Log } from '../log.ts'
 import { SpillBuffer } from './spill.ts'
-import type { SpillListener } from './spill.ts'
+import type { SpillListener, SpillOverflow, SpillParty, SpillSpace } from './spill.ts'
 import { BLOCK_BYTES } from './spill-file.ts'
 
 export interface SpillOptions {
@@ -16,12 +16,6 @@ export interface SpillOptions {
   /** On disk, per key. */
   readonly budgetBytes: number
 }
-
-/** Why a stream was given up; the label of `spill_overflows`. */
-export type SpillOverflow = 'stranger' | 'budget' | 'disk_slow' | 'disk_failed'
-
-/** Whose memory it is: that of users, or of clients who have not authenticated. */
-export type SpillParty = 'user' | 'stranger'
 
 const CONGESTED_BYTES = 4 * 1024 * 1024
 const RELIEVED_BYTES = 2 * 1024 * 1024
@@ -35,7 +29,7 @@ const STRANGERS_PART = 1 / 2
 /** Blocks kept for the next writer: 8 MiB. */
 const SPARE_BLOCKS = 32
 
-export class SpillArea {
+export class SpillArea implements SpillSpace {
   readonly directory: string
   readonly #memoryBytes: Readonly<Record<SpillParty, number>>
   readonly #inMemory: Record<SpillParty, number> = { user: 0, stranger: 0 }

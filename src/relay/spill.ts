@@ -12,13 +12,38 @@
  */
 import { BLOCK_BYTES, SpillFile } from './spill-file.ts'
 import type { StoredBlock } from './spill-file.ts'
-import type { SpillArea, SpillOverflow, SpillParty } from './spill-area.ts'
+
+/** Why a stream was given up; the label of `spill_overflows`. */
+export type SpillOverflow = 'stranger' | 'budget' | 'disk_slow' | 'disk_failed'
+
+/** Whose memory it is: that of users, or of clients who have not authenticated. */
+export type SpillParty = 'user' | 'stranger'
 
 export interface SpillListener {
   /** `read` has something again. */
   onReadable(): void
   /** The bytes are lost; the buffer is destroyed. */
   onOverflow(reason: SpillOverflow): void
+}
+
+/** What a buffer takes of the space that all share. */
+export interface SpillSpace {
+  /** Where files without names are made. */
+  readonly directory: string
+  /** What one stream may keep in memory, bytes. */
+  allowance(party: SpillParty): number
+  /** `bytes` more are in memory, or less. */
+  changeMemory(party: SpillParty, bytes: number): void
+  /** `bytes` more wait for the disk, or less. */
+  changeWaiting(bytes: number): void
+  /** Reserves disk space; false when the budget of `key` does not allow it. */
+  take(key: string, bytes: number): boolean
+  give(key: string, bytes: number): void
+  takeBlock(): Buffer
+  /** Takes a block back that nobody refers to. */
+  giveBlock(block: Buffer): void
+  onDiskError(error: unknown): void
+  countOverflow(reason: SpillOverflow): void
 }
 
 /** More than this waiting for the disk in one stream: the disk is not going to make it. */
@@ -45,7 +70,7 @@ interface Segment {
 type GiveBack = (chunk: Buffer) => void
 
 export class SpillBuffer {
-  readonly #area: SpillArea
+  readonly #area: SpillSpace
   readonly #key: () => string | undefined
   readonly #listener: SpillListener
   /** Oldest first. */
@@ -62,8 +87,8 @@ export class SpillBuffer {
   #reads = 0
   #destroyed = false
 
-  /** See `SpillArea.open`. */
-  constructor(area: SpillArea, key: () => string | undefined, listener: SpillListener) {
+  /** See `SpillSpace.open`. */
+  constructor(area: SpillSpace, key: () => string | undefined, listener: SpillListener) {
     this.#area = area
     this.#key = key
     this.#listener = listener

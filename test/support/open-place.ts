@@ -1,4 +1,4 @@
 /** Admits every connection to an HTTP/3 transport. */
-import type { ConnectionPlace } from '../../src/transport/http3/transport.ts'
+import type { ConnectionPlace } from '../../src/transport/http3/options.ts'
 
 export const openPlace = (): ConnectionPlace => ({ handshakeDone: () => {}, release: () => {} })

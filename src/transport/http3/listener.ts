@@ -1,5 +1,5 @@
 /** One native HTTP/3 server, bound to a port with one certificate, and its sessions. */
-import type { ConnectionPlace, Http3Dependencies, Http3Options } from './transport.ts'
+import type { ConnectionPlace, Http3Dependencies, Http3Options } from './options.ts'
 import { releaseChunk } from './lent-chunk.ts'
 import { Endings } from './ending.ts'
 import { createHttp3Server } from './native.ts'

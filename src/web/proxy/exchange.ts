@@ -2,14 +2,13 @@
  * One request forwarded to an origin. Both directions run at once and neither waits for the other;
  * each stops reading when the other side does not take more. Every way out leads through `#finish`.
  */
-import type { ClientRequest, IncomingMessage } from 'node:http'
+import type { ClientRequest, IncomingMessage, OutgoingHttpHeaders } from 'node:http'
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import type { Clock } from '../../clock.ts'
 import type { PlainExchange, ResponseHeaders } from '../../contract/exchange.ts'
 import type { IdleMonitor, IdleWatch } from '../../relay/idle-monitor.ts'
 import { discardContent } from '../content.ts'
-import type { OutgoingHead } from './origin-pool.ts'
 import { forwardedRequestHeaders } from './headers.ts'
 import { OriginConnection } from './origin-connection.ts'
 import { Pump } from './pump.ts'
@@ -18,6 +17,12 @@ import { requestContent } from './request-content.ts'
 import type { RequestContent } from './request-content.ts'
 import { pumpAsConnect } from './as-connect.ts'
 import { relayUpgraded } from './upgrade.ts'
+
+export interface OutgoingHead {
+  readonly method: string
+  readonly path: string
+  readonly headers: OutgoingHttpHeaders
+}
 
 /** Where requests go: `OriginPool`, or a connection that stands already. */
 export interface OriginSource {

@@ -11,9 +11,14 @@ import type { Log } from '../../log.ts'
 import type { ForwardEnd, TunnelEndReason } from '../../contract/forwarder.ts'
 import type { PlainExchange, ResponseHeaders } from '../../contract/exchange.ts'
 import type { Target } from '../../wire/target.ts'
-import type { OutgoingHead } from './origin-pool.ts'
 import { ProxyExchange } from './exchange.ts'
-import type { ExchangeLimits, ExchangeOutcome, ExchangeOwner, OriginSource } from './exchange.ts'
+import type {
+  ExchangeLimits,
+  ExchangeOutcome,
+  ExchangeOwner,
+  OriginSource,
+  OutgoingHead,
+} from './exchange.ts'
 import { forwardedResponseHeaders } from './headers.ts'
 import type { IdleMonitor } from '../../relay/idle-monitor.ts'
 

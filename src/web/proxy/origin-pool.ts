@@ -3,16 +3,10 @@
  * through a tunnel says nothing about where the operator keeps a site.
  */
 import http from 'node:http'
-import type { Agent, ClientRequest, OutgoingHttpHeaders } from 'node:http'
+import type { Agent, ClientRequest } from 'node:http'
 import https from 'node:https'
 import type { HttpOrigin } from '../../wire/target.ts'
-import type { OriginSource } from './exchange.ts'
-
-export interface OutgoingHead {
-  readonly method: string
-  readonly path: string
-  readonly headers: OutgoingHttpHeaders
-}
+import type { OriginSource, OutgoingHead } from './exchange.ts'
 
 /** Idle connections are given up before common servers do so, most of which wait 5 s or longer. */
 const IDLE_MS = 4000

@@ -1,0 +1,56 @@
+/** What an HTTP/3 transport is told, and what it needs of others. */
+import type { Clock } from '../../clock.ts'
+import type { Counters } from '../../counters.ts'
+import type { Channel, Session } from '../../contract/session.ts'
+import type { AcceptSession } from '../../contract/session-listener.ts'
+import type { Log } from '../../log.ts'
+import type { UploadStore } from './upload.ts'
+
+export interface Http3Options {
+  /** An address literal; `::` takes IPv4 as well. */
+  readonly host: string
+  readonly port: number
+  /** PEM. */
+  readonly cert: Buffer
+  /** PEM. */
+  readonly key: Buffer
+  readonly maxIdleTimeoutMs: number
+  readonly handshakeTimeoutMs: number
+  /** Receive window of a connection before it grows. Those of its streams are fixed by the library: 2,000,000. */
+  readonly initialMaxDataBytes: number
+  readonly maxStreamsBidi: number
+  readonly disableActiveMigration: boolean
+  /** Connections per native thread, handshakes included. */
+  readonly maxConnections: number
+  /** Answer every first packet with Retry (RFC 9000 section 8.1.2). */
+  readonly retry: boolean
+  /**
+   * Events of the library that are never acknowledged, so that it stops reading ahead earlier. It stops at 4096
+   * events of all servers of the process, each with up to 64 KiB: the sum of all debts must stay below that.
+   */
+  readonly eventDebt: number
+}
+
+/** What all servers of a process may owe together. */
+export const MAX_EVENT_DEBT = 3840
+
+export interface Http3Dependencies {
+  readonly clock: Clock
+  readonly counters: Counters
+  readonly log: Log
+  readonly acceptSession: AcceptSession
+  readonly uploads: UploadStore
+  /** Whose share of the upload store a session uses; undefined while nobody has authenticated. */
+  readonly uploadKey: (session: Session) => string | undefined
+  /** What the host of a plain request is for: the library shows no server name. */
+  readonly channelOf: (hostname: string) => Channel
+  /** The place of a connection whose handshake has begun; undefined when it must go. Nothing but its address is known. */
+  readonly admit: (address: string) => ConnectionPlace | undefined
+}
+
+/** One of the connections that there may be. Every method is idempotent. */
+export interface ConnectionPlace {
+  handshakeDone(): void
+  /** The connection is over. */
+  release(): void
+}
