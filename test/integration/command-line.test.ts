@@ -88,7 +88,7 @@ describe('commands that end by themselves', () => {
   it.each([
     ['an unknown user', ['export', 'bob', '-a', '203.0.113.1'], /no user "bob"/],
     ['an unknown SNI', ['export', 'alice', '-a', '203.0.113.1', '-s', 'other'], /allowed_sni/],
-  ])('%s ends with 1', async (_, args, message) => {
+  ])('an export for %s ends with 1', async (_, args, message) => {
     using directory = new ConfigDirectory()
     await using program = new Program('culvert', [...args, 'vpn.toml', 'hosts.toml'], { cwd: directory.path })
     expect(await program.finished).toMatchObject({ code: 1, stderr: expect.stringMatching(message) })

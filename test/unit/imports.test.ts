@@ -90,7 +90,7 @@ describe('import rule', () => {
     expect(users.filter((file) => file !== 'main.ts')).toEqual([])
   })
 
-  it('leaves what an address means to wire', () => {
+  it('the import rule leaves what an address means to wire', () => {
     const copies = globSync('**/*.ts', { cwd: SRC }).filter((file) =>
       /\bisIP(?:v[46])?\b|\bBlockList\b|'::ffff:'|startsWith\('127\./.test(
         readFileSync(join(SRC, file), 'utf8'),

@@ -45,7 +45,7 @@ it('the reserve of descriptors learns of those that nothing counts before they m
   expect(clock.pending).toBe(0)
 })
 
-it('lowers a limit of one user to his share, and leaves it where there are enough', () => {
+it('the reserve of descriptors lowers a limit of one user to his share, and leaves it where there are enough', () => {
   // 400, less 24, less 50, less 40: 286 may go to targets.
   expect(create(400).lower(4096, 1 / 2)).toBe(143)
   expect(create(400).lower(100, 1 / 2)).toBe(100)

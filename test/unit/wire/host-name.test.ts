@@ -61,7 +61,7 @@ describe('the name in an authority', () => {
     ['vpn.example.:', 'vpn.example'],
     ['[::1]:443', '[::1]'],
     ['', ''],
-  ])('%j', (authority, name) => {
+  ])('the name in the authority %j is found', (authority, name) => {
     expect(serverNameIn(authority)).toBe(name)
   })
 })

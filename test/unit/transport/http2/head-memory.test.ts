@@ -2,7 +2,7 @@
 import { expect, it } from 'vitest'
 import { HeadMemory } from '../../../../src/transport/http2/head-memory.ts'
 
-it('collects once per 32 MiB of fields, whatever they are', () => {
+it('the memory of heads is collected once per 32 MiB of fields, whatever they are', () => {
   let collections = 0
   const heads = new HeadMemory(() => collections++)
   const head = { ':authority': 'a.test:1', cookie: 'x'.repeat(1024 * 1024 - 108), 'x-one': 'y'.repeat(100) }
