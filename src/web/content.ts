@@ -1,4 +1,4 @@
-/** The content of an answer on its way to a slow client, and what is left of the request that it answers. */
+/** The content of an answer on its way to a slow client, and what to do with the rest of the request it answers. */
 import type { Writable } from 'node:stream'
 import type { Clock } from '../clock.ts'
 import type { Exchange, PlainExchange } from '../contract/exchange.ts'
@@ -7,7 +7,7 @@ import type { IdleMonitor, IdleWatch } from '../relay/idle-monitor.ts'
 /** nginx's `lingering_time`. */
 const LINGER_MS = 30_000
 
-/** Writes piece by piece, waiting for a slow client and giving up on one that stands still. */
+/** Writes piece by piece, waits for a slow client, and gives up on one that has stalled. */
 export class ContentWriter {
   readonly #request: Exchange
   readonly #sink: Writable
@@ -15,7 +15,7 @@ export class ContentWriter {
   #pieces = 0
   #settle: ((alive: boolean) => void) | undefined
 
-  /** `release` must follow. */
+  /** `release` must be called afterwards. */
   constructor(request: Exchange, sink: Writable, idleMonitor: IdleMonitor, limitMs: number) {
     this.#request = request
     this.#sink = sink
@@ -26,7 +26,10 @@ export class ContentWriter {
     )
   }
 
-  /** Resolves when there is room for more; false when there never will be. `chunk` must not change afterwards. */
+  /**
+   * Resolves with true when there is room for more, with false when there never will be. `chunk` must not change
+   * afterwards.
+   */
   write(chunk: Buffer): Promise<boolean> | boolean {
     const sink = this.#sink
     if (sink.destroyed || sink.errored) return false
@@ -45,7 +48,7 @@ export class ContentWriter {
 
   #onStall(): void {
     this.#request.reset('cancel')
-    // An answer that waits behind another on its connection never hears of the end.
+    // An answer that waits behind another one on its connection never learns of the end.
     this.#settle?.(false)
   }
 
@@ -70,7 +73,7 @@ export class ContentWriter {
   }
 }
 
-/** Drops what the client still sends, so that it reads the answer; after a while it is cut off. */
+/** Discards what the client still sends, so that it gets to read the answer; after a while the client is cut off. */
 export function discardContent(request: PlainExchange, clock: Clock): void {
   const body = request.body()
   if (body.readableEnded || body.destroyed) return

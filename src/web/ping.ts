@@ -7,6 +7,6 @@ const GRACE_MS = 3000
 
 export function answerPing(request: Exchange, pages: WebPages): void {
   request.refuse(200, pages.opening())
-  // It resolves in any case; a session that is already gone has nothing to report.
+  // It always resolves; a session that is already gone has nothing to report.
   request.session.close({ graceMs: GRACE_MS }).catch(() => {})
 }

@@ -14,12 +14,12 @@ import type { Speedtest } from './speedtest.ts'
 import type { WebPages } from './nginx/web-pages.ts'
 
 export interface RouterOptions {
-  /** Prefix on main hosts; absent when `ping_enable` is false. Hosts of their own work in any case. */
+  /** Prefix on main hosts; absent when `ping_enable` is false. Ping hosts work in any case. */
   pingPath?: string
   speedtestPath?: string
   /** `path_mask`. */
   reverseProxyPath?: string
-  /** `non_connect_auth_failure_status_code`: the answer on main hosts in place of the decoy's, when the file sets it. */
+  /** `non_connect_auth_failure_status_code`: when the file sets it, the answer on main hosts instead of the decoy's. */
   strangerStatus?: number
 }
 
@@ -33,7 +33,7 @@ interface RouterDependencies {
   forwardProxy: ForwardProxy
 }
 
-/** What a path of ours stands for. */
+/** Our pages that are chosen by path. */
 type OwnPage = 'ping' | 'speedtest' | 'reverse_proxy'
 
 export class Router {
@@ -49,7 +49,7 @@ export class Router {
       this.#reverseProxyMask = new PathMask(reverseProxyPath)
   }
 
-  /** Answers any request but an authenticated CONNECT. Never throws. */
+  /** Answers any request except an authenticated CONNECT. Never throws. */
   handle(request: Exchange): void {
     switch (request.channel) {
       case 'ping':
@@ -66,8 +66,8 @@ export class Router {
   }
 
   /**
-   * Whether a request for `path` on `channel` may leave HTTP for `protocol`: only the reverse proxy knows what to do
-   * with it, and only WebSockets stay within what was asked for. `h2c` would open the whole origin.
+   * Whether a request for `path` on `channel` may leave HTTP for `protocol`. Only the reverse proxy knows what to do
+   * with it, and only WebSockets stay within what was asked for: `h2c` would open up the whole origin.
    */
   mayUpgrade(channel: Channel, path: string, protocol: string): boolean {
     if (this.#deps.reverseProxy === undefined || protocol.toLowerCase() !== 'websocket') return false
@@ -75,28 +75,31 @@ export class Router {
   }
 
   /**
-   * A CONNECT or another request that must look refused with `status` (401 to 405): the page that a web server has
-   * for it. Not for 407, whose answer is the tunnel's.
+   * For a CONNECT or another request that must look refused with `status` (401 to 405): sends the page that a web
+   * server has for it. Not for 407, which the dispatcher answers.
    */
   handleDecoyStatus(request: Exchange, status: number): void {
     this.#deps.counters.count('web_requests', 'refused')
     this.#deps.pages.send(request, status)
   }
 
-  /** Whether a client's plain request for an `http:` address is for another server, not for a page of ours. */
+  /**
+   * Whether a client's plain request for an `http:` address is meant for another server rather than for one of our
+   * pages.
+   */
   mayForward(request: PlainExchange): boolean {
-    // As on every site of ours.
+    // Refused by our site, as by all of them.
     if (request.method === 'TRACE') return false
     const ownName = serverNameIn(request.authority) === request.session.serverName
     return !ownName || this.#pageOf(request.path) === undefined
   }
 
-  /** Forwards it. Never rejects: with `failure` the request still waits for an answer. */
+  /** Forwards it. Never rejects; with `failure`, the request still waits for an answer. */
   forward(request: PlainExchange, target: Target): Promise<ForwardEnd> {
     return this.#deps.forwardProxy.forward(request, target)
   }
 
-  /** Prefixes of plain text, in the reference's order: `/pingfoo` is a ping. */
+  /** Plain text prefixes, in the reference endpoint's order: `/pingfoo` is a ping. */
   #pageOf(path: string | undefined): OwnPage | undefined {
     const { pingPath, speedtestPath } = this.#options
     if (path === undefined) return undefined

@@ -1,4 +1,4 @@
-/** Puts the rooms' pieces of the web site together: pages, decoy, speed test, reverse proxy. */
+/** Puts the parts of the web site together: pages, decoy, speed test, reverse proxy. */
 import type { Clock } from '../clock.ts'
 import type { HttpOrigin } from '../wire/target.ts'
 import type { Counters } from '../counters.ts'
@@ -22,15 +22,15 @@ export interface WebSiteOptions extends RouterOptions {
   readonly decoyRoot: string | undefined
   readonly decoyOrigin: HttpOrigin | undefined
   readonly index: string
-  /** Names of our own hosts, in lower case: what an origin may be asked for. */
+  /** Names of our own hosts, in lower case, which an origin may be asked for. */
   readonly hostNames: readonly string[]
-  /** Named in redirects unless it is 443. */
+  /** Appears in redirects unless it is 443. */
   readonly port: number
   /** Present with `[reverse_proxy]`. */
   readonly proxied: { readonly origin: HttpOrigin; readonly h3BackwardCompatibility: boolean } | undefined
   readonly connectTimeoutMs: number
   readonly speedtestStallMs: number
-  /** Of plain requests that clients send to other servers. */
+  /** Idle limit of plain requests that clients send to other servers. */
   readonly forwardIdleMs: number
 }
 
@@ -52,7 +52,7 @@ const HTTPS_PORT = 443
 
 export interface WebSite {
   readonly router: Router
-  /** Lets go of connections to origins. */
+  /** Closes the connections to origins. */
   destroy(): void
 }
 

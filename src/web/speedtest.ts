@@ -1,6 +1,6 @@
 /**
- * The speed test: `GET /{N}mb.bin` sends N MiB of zeros, `POST /upload.html` takes up to 120 MiB.
- * Anything else is 400 without content. A download has no content-length, as clients know it.
+ * The speed test: `GET /{N}mb.bin` sends N MiB of zeros, `POST /upload.html` takes up to 120 MiB. Anything else is 400
+ * without content. A download has no content-length; clients are used to that.
  */
 import type { Counters } from '../counters.ts'
 import type { Exchange, PlainExchange } from '../contract/exchange.ts'
@@ -14,9 +14,9 @@ const MAX_UPLOAD_BYTES = 125_829_120
 const CHUNK = Buffer.alloc(65_536)
 
 interface SpeedtestOptions {
-  /** Tests under way at one time; one more is answered 503. */
+  /** Tests in progress at one time; any further one is answered 503. */
   maxConcurrent: number
-  /** A test that moves nothing for so long is given up. */
+  /** A test in which nothing moves for this long is abandoned. */
   stallTimeoutMs: number
 }
 
@@ -40,7 +40,7 @@ export class Speedtest {
     return this.#running
   }
 
-  /** `path` is what is left behind the base path, with or without a query. */
+  /** `path` is what follows the base path, with or without a query. */
   handle(request: Exchange, path: string): void {
     const run = request.kind === 'plain' ? this.#choose(request, path) : undefined
     if (run === undefined) return this.#refuse(request, 400)
@@ -95,7 +95,7 @@ export class Speedtest {
     } else if (!request.signal.aborted) this.#refuse(request, 400)
   }
 
-  /** Counts and drops content until there were `length` bytes or there is no more. */
+  /** Counts and discards content until there were `length` bytes or there is no more. */
   #receive(request: PlainExchange, length: number): Promise<number> {
     const body = request.body()
     return new Promise((resolve) => {

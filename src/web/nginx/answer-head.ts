@@ -1,6 +1,6 @@
 /**
- * The head of an HTTP/1.1 answer in nginx's hand: spelling and order of the fields, words of the status line, and
- * when the connection ends with it. `lane/rooms.ts` gives these to the transport, which knows of no web server.
+ * The head of an HTTP/1.1 answer as nginx would write it: spelling and order of the fields, the reason phrase, and when
+ * the connection ends with it. `lane/rooms.ts` gives these to the transport, which knows no particular web server.
  */
 import type { ResponseHeaders } from '../../contract/exchange.ts'
 import { HeadJudge } from './head-judge.ts'
@@ -10,13 +10,13 @@ import { encodeAnswer } from './plain-http.ts'
 import { reasonPhrase } from './web-pages.ts'
 
 interface AnswerHead {
-  /** Empty: the usual one. */
+  /** Empty: the usual reason phrase. */
   readonly reason: string
-  /** Names and values in turn, `Connection` among them. */
+  /** Names and values alternating, `Connection` included. */
   readonly fields: readonly string[]
 }
 
-/** Fields in front of `Connection`, in nginx's order; all others follow as they come. */
+/** Fields that come before `Connection`, in nginx's order; all others follow in the order given. */
 const LEADING = [
   'server',
   'date',
@@ -27,18 +27,18 @@ const LEADING = [
   'transfer-encoding',
 ] as const
 const LEADING_SET: ReadonlySet<string> = new Set(LEADING)
-/** Names that are not spelled with a capital after each hyphen. */
+/** Names that are not spelled with a capital letter after each hyphen. */
 const SPELLINGS: Readonly<Record<string, string>> = { etag: 'ETag', 'www-authenticate': 'WWW-Authenticate' }
 
-/** Statuses after which nginx closes. */
+/** Statuses after which nginx closes the connection. */
 const CLOSING: ReadonlySet<number> = new Set([400, 413, 414, 500, 501])
 
-/** Whether the connection must end after this answer although the client would keep it. */
+/** Whether the connection must end after this answer although the client would keep it open. */
 export function closesConnection(status: number, method: string): boolean {
   return CLOSING.has(status) || method === 'TRACE' || method === 'CONNECT'
 }
 
-/** `headers` with names in lower case; a `connection` among them is replaced. */
+/** `headers` has lower-case names; a `connection` among them is replaced. */
 export function formatAnswerHead(
   status: number,
   headers: ResponseHeaders,
@@ -62,8 +62,8 @@ function spell(name: string): string {
 }
 
 /**
- * The whole answer to bytes that the HTTP parser refused with `code`; the connection ends after it. Undefined: nginx
- * would end without a word, since the head is not whole. `bytes` is what was received, as far as it is still known.
+ * The whole answer to bytes that the HTTP parser refused with `code`; the connection ends after it. Undefined: the head
+ * is incomplete, and nginx would close without an answer. `bytes` is as much of the input as is still known.
  */
 export function malformedAnswer(bytes: Buffer, code: string, wallMs: number): Buffer | undefined {
   if (code === 'HPE_HEADER_OVERFLOW')
@@ -78,17 +78,17 @@ interface ParsedHead {
   readonly url?: string | undefined
   readonly httpVersionMajor: number
   readonly httpVersionMinor: number
-  /** Names and values in turn. */
+  /** Names and values alternating. */
   readonly rawHeaders: readonly string[]
 }
 
-/** The whole answer to a request that the parser let pass and nginx refuses; undefined when it is sound. */
+/** The whole answer to a request that the parser accepts but nginx refuses; undefined when nginx accepts it too. */
 export function refusalOf(head: ParsedHead, wallMs: number): Buffer | undefined {
   const verdict = judge(head)
   return verdict.kind === 'bad' ? encodeAnswer(verdict, wallMs) : undefined
 }
 
-/** As long as a line of it was at least, without its end: blanks around a value are not known any more. */
+/** The least that a line of it takes, without its end: how many blanks surrounded the value is no longer known. */
 const REQUEST_LINE_EXTRA = '  HTTP/1.1\r'.length
 const FIELD_EXTRA = ': \r'.length
 
@@ -113,7 +113,7 @@ function judge({
   return head.finish(0)
 }
 
-/** What is sound to nginx and was still refused: an unusual method mostly. */
+/** For a request that is sound to nginx but was refused by the parser, mostly because of an unusual method. */
 function overTls(verdict: HeadVerdict): HeadVerdict {
   if (verdict.kind === 'bad') return verdict
   const known = /^(?:GET|HEAD|POST)$/.test(verdict.method)

@@ -1,4 +1,4 @@
-/** Range requests on a file (RFC 9110 section 14), decided as nginx does, also where it is laxer or stricter. */
+/** Range requests on a file (RFC 9110 section 14), decided as nginx does, even where it is laxer or stricter. */
 
 /** Half open: bytes `start` to `end - 1`. */
 export interface ByteRange {
@@ -11,7 +11,7 @@ type RangeDecision = 'whole' | 'unsatisfiable' | readonly ByteRange[]
 
 const SPEC = /^ *(?:(\d+) *- *(\d*)|-(\d+)) *$/
 
-/** `header` is the value of `range`; `size` that of the file. The ranges keep their order and may overlap. */
+/** `header` is the value of `range`, `size` the size of the file. The ranges keep their order and may overlap. */
 export function parseRange(header: string, size: number): RangeDecision {
   if (header.length < 7 || header.slice(0, 6).toLowerCase() !== 'bytes=') return 'whole'
   const ranges: ByteRange[] = []

@@ -1,4 +1,4 @@
-/** File name extensions and their media types: those of nginx, which a stranger could compare. */
+/** File name extensions and their media types. They are nginx's, because a stranger could compare. */
 
 const DEFAULT_CONTENT_TYPE = 'application/octet-stream'
 
@@ -90,7 +90,7 @@ const byExtension = new Map(
   TYPES.flatMap(([type, extensions]) => extensions.split(' ').map((extension) => [extension, type] as const)),
 )
 
-/** `path` ends with a file name; the extension's case does not matter. */
+/** `path` ends with a file name; the case of the extension does not matter. */
 export function contentTypeOf(path: string): string {
   const name = path.slice(path.lastIndexOf('/') + 1)
   const dot = name.lastIndexOf('.')

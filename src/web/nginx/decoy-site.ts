@@ -1,6 +1,6 @@
 /**
- * A static site for whoever is not a client, answered as nginx answers for a directory of files:
- * the same statuses, fields, their order, pages and conditions (compared in `test/interop`).
+ * A static site for anyone who is not a client, answered as nginx would from a directory of files: the same statuses,
+ * fields, field order, pages and conditions (compared in `test/interop`).
  */
 import type { Writable } from 'node:stream'
 import type { Clock } from '../../clock.ts'
@@ -20,15 +20,15 @@ import type { WebPages } from './web-pages.ts'
 /** nginx's `client_max_body_size`. */
 const MAX_REQUEST_CONTENT_BYTES = 1_048_576
 const CHUNK_BYTES = 65_536
-/** Before anything is known of what the client takes. */
+/** Size of the first read, before it is known how much the client takes. */
 const FIRST_CHUNK_BYTES = 16_384
 
 interface DecoySiteOptions {
-  /** The file that stands for a directory. */
+  /** The file that is served for a directory. */
   index: string
-  /** Port in redirects; without one they name none (443). */
+  /** Port in redirects; without it they name none (443). */
   redirectPort?: number
-  /** A client that reads nothing for so long is given up; nginx's `send_timeout` is 60 s. */
+  /** How long a client may read nothing before it is abandoned; nginx's `send_timeout` is 60 s. */
   sendTimeoutMs: number
 }
 
@@ -48,7 +48,7 @@ export interface Decoy {
 export class DecoySite implements Decoy {
   readonly #options: DecoySiteOptions
   readonly #deps: DecoySiteDependencies
-  /** nginx numbers its multipart boundaries; ours start somewhere, as its do after some hours. */
+  /** nginx numbers its multipart boundaries; ours start at some number, as its own would be after some hours. */
   #boundary = 0
 
   constructor(options: DecoySiteOptions, deps: DecoySiteDependencies) {
@@ -88,7 +88,7 @@ export class DecoySite implements Decoy {
     let entry = await files.find(path)
     if (wantsIndex && entry.kind === 'missing') {
       const parent = await files.find(target.path === '/' ? '/' : target.path.slice(0, -1))
-      // No listing: a directory without an index is closed.
+      // No listing: a directory without an index file is forbidden.
       if (parent.kind === 'directory') entry = { kind: 'forbidden' }
       else if (parent.kind === 'file') await parent.close()
     }
@@ -191,7 +191,7 @@ export class DecoySite implements Decoy {
   }
 }
 
-/** Bytes between the parts of a multipart content, or bytes of the file. */
+/** Either bytes between the parts of multipart content, or a range of the file. */
 type Piece = Buffer | ByteRange
 
 interface Layout {
@@ -228,12 +228,12 @@ async function copyPiece(piece: ByteRange, file: SiteFile, writer: ContentWriter
   for (let offset = piece.start; offset < piece.end;) {
     const wanted = offset === piece.start ? FIRST_CHUNK_BYTES : CHUNK_BYTES
     const chunk = await file.read(offset, Math.min(wanted, piece.end - offset))
-    // The file was cut while we read it: the length that was promised cannot be kept.
+    // The file was shortened while we read it: the promised length cannot be kept.
     if (chunk.length === 0) throw new Error('file became shorter')
     offset += chunk.length
     const room = writer.write(chunk)
     if (room === true) continue
-    // A client that reads slowly, or not at all, keeps no file open.
+    // A client that reads slowly, or not at all, must not keep a file open.
     await file.rest()
     if (!(await room)) return false
   }

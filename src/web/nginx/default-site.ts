@@ -1,6 +1,6 @@
 /**
- * The site of an operator who has set none: one short page that names nobody. Since every such endpoint would
- * show the same page, an operator who minds being found should set one of his own (`docs/camouflage.md`).
+ * The site of an operator who has set none: one short page that names nobody. Every such endpoint shows the same page,
+ * so an operator who minds being found should set a site of their own (`docs/camouflage.md`).
  */
 import { MISSING } from './site-files.ts'
 import type { SiteEntry, SiteFile, SiteFiles } from './site-files.ts'
@@ -18,7 +18,7 @@ const PAGE = Buffer.from(`<!DOCTYPE html>
 </html>
 `)
 
-/** The same in every lane and after every start, as for a file that nobody touches. */
+/** The same in every lane and after every start, like a file that nobody touches. */
 const MODIFIED_MS = Date.UTC(2026, 2, 4, 5, 6, 7)
 
 export class DefaultSite implements SiteFiles {

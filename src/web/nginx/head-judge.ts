@@ -1,7 +1,7 @@
 /**
- * What nginx thinks of the head of an HTTP/1 request (RFC 9112, with nginx's own tolerance), only far enough to know
- * what error page it deserves. It is given the parts, wherever they come from: `http-head.ts` finds them in bytes,
- * `answer-head.ts` has them from a parser.
+ * What nginx makes of the head of an HTTP/1 request (RFC 9112, with nginx's own tolerance), only as far as it takes to
+ * know which error page the head deserves. It is given the parts, wherever they come from: `http-head.ts` finds them in
+ * bytes, `answer-head.ts` gets them from a parser.
  */
 import { parseSiteHost, parseSitePath } from './site-path.ts'
 import type { SpecialError } from './web-pages.ts'
@@ -9,17 +9,17 @@ import type { SpecialError } from './web-pages.ts'
 /** nginx's `large_client_header_buffers 4 8k`. */
 const MAX_LINE_BYTES = 8192
 const MAX_HEAD_BYTES = 33 * 1024
-/** All that the verdict depends on; the rest is looked at and not kept. */
+/** Everything that the verdict depends on; other fields are checked and not kept. */
 const KEPT: ReadonlySet<string> = new Set(['host', 'content-length', 'transfer-encoding', 'user-agent'])
 
-/** A request that is well formed as far as HTTP goes. */
+/** A request that is well-formed as far as HTTP goes. */
 interface SoundHead {
   readonly kind: 'sound'
   readonly method: string
   /** `HTTP/0.9`: one line, and the answer has no head. */
   readonly bare: boolean
   readonly userAgent: string
-  /** Declared, or infinite with chunks; what of it follows the head is `rest`. */
+  /** As declared, or infinite with chunks; `rest` is the part of it that arrived with the head. */
   readonly contentBytes: number
   readonly restBytes: number
 }
@@ -44,12 +44,12 @@ interface RequestLine {
   readonly version: { readonly major: number; readonly minor: number } | undefined
 }
 
-/** Each step gives a verdict as soon as there is one; after `finish` there always is. */
+/** Each step gives a verdict as soon as there is one; after `finish` there always is one. */
 export class HeadJudge {
   #total = 0
   #request: RequestLine | undefined
   readonly #kept = new Map<string, string>()
-  /** Fields of which a second one makes the head bad. */
+  /** A field was repeated that may occur only once. */
   #repeated = false
 
   get hasRequest(): boolean {
@@ -62,7 +62,7 @@ export class HeadJudge {
     return this.overlong(bytes, 0)
   }
 
-  /** What a line of which so much is there means for the limits; `more` has not been counted yet. */
+  /** Checks the limits for a line of which this much has arrived; `more` has not been counted yet. */
   overlong(line: number, more = line): BadHead | undefined {
     if (line > MAX_LINE_BYTES) return this.#request === undefined ? { kind: 'bad', status: 414 } : TOO_LARGE
     return this.#total + more > MAX_HEAD_BYTES ? TOO_LARGE : undefined

@@ -1,24 +1,24 @@
 /**
- * The head of an HTTP/1 request out of bytes that no HTTP stack of ours will see: a plain request on the TLS port.
- * Lines and their parts are found here, `head-judge.ts` says what nginx thinks of them.
+ * Reads the head of an HTTP/1 request from bytes that none of our HTTP stacks will see: a plain request on the TLS
+ * port. This file finds the lines and their parts; `head-judge.ts` says what nginx makes of them.
  */
 import { BAD, HeadJudge, TOO_LARGE } from './head-judge.ts'
 import type { HeadVerdict } from './head-judge.ts'
 
-/** More are refused as too large, though nginx looks at the size alone: nobody sends so many. */
+/** Heads with more are refused as too large. nginx looks at the size alone, but nobody sends that many. */
 const MAX_FIELDS = 100
 
 const REQUEST_LINE = /^([A-Z_-]+) +([^ ]+)(?: +HTTP\/([1-9]\d?)\.(\d{1,2}) *)?$/
-/** What a request line may be so far: for saying no before its end. */
+/** What the beginning of a request line may look like, so that a bad one is refused before its end. */
 const BEGINNING = /^(?:[A-Z_-]*|[A-Z_-]+ +(?:[/A-Za-z].*)?)$/s
 
-/** Push chunks until there is a verdict; partial input is bounded by the judge's limits. */
+/** Push chunks until there is a verdict; the judge's limits bound partial input. */
 export class HeadReader {
   readonly #judge = new HeadJudge()
   #line = ''
   #fieldCount = 0
 
-  /** Undefined: more is needed. */
+  /** Undefined means that more is needed. */
   push(chunk: Buffer): HeadVerdict | undefined {
     let text = chunk.toString('latin1')
     for (let end = text.indexOf('\n'); end >= 0; end = text.indexOf('\n')) {

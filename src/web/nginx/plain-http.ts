@@ -1,6 +1,6 @@
 /**
- * The answer to bytes on the TLS port that are not TLS: what nginx says there to a plain HTTP request,
- * and to anything else.
+ * The answer to bytes on the TLS port that are not TLS: what nginx says there to a plain HTTP request, and to anything
+ * else.
  */
 import type { Duplex } from 'node:stream'
 import type { Clock } from '../../clock.ts'
@@ -15,7 +15,10 @@ const LINGER_MS = 5000
 const MAX_OLD_HELLO_BYTES = 0x7fff
 
 interface PlainHttpOptions {
-  /** From the first byte to the end of the head; nginx's `client_header_timeout` is 60 s. It ends without an answer. */
+  /**
+   * From the first byte to the end of the head; nginx's `client_header_timeout` is 60 s. The connection then ends
+   * without an answer.
+   */
   headTimeoutMs: number
 }
 
@@ -39,7 +42,7 @@ export function answerPlainHttp(
     if (!started && first !== undefined && isTlsToNginx(first)) {
       socket.off('data', onData)
       counters.count('plain_http_requests', 'broken_tls')
-      // An old hello that is not whole yet is waited for; anything else ends without a word.
+      // An old hello that is incomplete is waited for; anything else ends without an answer.
       if (isOldHello(chunk)) refuseOldHello(socket, chunk)
       else socket.destroy()
       return
@@ -59,7 +62,7 @@ export function answerPlainHttp(
   socket.once('close', () => timer.cancel())
 }
 
-/** nginx hands a connection to OpenSSL when its first byte begins a TLS record or an SSLv2 hello. */
+/** nginx passes a connection on to OpenSSL when its first byte begins a TLS record or an SSLv2 hello. */
 function isTlsToNginx(first: number): boolean {
   return first === 0x16 || first >= 0x80
 }
@@ -69,12 +72,12 @@ function isOldHello(chunk: Buffer): boolean {
   return chunk.length < 3 || (chunk.readUInt8(0) >= 0x80 && chunk[2] === 1)
 }
 
-/** What OpenSSL answers to the version inside an SSLv2 hello: the fatal alert protocol_version (70). */
+/** OpenSSL's answer to the version in an SSLv2 hello: the fatal alert protocol_version (70). */
 function oldHelloAlert(major: number, minor: number): Buffer {
   return Buffer.from([0x15, 3, major === 3 ? minor : 3, 0, 2, 2, 70])
 }
 
-/** Waits for the rest of an SSLv2 hello before it is refused. */
+/** Waits for the rest of an SSLv2 hello before refusing it. */
 function refuseOldHello(socket: Duplex, first: Buffer): void {
   const lengthBytes = first.length < 2 ? MAX_OLD_HELLO_BYTES : 2 + (first.readUInt16BE(0) & 0x7fff)
   let received = 0
@@ -89,7 +92,7 @@ function refuseOldHello(socket: Duplex, first: Buffer): void {
   onData(first)
 }
 
-/** A whole HTTP/1.1 answer with an error page, which announces the end of the connection. */
+/** A whole HTTP/1.1 answer with an error page; it announces the end of the connection. */
 export function encodeAnswer(verdict: HeadVerdict, wallMs: number): Buffer {
   const sound = verdict.kind === 'sound'
   const status = sound ? 400 : verdict.status
@@ -104,7 +107,7 @@ export function encodeAnswer(verdict: HeadVerdict, wallMs: number): Buffer {
   return Buffer.concat([Buffer.from(head, 'latin1'), withoutPage ? Buffer.alloc(0) : page])
 }
 
-/** Bytes of content that the client said it will send and has not. */
+/** How many bytes of content the client announced but has not sent yet. */
 function unreadContent(verdict: HeadVerdict): number {
   return verdict.kind === 'sound' ? Math.max(0, verdict.contentBytes - verdict.restBytes) : 0
 }

@@ -1,4 +1,4 @@
-/** Conditional requests on a file (RFC 9110 section 13), decided as nginx does: dates compare for equality. */
+/** Conditional requests on a file (RFC 9110 section 13), decided as nginx does: dates are compared for equality. */
 import type { RequestHeaders } from '../../contract/exchange.ts'
 
 interface Validators {
@@ -8,16 +8,16 @@ interface Validators {
   readonly modifiedSecs: number
 }
 
-/** `"hex(modified)-hex(size)"`, as nginx makes them. */
+/** `"hex(modified)-hex(size)"`, the same as nginx's. */
 export function makeValidators(modifiedMs: number, size: number): Validators {
   const modifiedSecs = Math.floor(modifiedMs / 1000)
   return { etag: `"${modifiedSecs.toString(16)}-${size.toString(16)}"`, modifiedSecs }
 }
 
-/** 200: none of the conditions changes the answer. */
+/** 200 means that none of the conditions changes the answer. */
 export function checkPreconditions(headers: RequestHeaders, file: Validators): 200 | 304 | 412 {
   const unmodifiedSince = headers['if-unmodified-since']
-  // A date that cannot be read counts as before everything.
+  // A date that cannot be read counts as earlier than everything.
   if (unmodifiedSince !== undefined && !(parseDate(unmodifiedSince) >= file.modifiedSecs)) return 412
   const match = headers['if-match']
   if (match !== undefined && !listMatches(match, file.etag, false)) return 412
@@ -25,13 +25,13 @@ export function checkPreconditions(headers: RequestHeaders, file: Validators): 2
   const modifiedSince = headers['if-modified-since']
   const noneMatch = headers['if-none-match']
   if (modifiedSince === undefined && noneMatch === undefined) return 200
-  // With both present nginx asks both, where the RFC would ignore the date.
+  // With both present nginx checks both, where the RFC would ignore the date.
   if (modifiedSince !== undefined && parseDate(modifiedSince) !== file.modifiedSecs) return 200
   if (noneMatch !== undefined && !listMatches(noneMatch, file.etag, true)) return 200
   return 304
 }
 
-/** Whether `range` may be honoured, given `if-range`. */
+/** Whether `range` may be honoured in view of `if-range`. */
 export function rangeApplies(ifRange: string | undefined, file: Validators): boolean {
   if (ifRange === undefined) return true
   if (ifRange.length >= 2 && ifRange.endsWith('"')) return ifRange === file.etag
@@ -41,11 +41,11 @@ export function rangeApplies(ifRange: string | undefined, file: Validators): boo
 /** Seconds, or NaN. */
 function parseDate(value: string): number {
   if (!HTTP_DATE.test(value)) return NaN
-  // The oldest form names no zone, which JavaScript would take for the local one.
+  // The oldest form names no zone, and JavaScript would assume the local one.
   return Date.parse(value.endsWith('GMT') ? value : `${value} GMT`) / 1000
 }
 
-/** The three forms of RFC 9110 section 5.6.7; `Date.parse` alone would take far more. */
+/** The three forms of RFC 9110 section 5.6.7; `Date.parse` alone would accept far more. */
 const HTTP_DATE =
   /^(?:[A-Z][a-z]{2}, \d\d [A-Z][a-z]{2} \d{4} \d\d:\d\d:\d\d GMT|[A-Z][a-z]+, \d\d-[A-Z][a-z]{2}-\d\d \d\d:\d\d:\d\d GMT|[A-Z][a-z]{2} [A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d \d{4})$/
 

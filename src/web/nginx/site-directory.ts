@@ -1,4 +1,4 @@
-/** A decoy site in a directory of the operator's. Nothing outside of it is served, whatever links lie in it. */
+/** A decoy site in a directory of the operator's. Nothing outside it is served, whatever links it contains. */
 import { constants } from 'node:fs'
 import type { Stats } from 'node:fs'
 import { open, realpath } from 'node:fs/promises'
@@ -7,13 +7,13 @@ import { sep } from 'node:path'
 import { DIRECTORY, FORBIDDEN, MISSING } from './site-files.ts'
 import type { SiteEntry, SiteFile, SiteFiles } from './site-files.ts'
 
-/** A link put in place of the file between the two calls is not followed; a FIFO is not waited for. */
+/** If a link replaces the file between the two calls it is not followed, and opening a FIFO does not block. */
 const OPEN_FLAGS = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK
 
 interface SiteDirectoryOptions {
-  /** The directory; it may itself be a link, and may be replaced while we run. */
+  /** The directory; it may be a link itself, and may be replaced while we run. */
   root: string
-  /** Files open at one time, each held while it is read. Whoever wants one more waits for his turn. */
+  /** Files open at one time, each only while it is being read. Above that, readers wait for their turn. */
   maxOpenFiles: number
 }
 
@@ -54,7 +54,7 @@ export class SiteDirectory implements SiteFiles {
   }
 }
 
-/** No handle for what is no file. */
+/** Without a handle when it is not a regular file. */
 async function openRegular(path: Buffer): Promise<{ handle: FileHandle | undefined; stat: Stats }> {
   const handle = await open(path, OPEN_FLAGS)
   let kept = false
@@ -103,7 +103,7 @@ class DirectoryFile implements SiteFile {
     const handle = this.#handle
     if (handle === undefined) return
     this.#handle = undefined
-    // A failed close leaves nothing that we could still do.
+    // There is nothing we could do about a failed close.
     await handle.close().catch(() => {})
     this.#places.giveBack()
   }
@@ -135,7 +135,7 @@ function isSame(one: Stats, other: Stats): boolean {
   )
 }
 
-/** A number of places, given in the order of asking. */
+/** A fixed number of places, given out in the order of requests. */
 class Places {
   readonly #waiting: (() => void)[] = []
   readonly #max: number
@@ -157,13 +157,13 @@ class Places {
 
   giveBack(): void {
     const next = this.#waiting.shift()
-    // A place passes from hand to hand.
+    // The place goes directly to the next in line, if there is one.
     if (next === undefined) this.#taken--
     else next()
   }
 }
 
-/** Our paths hold one character per byte; options hold ordinary text. */
+/** Our paths have one character per byte; options contain ordinary text. */
 function toLatin1(text: string): string {
   return Buffer.from(text, 'utf8').toString('latin1')
 }

@@ -1,14 +1,16 @@
-/** What a decoy site serves, wherever it is kept. */
+/** The files that a decoy site serves, wherever they are kept. */
 
 export interface SiteFile {
   readonly kind: 'file'
   readonly sizeBytes: number
   readonly modifiedMs: number
-  /** Up to `length` bytes from `offset`, in a buffer that is the caller's; empty at the end of the file. */
+  /** Up to `length` bytes from `offset`, in a buffer that belongs to the caller; empty at the end of the file. */
   read(offset: number, length: number): Promise<Buffer>
-  /** Gives back what it holds until the next `read`, which rejects when the file is another by then. Never rejects. */
+  /**
+   * Gives back what it holds until the next `read`, which rejects if the file has been replaced by then. Never rejects.
+   */
   rest(): Promise<void>
-  /** To be called on every path. Idempotent; never rejects. */
+  /** Must be called on every path. Idempotent; never rejects. */
   close(): Promise<void>
 }
 
@@ -17,11 +19,11 @@ export type SiteEntry =
   | { readonly kind: 'directory' }
   | { readonly kind: 'missing' }
   | { readonly kind: 'forbidden' }
-  /** Out of file descriptors or the like. */
+  /** For example when no file descriptors are left. */
   | { readonly kind: 'failed'; readonly cause: unknown }
 
 export interface SiteFiles {
-  /** `path` as `parseSitePath` makes it, without a slash at the end except for the root. Never rejects. */
+  /** `path` as `parseSitePath` returns it, without a slash at the end except for the root. Never rejects. */
   find(path: string): Promise<SiteEntry>
 }
 

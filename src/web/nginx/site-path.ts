@@ -1,22 +1,23 @@
 /**
- * What a request asks a site for: from its target to a path inside the site (percent-decoding, dot segments, repeated
- * slashes) and from its authority to a host, as nginx does it. Text is one character per byte throughout (latin1), since names on disk are bytes.
+ * What a request asks a site for: turns its target into a path inside the site (percent-decoding, dot segments,
+ * repeated slashes) and its authority into a host, as nginx does. Text has one character per byte throughout (latin1),
+ * because names on disk are bytes.
  */
 
 export interface SitePath {
-  /** Starts with `/`; ends with `/` when a directory is meant; no empty, `.` or `..` segment, no NUL. */
+  /** Starts with `/`, and ends with `/` when it means a directory. Has no empty, `.` or `..` segments and no NUL. */
   readonly path: string
   /** Without `?`, as received. */
   readonly query: string | undefined
 }
 
-/** Undefined: not a target that a web server accepts (400). That includes any that climb above the root. */
+/** Undefined when it is not a target that a web server accepts (400). That includes any that climb above the root. */
 export function parseSitePath(target: string): SitePath | undefined {
   if (!target.startsWith('/') || hasForbiddenCharacter(target)) return undefined
   const cut = target.search(/[?#]/)
   const raw = cut < 0 ? target : target.slice(0, cut)
   const query = cut >= 0 && target[cut] === '?' ? target.slice(cut + 1) : undefined
-  // Decoding comes before the segments are looked at: `%2f` is a slash and `%2e%2e` climbs.
+  // Decode before looking at the segments: `%2f` is a slash, and `%2e%2e` climbs.
   const decoded = decodePercent(raw)
   if (decoded === undefined || decoded.includes('\0')) return undefined
 
@@ -55,7 +56,7 @@ function decodePercent(text: string): string | undefined {
   return text.replace(/%(..)/g, (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16)))
 }
 
-/** The name in lower case without port and trailing dot, or undefined when a web server answers 400. */
+/** The name in lower case without port and trailing dot; undefined when a web server would answer 400. */
 export function parseSiteHost(authority: string): string | undefined {
   // oxlint-disable-next-line no-control-regex
   if (/[\u0000-\u0020\u007f/]|\.\./.test(authority)) return undefined

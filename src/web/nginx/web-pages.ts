@@ -1,12 +1,12 @@
 /**
- * Answers that are the same on every site: an error page with the bytes that nginx sends (`server_tokens off`),
- * so that what a stranger sees of us is what he sees of the most common web server.
+ * Answers that are the same on every site: error pages with the bytes that nginx sends (`server_tokens off`), so that
+ * to a stranger we look like the most common web server.
  */
 import type { Clock } from '../../clock.ts'
 import type { Exchange, ResponseHeaders } from '../../contract/exchange.ts'
 import { discardContent } from '../content.ts'
 
-/** Value of the `server` field. */
+/** The value of the `server` field. */
 export const SERVER_NAME = 'nginx'
 
 const TITLES: Readonly<Record<number, string>> = {
@@ -35,19 +35,21 @@ const TITLES: Readonly<Record<number, string>> = {
   507: 'Insufficient Storage',
 }
 
-/** Errors of one status that a page tells apart: the title line, and a line of text under the heading. */
+/** Errors that share a status but have pages of their own: the title line, and a line of text below the heading. */
 const SPECIAL = {
   plain_http: 'The plain HTTP request was sent to HTTPS port',
   header_too_large: 'Request Header Or Cookie Too Large',
 } as const
 export type SpecialError = keyof typeof SPECIAL
 
-/** Old browsers showed a page of their own in place of a short one. */
+/** Old browsers replaced short pages by one of their own. */
 const PADDING = '<!-- a padding to disable MSIE and Chrome friendly error page -->\r\n'.repeat(6)
 
 const pages = new Map<string, Buffer>()
 
-/** The page's bytes; undefined for a status that has none (407). One shared buffer per page: do not change it. */
+/**
+ * The bytes of the page; undefined for a status that has none (407). The buffer of a page is shared: do not change it.
+ */
 export function errorPage(status: number, userAgent = '', special?: SpecialError): Buffer | undefined {
   const title = TITLES[status]
   if (title === undefined) return undefined
@@ -61,7 +63,7 @@ export function errorPage(status: number, userAgent = '', special?: SpecialError
   return page
 }
 
-/** What follows the status in a status line: nginx's words, empty for what is not an error. */
+/** What follows the status in a status line: nginx's words; empty when the status is not an error. */
 export function reasonPhrase(status: number): string {
   return status === 302 ? 'Moved Temporarily' : (TITLES[status] ?? '')
 }
@@ -90,14 +92,14 @@ export class WebPages {
     this.#clock = clock
   }
 
-  /** The fields that open every answer. */
+  /** The fields that begin every answer. */
   opening(): { server: string; date: string } {
     return { server: SERVER_NAME, date: new Date(this.#clock.wall()).toUTCString() }
   }
 
   /**
-   * Answers with the page of `status`; `after` are fields behind the page's length, in the order of nginx.
-   * What the client still sends is discarded. Never throws.
+   * Answers with the page for `status`; the `after` fields come after the page's length, in nginx's order. What the
+   * client still sends is discarded. Never throws.
    */
   send(request: Exchange, status: number, after: ResponseHeaders = {}): void {
     // nginx gives up on a bad request before it has read which browser sent it.
@@ -122,7 +124,7 @@ export class WebPages {
       else request.respond(status, headers).end(content)
       if (request.kind === 'plain') discardContent(request, this.#clock)
     } catch {
-      // The client is gone, or the transport cannot carry these fields: nothing more can be said on this stream.
+      // The client is gone, or the transport cannot carry these fields: nothing more can be sent on this stream.
       request.reset('internal_error')
     }
   }

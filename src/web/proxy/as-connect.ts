@@ -1,6 +1,6 @@
 /**
- * A plain request that its origin has taken for a CONNECT: all that follows the origin's head is the response's
- * content, and what the client sends goes to the origin as it comes.
+ * A plain request that its origin has taken for a CONNECT: everything after the origin's head is the content of the
+ * response, and what the client sends goes to the origin as it arrives.
  */
 import type { Duplex, Writable } from 'node:stream'
 import type { PlainExchange } from '../../contract/exchange.ts'

@@ -1,6 +1,6 @@
 /**
- * One request forwarded to an origin. Both directions run at once and neither waits for the other;
- * each stops reading when the other side does not take more. Every way out leads through `#finish`.
+ * One request forwarded to an origin. Both directions run at once and neither waits for the other; each stops reading
+ * when the other side does not take more. Every way out goes through `#finish`.
  */
 import type { ClientRequest, IncomingMessage, OutgoingHttpHeaders } from 'node:http'
 import type { Socket } from 'node:net'
@@ -24,34 +24,34 @@ export interface OutgoingHead {
   readonly headers: OutgoingHttpHeaders
 }
 
-/** Where requests go: `OriginPool`, or a connection that stands already. */
+/** Where requests go: `OriginPool`, or a connection that is already open. */
 export interface OriginSource {
   /**
-   * Begins a request. With `reuse` it may go over a kept connection, which the origin may close at the same
-   * moment; so only for what can be sent again. Throws when the head cannot be sent as HTTP.
+   * Begins a request. With `reuse` it may go over a kept connection, which the origin may close at the same moment, so
+   * use that only for requests that can be sent again. Throws when the head cannot be sent as HTTP.
    */
   open(head: OutgoingHead, options: { reuse: boolean }): ClientRequest
 }
 
 export interface ExchangeLimits {
   connectTimeoutMs: number
-  /** To the response's head, while nothing moves in either direction. */
+  /** Limit until the response's head, while nothing moves in either direction. */
   responseTimeoutMs: number
-  /** Once the response has begun, also for an upgraded connection. */
+  /** Limit once the response has begun, also for an upgraded connection. */
   idleTimeoutMs: number
 }
 
-/** What differs from the request as it came. */
+/** What differs from the request as it arrived. */
 export interface ForwardOptions {
-  /** Fields that the origin gets besides the client's. */
+  /** Fields that the origin gets in addition to the client's. */
   headers?: Readonly<Record<string, string>>
   method?: string
 }
 
-/** Why the client was not served; a counter's label. */
+/** Why the client was not served; the label of a counter. */
 export type ExchangeFailure = 'bad_request' | 'connect' | 'timeout' | 'origin' | 'response_cut' | 'upgrade'
 
-/** Whoever an exchange works for: `OriginProxy`, `ForwardProxy`. */
+/** The owner of an exchange: `OriginProxy` or `ForwardProxy`. */
 export interface ExchangeOwner {
   readonly source: OriginSource
   readonly limits: ExchangeLimits
@@ -71,12 +71,12 @@ type ExchangeEnd =
   | {
       readonly kind: 'failed'
       readonly failure: ExchangeFailure
-      /** For the answer that the request waits for; without, the answer had begun and was reset. */
+      /** For the answer that the request still waits for; undefined when the answer had begun and was reset. */
       readonly status: number | undefined
       readonly error: NodeJS.ErrnoException | undefined
     }
 
-/** How an exchange ended, and the content to the origin and to the client. */
+/** How an exchange ended, and how many bytes of content went to the origin and to the client. */
 export type ExchangeOutcome = ExchangeEnd & { readonly uplinkBytes: number; readonly downlinkBytes: number }
 
 export class ProxyExchange {
@@ -106,7 +106,7 @@ export class ProxyExchange {
     this.#options = options
   }
 
-  /** To be called once. Never rejects. */
+  /** Call once. Never rejects. */
   run(): Promise<ExchangeOutcome> {
     if (this.#request.signal.aborted) this.#finish({ kind: 'left' })
     if (!this.#finished) {
@@ -143,7 +143,7 @@ export class ProxyExchange {
   #send(mayReuse: boolean): void {
     const request = this.#request
     const upgrade = this.#upgradeOffer()
-    // Only what has no content can be sent again when a kept connection turns out to be closed.
+    // Only a request without content can be sent again when a kept connection turns out to be closed.
     const reuse = mayReuse && this.#content.kind === 'none' && upgrade === undefined
     const outgoing = this.#owner.source.open(
       {
@@ -173,7 +173,9 @@ export class ProxyExchange {
     if (upgrade === undefined && this.#options.method !== 'CONNECT') request.body().resume()
   }
 
-  /** The protocol to switch to, when both the client and its transport can. Others would open the whole origin. */
+  /**
+   * The protocol to switch to, when both the client and its transport can. Any other would open up the whole origin.
+   */
   #upgradeOffer(): 'websocket' | undefined {
     return this.#request.upgrade && isWebSocket(this.#request.headers.upgrade) ? 'websocket' : undefined
   }
@@ -191,7 +193,7 @@ export class ProxyExchange {
 
   #startUplink(outgoing: ClientRequest): void {
     const limitBytes = this.#content.kind === 'sized' ? this.#content.bytes : undefined
-    // Not with the first content: the origin may answer on the head alone.
+    // Do not wait for the first content: the origin may answer as soon as it has the head.
     outgoing.flushHeaders()
     this.#uplink = new Pump(this.#request.body(), outgoing, {
       limitBytes,
@@ -202,15 +204,18 @@ export class ProxyExchange {
   #onUplinkDone(outcome: PumpOutcome): void {
     this.#uplinkDone = true
     if (outcome === 'ended') return this.#finishWhenDone()
-    // What the origin answered still goes to the client, and errors are told elsewhere.
+    // The origin's answer still goes to the client; errors are reported elsewhere.
     if (outcome === 'sink_lost') return this.#cutUplink()
-    // The client broke off: what the origin has is not a request.
+    // The client broke off: what the origin has is not a complete request.
     if (!this.#answered) return this.#fail('bad_request', 400)
     this.#request.reset('cancel')
     this.#finish({ kind: 'left' })
   }
 
-  /** The origin reads no more, or need not. What the client still sends is read and dropped, so that it reads too. */
+  /**
+   * The origin reads no more, or need not. What the client still sends is read and discarded, so that the client gets
+   * to read the answer.
+   */
   readonly #cutUplink = (): void => {
     this.#uplinkDone = this.#uplinkCut = true
     this.#uplink?.stop()
@@ -248,7 +253,7 @@ export class ProxyExchange {
       })
       if (status >= 400 && closes(response) && !this.#uplinkDone) this.#cutUplink()
     } catch {
-      // A status or field that the client's HTTP version cannot carry.
+      // The client's HTTP version cannot carry this status or one of the fields.
       this.#answered = false
       this.#fail('origin', 502)
     }
@@ -257,7 +262,7 @@ export class ProxyExchange {
   #onDownlinkDone(outcome: PumpOutcome): void {
     if (outcome === 'ended') {
       this.#downlinkDone = true
-      // A complete response stands: the origin needs no more of the request.
+      // The response is complete: the origin needs no more of the request.
       return this.#uplinkDone ? this.#finishWhenDone() : this.#cutUplink()
     }
     if (outcome === 'source_lost') return this.#fail('response_cut', 502, this.#reasonOfCut())
@@ -343,7 +348,7 @@ export class ProxyExchange {
     this.#downlink?.stop()
     this.#relayAbort.abort()
     if (this.#connection) this.#connection.onFailure = undefined
-    // A whole exchange leaves its connection to the pool; everything else must not be used again.
+    // A complete exchange returns its connection to the pool; after any other, the connection must not be used again.
     if (end.kind !== 'complete' || this.#uplinkCut) {
       this.#outgoing?.destroy()
       this.#socket?.destroy()
@@ -354,12 +359,12 @@ export class ProxyExchange {
   }
 }
 
-/** Its end can be told from a broken connection. */
+/** Whether its end can be told from a broken connection. */
 function isFramed({ headers }: IncomingMessage): boolean {
   return 'content-length' in headers || 'transfer-encoding' in headers
 }
 
-/** The origin will read no more of the request (RFC 9112 section 9.5). */
+/** Whether the origin will read no more of the request (RFC 9112 section 9.5). */
 function closes({ headers }: IncomingMessage): boolean {
   return /(?:^|,)\s*close\s*(?:,|$)/i.test(headers.connection ?? '')
 }

@@ -1,6 +1,7 @@
 /**
- * Plain requests for `http:` addresses elsewhere (`docs/protocol.md`): a connection to the server that the client names,
- * the request over it as HTTP/1.1, the response back as it is. The caller has authenticated the client.
+ * Plain requests for `http:` addresses elsewhere (`docs/protocol.md`): opens a connection to the server that the client
+ * names, sends the request over it as HTTP/1.1, and returns the response as it is. The caller has authenticated the
+ * client.
  */
 import http from 'node:http'
 import type { ClientRequest, IncomingMessage } from 'node:http'
@@ -22,14 +23,14 @@ import type {
 import { forwardedResponseHeaders } from './headers.ts'
 import type { IdleMonitor } from '../../relay/idle-monitor.ts'
 
-/** What connects to targets: address policy, outbound rules, time limit and error codes are those of tunnels. */
+/** Connects to targets under the same address policy, outbound rules, time limit and error codes as tunnels. */
 export interface ForwardDialer {
   /** Rejects with an `EndpointError` whose code is a `RefusalCode`. The socket has an error listener. */
   dial(target: Target, options: { signal: AbortSignal }): Promise<Socket>
 }
 
 interface ForwardProxyOptions {
-  /** While nothing moves in either direction, before the response and in it. */
+  /** How long nothing may move in either direction, before the response and during it. */
   idleTimeoutMs: number
 }
 
@@ -40,9 +41,9 @@ interface ForwardProxyDependencies {
   idleMonitor: IdleMonitor
 }
 
-/** Origins send more than Node's 16 KiB, cookies and policies mostly; browsers take 256 KiB. */
+/** Origins send more than Node's 16 KiB, mostly cookies and policies; browsers accept 256 KiB. */
 const MAX_RESPONSE_HEAD_BYTES = 65_536
-/** What an origin may take to read the rest of a request that it has answered. */
+/** How long an origin may take to read the rest of a request that it has answered. */
 const LINGER_MS = 30_000
 
 export class ForwardProxy {
@@ -51,11 +52,11 @@ export class ForwardProxy {
 
   constructor({ idleTimeoutMs }: ForwardProxyOptions, deps: ForwardProxyDependencies) {
     this.#deps = deps
-    // What the dialer gives is connected.
+    // The dialer's sockets are already connected.
     this.#limits = { connectTimeoutMs: idleTimeoutMs, responseTimeoutMs: idleTimeoutMs, idleTimeoutMs }
   }
 
-  /** Resolves when the exchange is over. Never rejects: with `failure` the request still waits for an answer. */
+  /** Resolves when the exchange is over. Never rejects; with `failure`, the request still waits for an answer. */
   async forward(request: PlainExchange, target: Target): Promise<ForwardEnd> {
     try {
       if (!isForwardablePath(request)) throw new EndpointError('target_refused', 'bad path')
@@ -67,7 +68,7 @@ export class ForwardProxy {
   }
 }
 
-/** Anything else would be a request line that means something else to the next server. */
+/** Any other path would make a request line that means something else to the next server. */
 function isForwardablePath({ method, path }: PlainExchange): boolean {
   return path.startsWith('/') || (path === '*' && method === 'OPTIONS')
 }
@@ -124,9 +125,9 @@ class ForwardExchange implements ExchangeOwner, OriginSource {
     return authority
   }
 
-  /** {@link ExchangeOwner}: the origin's own, its `server` and `date` among them. */
+  /** {@link ExchangeOwner}: the origin's own fields, including `server` and `date`. */
   responseHeaders(response: IncomingMessage): ResponseHeaders | undefined {
-    // A client takes it for ours, and gives up or asks its user for a password.
+    // A client would take it for ours, and give up or ask its user for a password.
     if (response.statusCode === 407) return undefined
     const headers = forwardedResponseHeaders(response.headers, {})
     return Object.fromEntries(Object.entries(headers).filter(([name]) => !name.startsWith('proxy-')))
@@ -143,7 +144,7 @@ class ForwardExchange implements ExchangeOwner, OriginSource {
       this.#tellCut(error)
       return end(reason)
     }
-    // The answer is the tunnel's, from the error table.
+    // The answer is the same as for a tunnel, from the error table.
     const code = failure === 'timeout' ? 'target_timeout' : 'target_refused'
     return { ...end(reason), failure: new EndpointError(code, `the request was not answered: ${failure}`) }
   }
@@ -159,7 +160,7 @@ class ForwardExchange implements ExchangeOwner, OriginSource {
     this.#log.info(fields, 'a forwarded response was cut')
   }
 
-  /** Node ends the connection after a whole exchange; an origin that reads no more would keep it. */
+  /** Node ends the connection after a complete exchange; an origin that has stopped reading would keep it open. */
   #letGo(complete: boolean): void {
     const socket = this.#socket
     if (!complete) socket.destroy()

@@ -1,4 +1,4 @@
-/** Which header fields pass a proxy (RFC 9110 section 7.6.1), and which are its own business. */
+/** Which header fields pass through a proxy (RFC 9110 section 7.6.1), and which are its own business. */
 import type { IncomingHttpHeaders } from 'node:http'
 import type { RequestHeaders, ResponseHeaders } from '../../contract/exchange.ts'
 
@@ -12,7 +12,7 @@ const HOP_BY_HOP: ReadonlySet<string> = new Set([
   'upgrade',
 ])
 
-/** Meant for us, or stated anew for the next connection. */
+/** Meant for us, or written again for the next connection. */
 const OWN_REQUEST_FIELDS: ReadonlySet<string> = new Set([
   'content-length',
   'expect',
@@ -20,7 +20,7 @@ const OWN_REQUEST_FIELDS: ReadonlySet<string> = new Set([
   'x-original-protocol',
 ])
 
-/** The fields of a client's request that an origin gets. Those for a proxy stay: credentials are among them. */
+/** The fields of a client's request that an origin gets. Fields meant for a proxy stay here, credentials included. */
 export function forwardedRequestHeaders(headers: RequestHeaders): Record<string, string> {
   const named = connectionOptions(headers.connection)
   const result: Record<string, string> = {}
@@ -33,8 +33,8 @@ export function forwardedRequestHeaders(headers: RequestHeaders): Record<string,
 }
 
 /**
- * The fields of an origin's response that a client gets, behind `opening`, whose fields win over the origin's:
- * like nginx we show one server, whatever stands behind it.
+ * The fields of an origin's response that a client gets, after `opening`, whose fields take precedence over the
+ * origin's: like nginx, we show one server, whatever is behind it.
  */
 export function forwardedResponseHeaders(
   headers: IncomingHttpHeaders,
@@ -50,8 +50,8 @@ export function forwardedResponseHeaders(
 }
 
 /**
- * A redirect of an origin to itself, as the path alone: origins behind a proxy tend to name the port that they listen
- * on, which clients cannot reach. `host` is what the origin was asked for. Other values stay.
+ * Reduces a redirect of an origin to itself to its path: origins behind a proxy tend to name the port that they listen
+ * on, which clients cannot reach. `host` is the host the origin was asked for. Other values stay as they are.
  */
 export function publicLocation(
   location: string,
@@ -68,7 +68,10 @@ export function publicLocation(
   return path.startsWith('/') ? path : `/${path}`
 }
 
-/** Field names that `Connection` declares to be for this hop only. Those that frame or address a message stay. */
+/**
+ * Field names that `Connection` declares to be for this hop only. Fields that frame or address a message are not among
+ * them.
+ */
 function connectionOptions(value: string | undefined): ReadonlySet<string> {
   if (value === undefined) return NONE
   const names = value.split(',').map((name) => name.trim().toLowerCase())

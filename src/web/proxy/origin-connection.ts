@@ -19,7 +19,7 @@ export class OriginConnection {
 
   static readonly #known = new WeakMap<Socket, OriginConnection>()
 
-  /** To be called before anything is written. Kept connections keep theirs. */
+  /** Call before anything is written. A connection that is kept open keeps its instance. */
   static of(socket: Socket): OriginConnection {
     const known = this.#known.get(socket)
     if (known !== undefined) return known
@@ -52,14 +52,14 @@ export class OriginConnection {
     }
   }
 
-  /** The connection was reset; without that a failed write may only mean that the origin had said everything. */
+  /** The connection was reset; if not, a failed write may only mean that the origin was done. */
   get wasReset(): boolean {
     return this.error?.code === 'ECONNRESET'
   }
 
   #outlive(done: Done): Done {
     return (error) => {
-      // Destroyed by us: nobody reads.
+      // We destroyed it: nobody is reading.
       if (error && this.#socket.destroyed) return done(error)
       done()
       if (error) this.#fail(error)

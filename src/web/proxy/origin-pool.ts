@@ -1,6 +1,6 @@
 /**
- * Connections to one web server of the operator's. They do not pass the address policy: what clients may reach
- * through a tunnel says nothing about where the operator keeps a site.
+ * Connections to one of the operator's web servers. They do not pass the address policy: what clients may reach through
+ * a tunnel says nothing about where the operator keeps a site.
  */
 import http from 'node:http'
 import type { Agent, ClientRequest } from 'node:http'
@@ -8,7 +8,7 @@ import https from 'node:https'
 import type { HttpOrigin } from '../../wire/target.ts'
 import type { OriginSource, OutgoingHead } from './exchange.ts'
 
-/** Idle connections are given up before common servers do so, most of which wait 5 s or longer. */
+/** Closes idle connections before most servers do, which commonly wait 5 s or longer. */
 const IDLE_MS = 4000
 const MAX_IDLE = 32
 
@@ -17,7 +17,7 @@ export class OriginPool implements OriginSource {
   readonly #reused: Agent
   readonly #single: Agent
 
-  /** Requests beyond `maxConnections` wait for a connection. */
+  /** Requests above `maxConnections` wait for a connection. */
   constructor(address: HttpOrigin, maxConnections: number) {
     this.address = address
     const AgentClass = address.protocol === 'https:' ? https.Agent : http.Agent

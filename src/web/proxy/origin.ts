@@ -1,4 +1,4 @@
-/** Forwards requests to an origin server and answers with what it says; the core of reverse proxy and decoy. */
+/** Forwards requests to an origin server and returns its answers; the core of reverse proxy and decoy. */
 import type { IncomingMessage } from 'node:http'
 import type { Clock } from '../../clock.ts'
 import type { Counters } from '../../counters.ts'
@@ -20,9 +20,9 @@ import type { WebPages } from '../nginx/web-pages.ts'
 
 export interface OriginProxyOptions extends ExchangeLimits {
   origin: HttpOrigin
-  /** Names that the origin may be asked for, in lower case; for another one `Host` is the origin's own. */
+  /** Names that the origin may be asked for, in lower case; for any other, `Host` is the origin's own. */
   hostNames: ReadonlySet<string>
-  /** Exchanges under way; one more is answered 503. */
+  /** Exchanges in progress; any further one is answered 503. */
   maxExchanges: number
 }
 
@@ -34,7 +34,7 @@ interface OriginProxyDependencies {
   idleMonitor: IdleMonitor
 }
 
-/** Strangers choose how often an origin is asked. */
+/** Rate limit of warnings, because strangers decide how often an origin is asked. */
 const WARNING_PERIOD_MS = 60_000
 
 export class OriginProxy implements ExchangeOwner {
@@ -72,7 +72,7 @@ export class OriginProxy implements ExchangeOwner {
     })
   }
 
-  /** {@link ExchangeOwner}: strangers do not choose among the sites of a server. */
+  /** {@link ExchangeOwner}: strangers must not choose among the sites of a server. */
   hostFor({ authority }: PlainExchange): string {
     const name = /^([^:]+|\[[^\]]*\])(?::\d{1,5})?$/.exec(authority)?.[1]?.toLowerCase()
     return name !== undefined && this.limits.hostNames.has(name) ? authority : this.source.authority
@@ -110,7 +110,7 @@ export class OriginProxy implements ExchangeOwner {
     )
   }
 
-  /** Ends everything under way. */
+  /** Ends everything that is under way. */
   destroy(): void {
     for (const exchange of this.#exchanges) exchange.destroy()
     this.source.destroy()

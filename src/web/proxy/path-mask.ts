@@ -1,7 +1,7 @@
 /**
- * The paths of the main hosts that belong to the origin behind the reverse proxy. The mask is a prefix of plain text,
- * as in the reference endpoint (`/app` covers `/apple`), but of what the path means: the origin gets it as the client
- * wrote it, and no reading of it that is common among servers may lead out of the mask.
+ * The paths of the main hosts that belong to the origin behind the reverse proxy. The mask is a plain text prefix, as
+ * in the reference endpoint (`/app` covers `/apple`), but it is applied to what the path means: the origin gets the
+ * path as the client wrote it, and no interpretation that is common among servers may lead out of the mask.
  */
 import { encodeSitePath, parseSitePath } from '../nginx/site-path.ts'
 
@@ -22,7 +22,7 @@ export class PathMask {
   }
 }
 
-/** Servers decode twice, take backslashes for slashes, or let segments have parameters (RFC 3986 section 3.3). */
+/** Some servers decode twice, treat backslashes as slashes, or allow parameters in segments (RFC 3986 section 3.3). */
 function readLaxly(path: string): string {
   return decodeAgain(path)
     .replaceAll('\\', '/')

@@ -1,18 +1,18 @@
-/** Content from one stream to another with backpressure, for exchanges whose two directions run at once. */
+/** Moves content from one stream to another with backpressure, for exchanges whose two directions run at once. */
 import type { Readable, Writable } from 'node:stream'
 
 /**
- * `ended`: all of it, and the sink was ended. `short`: the source ended before `limitBytes`. `source_lost` and
- * `sink_lost`: that stream went away before the end.
+ * `ended`: everything was moved, and the sink was ended. `short`: the source ended before `limitBytes`. `source_lost`
+ * and `sink_lost`: that stream was lost before the end.
  */
 export type PumpOutcome = 'ended' | 'short' | 'source_lost' | 'sink_lost'
 
 export interface PumpOptions {
-  /** The declared length. More than that is cut off: it must not reach the next message on the sink's connection. */
+  /** The declared length. Anything above it is cut off: it must not reach the next message on the sink's connection. */
   limitBytes?: number | undefined
-  /** Asked when the source has ended: false when that was no proper end. The sink is then left open. */
+  /** Asked when the source has ended: false when that was not a proper end. The sink is then left open. */
   isWhole?: () => boolean
-  /** Once. */
+  /** Called once. */
   onDone(outcome: PumpOutcome): void
 }
 
@@ -45,12 +45,12 @@ export class Pump {
     return this.#done
   }
 
-  /** Written so far. */
+  /** Bytes written so far. */
   get bytes(): number {
     return this.#bytes
   }
 
-  /** Idempotent; `onDone` is not called. */
+  /** Idempotent; `onDone` is not called after it. */
   stop(): void {
     if (this.#done) return
     this.#done = true
@@ -63,7 +63,7 @@ export class Pump {
     this.#sink.off('error', this.#onSinkLost)
   }
 
-  /** Ends that came before we listened. */
+  /** Notices ends that came before we listened. */
   #checkAlive(): void {
     if (this.#done) return
     if (this.#source.readableEnded) this.#onEnd()

@@ -1,4 +1,6 @@
-/** How the content of a request is framed for an HTTP/1.1 origin, when the client's HTTP version frames it otherwise. */
+/**
+ * How to frame the content of a request for an HTTP/1.1 origin when the client's HTTP version frames it differently.
+ */
 import type { Readable } from 'node:stream'
 import type { Clock } from '../../clock.ts'
 import type { PlainExchange } from '../../contract/exchange.ts'
@@ -19,10 +21,10 @@ const NONE: RequestContent = { kind: 'none' }
 const CHUNKED: RequestContent = { kind: 'chunked' }
 
 /**
- * Resolves at once when a length is declared, else when the first content or the end has arrived, or soon after:
- * a client that waits for the response before it sends must not wait in vain. A client that has only forgotten to
- * end its stream has sent no content: an origin that is told of chunks may answer and close, and the empty last
- * chunk then resets the connection. Undefined: the length is nonsense.
+ * Resolves at once when a length is declared, else when the first content or the end has arrived, or soon after: a
+ * client that waits for the response before it sends must not wait in vain. A client that has merely forgotten to end
+ * its stream has sent no content: an origin that is told to expect chunks may answer and close, and the empty last
+ * chunk then resets the connection. Undefined: the length makes no sense.
  */
 export async function requestContent(
   request: PlainExchange,
@@ -39,7 +41,7 @@ export async function requestContent(
   return usuallyEmpty && !ANNOUNCING.some((name) => name in request.headers) ? NONE : CHUNKED
 }
 
-/** What comes first on `body`; `nothing` after `waitMs`. */
+/** What happens first on `body`; `nothing` after `waitMs`. */
 function firstOf(body: Readable, clock: Clock, waitMs: number): Promise<'content' | 'end' | 'nothing'> {
   if (body.readableEnded || body.destroyed) return Promise.resolve('end')
   if (body.readableLength > 0) return Promise.resolve('content')
@@ -51,7 +53,7 @@ function firstOf(body: Readable, clock: Clock, waitMs: number): Promise<'content
       body.off('close', onEnd)
       resolve(result)
     }
-    // It fires without anything to read when the end has arrived.
+    // When the end has arrived, this fires with nothing to read.
     const onReadable = (): void => settle(body.readableLength > 0 ? 'content' : 'end')
     const onEnd = (): void => settle('end')
     const timer = clock.after(waitMs, () => settle('nothing'))

@@ -1,4 +1,7 @@
-/** Web servers of the operator's: behind a path or a host name, or as what strangers see. Alike for the HTTP versions. */
+/**
+ * The operator's own web servers: behind a path or a host name, or as what strangers see. The same for all HTTP
+ * versions.
+ */
 import type { Exchange, PlainExchange } from '../../contract/exchange.ts'
 import type { Decoy } from '../nginx/decoy-site.ts'
 import type { WebPages } from '../nginx/web-pages.ts'
@@ -45,7 +48,7 @@ export class DecoyOrigin implements Decoy {
   }
 
   handle(request: Exchange): void {
-    // A front that is not a forward proxy answers these itself.
+    // A front end that is not a forward proxy answers these itself.
     if (request.kind === 'connect' || request.method === 'TRACE') this.#pages.send(request, 405)
     else this.#proxy.forward(request)
   }
