@@ -2,7 +2,7 @@
 import { connectAsync, type ClientHttp3Stream, type Http3ClientSession } from '@currentspace/http3'
 import type { EndpointAccess, Tunnel, TunnelClient, TunnelListener } from './tunnel-client.ts'
 
-/** Reference 11.4. */
+/** The windows of the official client, in bytes. */
 const SESSION_WINDOW_BYTES = 104_857_600
 const STREAM_WINDOW_BYTES = 1_048_576
 

@@ -343,7 +343,7 @@ describe('HTTP/3 requests', () => {
     expect(stream.destroyed).toBe(true)
   })
 
-  // A reset takes back what has not been sent: one that follows at once used to take the head as well, now and then.
+  // A reset takes back what has not been sent. One that followed at once sometimes took back the head as well.
   test('HTTP/3 delivers what was sent before a reset', async () => {
     await using server = await start(
       answerWith((request) => {
@@ -493,7 +493,7 @@ describe('HTTP/3 listener', () => {
       },
       { admit: () => undefined },
     )
-    // The client may see the handshake through before it is told.
+    // The client may complete the handshake before it learns.
     const told = await H3Client.open(server.port).then(
       (client) => client.closed.then(() => true),
       () => true,
@@ -515,7 +515,7 @@ describe('HTTP/3 listener', () => {
     expect(server.transport.sessions).toBe(1)
   })
 
-  /** The kernel spreads a port's packets over its sockets; when some close, it does so anew. */
+  /** The kernel spreads a port's packets over its sockets, and does so again differently when some of them close. */
   test('the HTTP/3 listener tells clients that come while two servers share the port to come again', async () => {
     await using server = await start(answerWith((request) => void connectOf(request).accept()))
     await using before = await H3Client.open(server.port)

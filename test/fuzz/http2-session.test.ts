@@ -17,7 +17,7 @@ import type { TcpTarget } from '../support/targets.ts'
 
 const LIMIT_MS = 10_000
 const AT_ONCE = 8
-/** However slow the machine. */
+/** Enough for even the slowest machine. */
 const LEAST_ATTACKS = 40
 const SEED = Number(process.env['CULVERT_FUZZ_SEED'] ?? Math.floor(Math.random() * 2 ** 32))
 const MEMORY_GROWTH_LIMIT_MIB = 300
@@ -230,7 +230,7 @@ describe(`hostile sessions, seed ${SEED}`, () => {
       await expect.poll(() => endpoint.sockets(), { timeout: 45_000 }).toBe(sockets)
       await expect.poll(() => echo.sockets.size, { timeout: 45_000 }).toBe(0)
       expect((await endpoint.memory()).peak - before.now).toBeLessThan(MEMORY_GROWTH_LIMIT_MIB)
-      // And it still ends in order.
+      // The endpoint still ends in order.
       endpoint.program.signal('SIGTERM')
       expect((await endpoint.program.finished).code).toBe(0)
     },

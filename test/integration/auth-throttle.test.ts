@@ -88,7 +88,7 @@ describe('after too many wrong passwords', () => {
   })
 })
 
-/** 4400 such requests took 250 MiB: what Node's HTTP/2 keeps of a head was not freed while they came. */
+/** 4400 such requests took 250 MiB: what Node's HTTP/2 keeps of a head was not freed while they kept coming. */
 it('requests that are reset at once leave no memory of their heads', { timeout: 60_000 }, async () => {
   await using other = await EndpointProcess.start({
     tables: '[culvert.edge]\nproxy_protocol_from = ["127.0.0.1"]\n',

@@ -245,7 +245,7 @@ describe('the systemd unit', () => {
       try {
         const unit = readFileSync(join(root, 'scripts/systemd/culvert.service'), 'utf8')
         const path = join(directory, 'culvert.service')
-        // Verification looks for the program, which is in /opt/culvert on a server only.
+        // The verification looks for the program, which is in /opt/culvert only on a server.
         writeFileSync(path, unit.replace('ExecStart=/opt/culvert/', `ExecStart=${root}`))
         expect(await promisify(execFile)('systemd-analyze', ['verify', path])).toEqual({
           stdout: '',

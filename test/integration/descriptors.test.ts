@@ -14,7 +14,7 @@ import { openEcho } from '../support/targets.ts'
 
 const LIMIT = 400
 const WANTED = 600
-/** Of the limit some are the endpoint's own, some are held back, and half of the rest is what one user may have. */
+/** Some of the limit is the endpoint's own, some is held back, and one user may have half of the rest. */
 const AT_LEAST = 120
 const AT_MOST = 200
 const THIRD_USER = { username: 'third', password: 'another' }
@@ -53,7 +53,7 @@ it('a user who takes all tunnels that there can be locks out neither clients, no
   const more = await Promise.all(
     Array.from({ length: WANTED }, () => greedier.connect(echo.authority).then((answer) => answer.status)),
   )
-  // Together they have taken what there is for targets; what is held back is for these.
+  // Together they have taken everything there is for targets; the reserve is for these.
   expect(more.filter((one) => one === 429).length).toBeGreaterThan(0)
   await using late = await H2Client.open({ port: endpoint.port, ...SECOND_USER })
   expect((await late.connect('_check')).status).toBe(200)

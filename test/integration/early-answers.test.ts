@@ -76,7 +76,7 @@ describe.each(MATRIX)('an origin behind a proxy over %s', (way, protocol, openCl
       await withRequest({ hasContent: true }, async ({ answer, content }) => {
         const { status, body } = await answer
         expect(status).toBe(200)
-        // Now it thinks of it.
+        // Only now does it end its stream.
         content.end()
         expect(await hashOf(body)).toEqual({ bytes: MIB, hash: hashOfPattern(MIB) })
       })
@@ -140,7 +140,7 @@ describe.each(MATRIX)('an origin behind a proxy over %s', (way, protocol, openCl
       content.write('some of it')
       const { body } = await answer
       const chunks: Buffer[] = []
-      // The library for HTTP/3 reads ahead without a bound, and loses that when the stream closes before it is read.
+      // The HTTP/3 library reads ahead without limit, and loses that data when the stream closes before it is read.
       const atOnce = protocol === 'HTTP3' ? readAll(body) : undefined
       if (atOnce === undefined) body.pause()
       // Reads only until the endpoint's machine has it all, so that much of it waits for the endpoint to read it.

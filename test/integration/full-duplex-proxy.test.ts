@@ -93,7 +93,7 @@ describe('both directions at once', () => {
     pump()
     await done.promise
     expect(received).toBe(TOTAL + 1)
-    // Client, endpoint and origin share this process; what grows with the content would be 100 MiB for each.
+    // Client, endpoint and origin share this process; anything that grows with the content would be 100 MiB for each.
     expect(peak - startRss).toBeLessThan(90 * MIB)
   }
 

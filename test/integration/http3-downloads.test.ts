@@ -79,7 +79,7 @@ describe('parallel downloads all complete', { timeout: 120_000 }, () => {
     let count = 0
     relay.filter = (_direction, { length }) => length <= ETHERNET_PAYLOAD_BYTES && ++count % 100 > 0
     const clients = await downloadAll(relay.port, { sessions: 20, streams: 4, mebibytes: 1 })
-    // The end of a connection is said once.
+    // The end of a connection is announced only once.
     relay.filter = undefined
     await closeAll(clients)
     await endpoint.waitUntilFree()

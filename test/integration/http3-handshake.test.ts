@@ -14,7 +14,7 @@ import { H3Client } from '../support/h3-client.ts'
 import { expectNothingLeftOpen } from '../support/leak-check.ts'
 
 const VERSION_1 = 1
-/** Reserved to be unknown (RFC 9000 section 15). */
+/** A version reserved for being unknown (RFC 9000 section 15). */
 const UNKNOWN_VERSION = 0x1a2a3a4a
 /** RFC 9000 section 17.2.5. */
 const RETRY_TYPE = 3
@@ -30,7 +30,7 @@ afterAll(async () => {
   await endpoint[Symbol.asyncDispose]()
 })
 
-/** An Initial without a token (RFC 9000 section 17.2.2), as much of it as a server looks at before it answers Retry. */
+/** An Initial without a token (RFC 9000 section 17.2.2): the part that a server looks at before it answers Retry. */
 function initialPacket(version: number, sourceId: Buffer): Buffer {
   const head = Buffer.alloc(6)
   head[0] = 0xc3
@@ -42,7 +42,7 @@ function initialPacket(version: number, sourceId: Buffer): Buffer {
   return Buffer.concat([rest, Buffer.of(0x40 | (payload.length >> 8), payload.length & 0xff), payload])
 }
 
-/** The answer to the first packet that gets one. */
+/** The answer to the first of the packets that gets one. */
 async function firstAnswer(packets: readonly Buffer[]) {
   const socket = createSocket('udp4')
   try {
@@ -70,7 +70,7 @@ describe('a first packet', () => {
   it('a first packet of an unknown version gets silence, not Version Negotiation, as docs/camouflage.md says', async () => {
     const [unknown, known] = [randomBytes(8), randomBytes(8)]
     const packets = [initialPacket(UNKNOWN_VERSION, unknown), initialPacket(VERSION_1, known)]
-    // One thread answers in order: had the first been answered, it would have been before the second.
+    // One thread answers in order: if the first had been answered, that would have been before the second.
     expect((await firstAnswer(packets)).destinationId).toEqual(known)
     const page = await readFile(new URL('../../docs/camouflage.md', import.meta.url), 'utf8')
     expect(page).toContain('Version Negotiation')
@@ -86,7 +86,7 @@ it('a protocol other than h3 is refused in the handshake', async () => {
 })
 
 it('a session without a packet for the idle limit is over, and a request keeps it', async () => {
-  // The shorter limit of the two ends holds; this client sends nothing by itself.
+  // The shorter of the two ends' limits applies; this client sends nothing on its own.
   await using client = await H3Client.open(endpoint.port, { maxIdleTimeoutMs: 1500 })
   const { status } = await client.tunnel('_check')
   expect(status).toBe(407)

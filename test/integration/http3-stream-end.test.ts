@@ -19,7 +19,7 @@ const MIB = 1024 * 1024
 const AUTHORIZATION = `Basic ${Buffer.from(`${USER.username}:${USER.password}`).toString('base64')}`
 const AUTHENTICATED = { 'proxy-authorization': AUTHORIZATION }
 const POST = { ':method': 'POST', ':scheme': 'https', ':authority': 'vpn.endpoint', ':path': '/' }
-/** Well below what a client used to wait, and well above what it takes. */
+/** Well below the time a client used to wait, and well above the time it takes now. */
 const PATIENCE = { timeout: 1500, interval: 10 }
 /** Longer than the silence after which a client is stopped. */
 const OUTAGE_MS = 7000
@@ -44,7 +44,7 @@ interface Answer {
 /** The whole answer; rejects when it is cut short. */
 async function answerTo(stream: ClientHttp3Stream): Promise<Answer> {
   const chunks: Buffer[] = []
-  // From the beginning: this client throws away what nobody listens to.
+  // Listen from the beginning: this client throws away what nobody listens for.
   stream.on('data', (chunk: Buffer) => chunks.push(chunk))
   const ended = once(stream, 'end')
   ended.catch(() => {})
@@ -154,7 +154,7 @@ describe('nothing of an answer is lost', { timeout: 60_000 }, () => {
   })
 
   test('nothing of an answer is lost when the path fails while a target that has ended is read', async () => {
-    // So much that QUIC takes it at once, and the endpoint has nothing left to do.
+    // An amount that QUIC takes at once, so that the endpoint has nothing left to do.
     await using target = await openTcpTarget((socket) => socket.end(Buffer.alloc(MIB, 'culvert')))
     const stream = client.connect(target.authority, AUTHENTICATED)
     const answer = answerTo(stream)

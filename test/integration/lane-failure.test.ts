@@ -41,7 +41,7 @@ async function runFailing(directory: ConfigDirectory, ...args: string[]) {
   const child = spawn(process.execPath, [script, directory.vpn, directory.hosts, ...args], {
     timeout: 20_000,
     killSignal: 'SIGABRT',
-    // Where its private directory is, which must be gone with it.
+    // Its private directory is created here, and must be gone when the process is.
     env: { ...process.env, TMPDIR: dirname(directory.vpn) },
   })
   let stdout = ''

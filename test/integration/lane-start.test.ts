@@ -38,7 +38,7 @@ it.each([
 
 it('a connection that the system cannot hand over costs the lane nothing but that connection', async () => {
   using directory = new ConfigDirectory({ 'vpn.toml': VPN.replace(':8443', ':0') })
-  // Its listener is nobody's business; the error is what Node makes of a failed accept(2).
+  // The listener is private; the error is what Node makes of a failed accept(2).
   const created = vi.spyOn(net, 'createServer')
   const lane = await Lane.open(await directory.load(), {
     clock: systemClock,

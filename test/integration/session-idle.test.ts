@@ -112,7 +112,7 @@ describe('a client that leaves', () => {
   })
   afterAll(() => endpoint[Symbol.asyncDispose]())
 
-  // node:http2 waits for the write that is under way before it lets go of the socket, be it for ever.
+  // node:http2 waits for the write under way before it lets go of the socket, even if that takes forever.
   it('a client leaves nothing behind when it ends the connection without having read', async () => {
     await using flood = await openTcpTarget((socket) => void sendPattern(socket, 2 ** 30))
     const arrival = flood.nextSocket()

@@ -106,7 +106,7 @@ describe('the first signal', () => {
     expect(await happened.all()).toEqual(['half the grace', 'the end'])
     const { code, stdout } = await endpoint.program.finished
     expect(code).toBe(0)
-    // The session is told in the log before the end is.
+    // The log has the line of the session before that of the end.
     const lines = stdout.trim().split('\n')
     expect(lines.at(-1)).toContain('"ended"')
     expect(stdout).toMatch(/"user":"premium".*"session ended"/)

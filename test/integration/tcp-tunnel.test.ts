@@ -24,7 +24,7 @@ const openClient = () => H2Client.open({ port: endpoint.port, ...USER })
 const closeOf = (stream: Duplex): Promise<void> =>
   new Promise((resolve) => void stream.once('close', resolve))
 
-/** Writes as fast as it may, for ever. */
+/** Writes forever, as fast as it may. */
 function flood(socket: Socket): void {
   const write = (): void => {
     while (!socket.destroyed && socket.write(Buffer.alloc(65_536)));
@@ -94,7 +94,7 @@ describe('TCP through HTTP/2', () => {
     const { stream } = await client.connect(target.authority)
     stream.resume()
     stream.write('hello')
-    // What was cut off must not look complete.
+    // Truncated content must not look complete.
     stream.on('end', () => expect.unreachable('END_STREAM before RST_STREAM'))
     await closeOf(stream)
     expect(stream.rstCode).toBe(http2.constants.NGHTTP2_CONNECT_ERROR)

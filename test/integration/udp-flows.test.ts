@@ -53,7 +53,7 @@ async function closed(server: Socket): Promise<void> {
   await done
 }
 
-/** Answers each datagram with what `answer` makes of it. */
+/** Answers each datagram with what `answer` returns for it. */
 async function serve(
   address: string,
   answer: (payload: Buffer) => Buffer[] = (payload) => [payload],

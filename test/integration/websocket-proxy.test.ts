@@ -108,7 +108,7 @@ describe('WebSocket over HTTP/1.1', () => {
     await settled(() => socket.closed)
   })
 
-  /** Switches and says nothing, whatever happens. */
+  /** Switches protocols and stays silent, whatever happens. */
   function deafOrigin(): http.Server {
     const server = http.createServer()
     server.on('upgrade', (_request, socket: Socket) => {
@@ -119,7 +119,7 @@ describe('WebSocket over HTTP/1.1', () => {
     return server
   }
 
-  // The connection to the origin, and the client's, stayed for five minutes when an origin did not notice.
+  // When an origin did not notice, its connection and the client's used to stay for five minutes.
   it.each([
     ['ends its side', (socket: Socket) => socket.end()],
     ['is gone', (socket: Socket) => socket.destroy()],

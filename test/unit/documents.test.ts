@@ -14,7 +14,7 @@ const QUOTED_PATH = /`((?:src|test|docs|scripts)\/[\w./-]*\w\/?)`/g
 const LINK = /\]\(([^)#:]+)\)/g
 
 const CODE = globSync('{src,test,scripts}/**/*.ts', { cwd: ROOT })
-/** Papers from the time before the repository. */
+/** Documents from before the repository. */
 const OUT_OF_REACH = /\b(?:reference \d+(?:\.\d+)?|DESIGN(?:\.md|\s)|failure F\d+|platform fact \d+)/g
 const SPECIFICATION = /\bspecification,? (?:section )?((?:\d+(?:\.\d+)?(?:, | and | to )?)+)/gi
 const CITED_DOCUMENT = /\bdocs\/[\w/.-]+\.md\b/g
@@ -102,7 +102,7 @@ describe('comments', () => {
   })
 
   it('a comment that cites what nobody has would be noticed', () => {
-    // Put together here, since this file is looked at too.
+    // Assembled here, because this file is checked too.
     for (const words of [
       ['reference', '1.4'],
       ['platform fact', '5'],

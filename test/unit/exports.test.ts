@@ -39,7 +39,7 @@ function readSources(directory: string): Source[] {
     .map((path) => ({ path, text: readFileSync(join(ROOT, path), 'utf8') }))
 }
 
-/** `file name` of everything that the files of `sources` import. */
+/** `file name` for everything that the files of `sources` import. */
 function namesUsed(sources: readonly Source[]): Set<string> {
   const used = new Set<string>()
   for (const { path, text } of sources) {
@@ -62,7 +62,7 @@ function namesUsed(sources: readonly Source[]): Set<string> {
   return used
 }
 
-/** Whether the file needs `name` beyond its definition. */
+/** Whether the file itself uses `name` beyond its definition. */
 function usesItself({ text }: Source, name: string): boolean {
   return text.replace(COMMENT, '').split(new RegExp(`\\b${name}\\b`)).length > 2
 }
