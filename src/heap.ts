@@ -20,7 +20,7 @@ export function collectGarbageOfStart(): void {
   collect({ type: 'major', flavor: 'last-resort', execution: 'sync' })
 }
 
-/** Collects what is no longer used on this thread: a pause that grows with what is used, 20 ms where little is. */
+/** Collects this thread's garbage: a pause that grows with the memory in use, 20 ms when that is little. */
 export function collectGarbage(): void {
   collect({ type: 'major', execution: 'sync' })
 }
@@ -28,7 +28,7 @@ export function collectGarbage(): void {
 type Collect = (options: { type: 'major'; flavor?: 'last-resort'; execution: 'sync' }) => void
 let exposed: Collect | undefined
 
-/** V8 gives the function to contexts that are made while the flag is set. */
+/** V8 provides the function in contexts that are created while the flag is set. */
 function collect(options: Parameters<Collect>[0]): void {
   if (exposed === undefined) {
     setFlagsFromString('--expose-gc')

@@ -10,7 +10,7 @@ export interface Host {
   readonly hostname: string
   /** Further names for the same host. */
   readonly allowedSni: readonly string[]
-  /** What TLS shows; nobody else looks into it. */
+  /** The certificate that TLS shows; opaque to everyone else. */
   readonly certificate: SecureContext
 }
 
@@ -23,7 +23,7 @@ export interface GatedConnection {
   readonly serverName: string | undefined
   /** ALPN offer in the client's order; empty when there is none. */
   readonly alpn: readonly string[]
-  /** What it is for: the host's own channel, or `decoy` where the host stands in for a name that is not known. */
+  /** The host's own channel, or `decoy` where the host stands in for an unknown name. */
   readonly channel: Channel
   readonly host: Host
   /** Call when the TLS handshake has succeeded or failed; closing the socket has the same effect. Idempotent. */

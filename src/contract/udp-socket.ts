@@ -8,10 +8,10 @@ export interface UdpSocket {
   close(): void
 }
 
-/** Told about one socket. */
+/** Receives the events of one socket. */
 export interface UdpHandlers {
   /** `payload` belongs to the receiver. */
   readonly onMessage: (payload: Buffer) => void
-  /** The socket failed and is closed. Never called while it is opened or sends, nor after `close`. */
+  /** The socket failed and is closed. Never called from within the opening or a send, nor after `close`. */
   readonly onError: (error: Error) => void
 }

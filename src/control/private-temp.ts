@@ -21,7 +21,7 @@ export function usePrivateTemp(): void {
   process.once('exit', removePrivateTemp)
 }
 
-/** For an end that nobody is told of. */
+/** For an end of the process that is not announced. */
 export function removePrivateTemp(): void {
   if (directory !== undefined) rmSync(directory, { recursive: true, force: true })
 }

@@ -75,7 +75,7 @@ type DropReason =
   | 'closing'
 
 const KEEP_ALIVE_DELAY_MS = 60_000
-/** Others choose how often there is something to warn of. */
+/** Limits warnings, because others decide how often there is a reason for one. */
 const WARNING_PERIOD_MS = 60_000
 
 export class Gate {

@@ -27,7 +27,7 @@ export class HostMap {
   readonly #exact = new Map<string, Route>()
   /** Keyed by what follows `*.`. */
   readonly #wildcards = new Map<string, Route>()
-  /** For a name that is not known but must be answered: the first main host stands in; undefined without hosts. */
+  /** For an unknown name that must be answered: the first main host stands in. Undefined without hosts. */
   readonly decoy: Route | undefined
   /** Where unknown names are passed on to; undefined when no entry asks for that. */
   readonly passAll: Route | undefined

@@ -9,7 +9,7 @@ import type { Counters } from '../counters.ts'
 
 /** Share of the limit that is kept for clients to connect and for the site's files. */
 const SHARE_FOR_CLIENTS = 1 / 8
-/** What one user may have of those that may go to targets, however high his own limits are. */
+/** One user's largest share of the descriptors for targets, however high that user's own limits are. */
 export const SHARE_OF_A_USER = { tunnels: 1 / 2, flows: 1 / 4 } as const
 /** Kept for the files that a reload reads, the log, and queries to name servers. */
 const FOR_CONTROL = 24
@@ -53,7 +53,7 @@ export class DescriptorReserve {
   /** Whether a client that was just accepted, and has its descriptor, may keep it. */
   readonly mayAccept = (): boolean => this.#used() <= this.#acceptUpTo
 
-  /** A limit of one user, lowered where it would leave the others less than the rest of what may go to targets. */
+  /** A limit of one user, lowered where it would exceed `share` of the descriptors for targets. */
   lower(limit: number, share: number): number {
     return Math.max(1, Math.min(limit, Math.floor((this.#dialBelow - this.#others) * share)))
   }

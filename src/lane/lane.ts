@@ -42,7 +42,7 @@ export class Lane {
     const server = net.createServer({ allowHalfOpen: true }, (socket) => rooms.gate.accept(socket))
     try {
       await listen(server, settings.vpn.listen_address)
-      // Node tells so of a single connection; without a handler it would be the end of the lane.
+      // Node reports this for a single connection; without a handler it would end the lane.
       server.on('error', (error) => rooms.gate.acceptFailed(error))
       const lane = new Lane(deps, server, rooms)
       await lane.#openHttp3(settings)

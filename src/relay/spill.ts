@@ -263,7 +263,7 @@ export class SpillBuffer {
       this.#inMemory -= stored.bytes
       this.#area.giveBlock(block)
     } else {
-      // Some of it has been read from memory meanwhile.
+      // Some of it has been read from memory in the meantime.
       segment.state = 'kept'
       this.#file?.drop(stored)
       this.#release(stored.bytes)

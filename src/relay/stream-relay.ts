@@ -23,7 +23,7 @@ import type { IdleMonitor, IdleWatch } from './idle-monitor.ts'
 export interface RelayOptions {
   /** The relay ends when no byte has moved in either direction for this long. */
   readonly idleTimeoutMs: number
-  /** Silence for this long ends the relay once either side has sent its EOF: for protocols without a half-close. */
+  /** For protocols without half-close: once either side has sent EOF, this much silence ends the relay. */
   readonly halfClosedIdleMs?: number
   readonly idleMonitor: IdleMonitor
   readonly signal: AbortSignal

@@ -7,7 +7,7 @@ const MAX_NAME_LENGTH = 253
 const NAME = /^(?!.*\.\.)[a-z0-9_](?:[a-z0-9_.-]*[a-z0-9_])?$/
 const WILDCARD = '*.'
 
-/** A DNS name of letters, digits, hyphens and underscores, in lower case; undefined when `text` is none. */
+/** A DNS name of letters, digits, hyphens and underscores, in lower case; undefined when `text` is not one. */
 export function parseHostName(text: string): string | undefined {
   const name = text.toLowerCase()
   return name.length <= MAX_NAME_LENGTH && NAME.test(name) ? name : undefined
@@ -25,7 +25,7 @@ export function parentOf(pattern: string): string | undefined {
   return pattern.startsWith(WILDCARD) ? pattern.slice(WILDCARD.length) : undefined
 }
 
-/** `name` as a client sends it: the case does not matter. */
+/** `name` is as a client sends it; its case does not matter. */
 export function matchesPattern(pattern: string, name: string): boolean {
   const given = normalizeServerName(name)
   const parent = parentOf(pattern)
@@ -34,13 +34,13 @@ export function matchesPattern(pattern: string, name: string): boolean {
   return dot > 0 && given.slice(dot + 1) === parent
 }
 
-/** A name that `pattern` stands for. */
+/** An example of a name that `pattern` matches. */
 export function exampleOf(pattern: string): string {
   const parent = parentOf(pattern)
   return parent === undefined ? pattern : `any.${parent}`
 }
 
-/** Lower case, without the root dot, which RFC 6066 forbids but some send. */
+/** Lower case, without the root dot, which RFC 6066 forbids but some clients send. */
 export function normalizeServerName(name: string): string {
   const lower = name.toLowerCase()
   return lower.endsWith('.') ? lower.slice(0, -1) : lower

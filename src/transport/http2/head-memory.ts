@@ -6,7 +6,7 @@
  */
 import type { IncomingHttpHeaders } from 'node:http2'
 
-/** An ordinary head has 300 bytes: it takes 100,000 requests to come here. Half of what a session may hold. */
+/** An ordinary head has 300 bytes, so it takes 100,000 requests to get here. Half of what a session may hold. */
 const COLLECT_AFTER_BYTES = 32 * 1024 * 1024
 
 /** One for all sessions of a thread. */
@@ -14,7 +14,7 @@ export class HeadMemory {
   readonly #collect: () => void
   #bytes = 0
 
-  /** @param collect frees what is no longer used. */
+  /** @param collect frees memory that is no longer used. */
   constructor(collect: () => void) {
     this.#collect = collect
   }

@@ -43,7 +43,7 @@ export class SendShare implements WindowShare {
     return new SendWindow(this.#hub, this, this.session, stream, owner)
   }
 
-  /** Whether `window` may have `bytes` more on their way. If not, it is told when there is room. */
+  /** Whether `window` may have `bytes` more on their way. If not, it is notified when there is room. */
   mayTake(window: SendWindow, bytes: number): boolean {
     if (this.#hasRoom(window, bytes)) return true
     this.#hungry.add(window)
