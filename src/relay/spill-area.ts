@@ -1,6 +1,6 @@
 /**
  * What the spill buffers of a lane share: an allowance of memory, the disk budget of each user, blocks of memory, and
- * how far the disk is behind.
+ * how far behind the disk is.
  */
 import type { Counters } from '../counters.ts'
 import type { Log } from '../log.ts'
@@ -9,24 +9,24 @@ import type { SpillListener, SpillOverflow, SpillParty, SpillSpace } from './spi
 import { BLOCK_BYTES } from './spill-file.ts'
 
 export interface SpillOptions {
-  /** Where files without names are made. Should be on a disk, not in memory. */
+  /** Where files without names are created. Should be on a disk, not in memory. */
   readonly directory: string
-  /** In memory, of all streams together. */
+  /** Bytes in memory, for all streams together. */
   readonly memoryBytes: number
-  /** On disk, per key. */
+  /** Bytes on disk, per key. */
   readonly budgetBytes: number
 }
 
 const CONGESTED_BYTES = 4 * 1024 * 1024
 const RELIEVED_BYTES = 2 * 1024 * 1024
-/** What a user's stream may keep in memory however many there are. */
+/** What a user's stream may keep in memory however many streams there are. */
 const MIN_STREAM_BYTES = 64 * 1024
 /**
- * How much memory strangers may use, as a part of that of users: enough for a visitor who uploads to a proxied site,
- * since nothing of theirs goes to disk.
+ * How much memory strangers may use, as a share of what users may: enough for a visitor who uploads to a proxied site,
+ * since nothing of a stranger's goes to disk.
  */
 const STRANGERS_PART = 1 / 2
-/** Blocks kept for the next writer: 8 MiB. */
+/** Blocks kept for later writes: 8 MiB. */
 const SPARE_BLOCKS = 32
 
 export class SpillArea implements SpillSpace {
@@ -36,7 +36,7 @@ export class SpillArea implements SpillSpace {
   readonly #budgetBytes: number
   readonly #counters: Counters
   readonly #log: Log
-  /** Bytes on disk of each key that has any. */
+  /** Bytes on disk, by key. */
   readonly #used = new Map<string, number>()
   readonly #spare: Buffer[] = []
   #waitingBytes = 0
@@ -50,12 +50,12 @@ export class SpillArea implements SpillSpace {
     this.#log = log
   }
 
-  /** More bytes wait for the disk than should: producers had better pause until {@link onRelief}. */
+  /** Too many bytes are waiting for the disk: producers had better pause until {@link onRelief}. */
   get congested(): boolean {
     return this.#waitingBytes > CONGESTED_BYTES
   }
 
-  /** Bytes on disk, of all keys. */
+  /** Bytes on disk, for all keys together. */
   get storedBytes(): number {
     return [...this.#used.values()].reduce((sum, bytes) => sum + bytes, 0)
   }
@@ -65,14 +65,14 @@ export class SpillArea implements SpillSpace {
     this.#relief.push(run)
   }
 
-  /** Bytes in memory, of all streams. */
+  /** Bytes in memory, for all streams together. */
   get memoryBytes(): number {
     return this.#inMemory.user + this.#inMemory.stranger
   }
 
   /**
-   * What one stream may keep in memory: as much as is left for all, so that one has half of it, and of several each
-   * the same. A user's stream always has a little.
+   * How much one stream may keep in memory: as much as is left for all, so that a single stream gets half of the total,
+   * and several get equal shares. A user's stream always gets a little.
    */
   allowance(party: SpillParty): number {
     const left = this.#memoryBytes[party] - this.#inMemory[party]
@@ -83,7 +83,7 @@ export class SpillArea implements SpillSpace {
     this.#inMemory[party] += bytes
   }
 
-  /** `key` names the budget; it is undefined for as long as nobody has authenticated, and nothing goes to disk then. */
+  /** `key` names the budget; it is undefined as long as nobody has authenticated, and then nothing goes to disk. */
   open(key: () => string | undefined, listener: SpillListener): SpillBuffer {
     return new SpillBuffer(this, key, listener)
   }
@@ -107,7 +107,7 @@ export class SpillArea implements SpillSpace {
     return this.#spare.pop() ?? Buffer.allocUnsafeSlow(BLOCK_BYTES)
   }
 
-  /** Takes a block back that nobody refers to. */
+  /** Takes back a block that nobody refers to any more. */
   giveBlock(block: Buffer): void {
     if (block.length === BLOCK_BYTES && this.#spare.length < SPARE_BLOCKS) this.#spare.push(block)
   }

@@ -1,7 +1,7 @@
 /**
- * Disk space for spilled bytes: one file without a name per stream, used in blocks that are reused once they are
- * read, so that it grows to the largest backlog and not to the length of the stream. Nothing stays on disk: the
- * file is unlinked before its first byte is written.
+ * Disk space for spilled bytes: one file without a name per stream. Its blocks are reused once they have been read, so
+ * it grows to the largest backlog and not to the length of the stream. Nothing stays on disk: the file is unlinked
+ * before its first byte is written.
  */
 import { randomUUID } from 'node:crypto'
 import { constants } from 'node:fs'
@@ -9,16 +9,16 @@ import { open, unlink } from 'node:fs/promises'
 import type { FileHandle } from 'node:fs/promises'
 import { join } from 'node:path'
 
-/** Largest run of bytes that is written and read at once. */
+/** Most bytes that are written or read at once. */
 export const BLOCK_BYTES = 256 * 1024
 
-/** A file below this size is not worth shrinking. */
+/** A file smaller than this is not worth shrinking. */
 const SHRUNK_BLOCKS = 16
 
-/** O_TMPFILE of Linux, which Node does not name; it contains O_DIRECTORY. */
+/** Linux's O_TMPFILE, for which Node has no name; it contains O_DIRECTORY. */
 const O_TMPFILE = 0o20000000 | constants.O_DIRECTORY
 
-/** Bytes at rest. */
+/** Bytes that are stored on disk. */
 export interface StoredBlock {
   readonly index: number
   readonly bytes: number
@@ -67,18 +67,18 @@ export class SpillFile {
     this.#free.push(index)
   }
 
-  /** Gives the space back if nothing is stored and it is worth a system call. The file stays open. */
+  /** Gives the disk space back if nothing is stored and it is worth a system call. The file stays open. */
   shrink(): void {
     if (this.#operations > 0 || this.#blocks < SHRUNK_BLOCKS || this.#free.length < this.#blocks) return
     this.#free.length = 0
     this.#blocks = 0
-    // Writes wait for it: the kernel would not order them. Failing to shrink costs only space.
+    // Writes wait for it, because the kernel would not order them. If shrinking fails, that only costs space.
     this.#shrinking = this.#operate((file) => file.truncate(0))
       .catch(() => undefined)
       .finally(() => (this.#shrinking = undefined))
   }
 
-  /** Closes the file once what is under way has ended. Idempotent; never rejects. */
+  /** Closes the file once operations under way have ended. Idempotent; never rejects. */
   close(): void {
     if (this.#closing) return
     this.#closing = true
@@ -113,7 +113,7 @@ async function writeAll(file: FileHandle, bytes: Buffer, position: number): Prom
   }
 }
 
-/** A file without a name, mode 0600; on file systems without O_TMPFILE it is named for a moment. */
+/** A file without a name, mode 0600; on file systems without O_TMPFILE it has a name for a moment. */
 async function openUnnamed(directory: string): Promise<FileHandle> {
   try {
     if (process.platform === 'linux') return await open(directory, constants.O_RDWR | O_TMPFILE, 0o600)

@@ -1,14 +1,14 @@
 /**
- * A buffer between a producer that cannot be stopped and a slow consumer (HTTP/3 uploads: the library reads
- * ahead). Bytes stay in order and go through three stages: memory up to an allowance that all streams share, then an
- * unlinked file up to a budget that the streams of one user share, then the stream is given up. A stream of a client
- * that has not authenticated never gets to the disk.
+ * A buffer between a producer that cannot be stopped and a slow consumer (HTTP/3 uploads: the library reads ahead).
+ * Bytes stay in order and go through three stages: memory, up to an allowance that all streams share; then an unlinked
+ * file, up to a budget that the streams of one user share; then the stream is given up. Streams of a client that has
+ * not authenticated never get to the disk.
  *
  *     write -> [ memory | disk | disk | disk | memory | memory ] -> read
  *               newest                  read ahead
  *
- * Bytes that wait for the disk are memory beyond the allowance. When there are too many of them in all, the area
- * is `congested`, and its user should stop producing for a moment; a stream that alone has far too many is given up.
+ * Bytes that wait for the disk are memory beyond the allowance. When there are too many of them in all, the area is
+ * `congested`, and its user should stop producing for a moment; a single stream with far too many is given up.
  */
 import { BLOCK_BYTES, SpillFile } from './spill-file.ts'
 import type { StoredBlock } from './spill-file.ts'
@@ -46,24 +46,24 @@ export interface SpillSpace {
   countOverflow(reason: SpillOverflow): void
 }
 
-/** More than this waiting for the disk in one stream: the disk is not going to make it. */
+/** When more than this waits for the disk in one stream, the disk is not going to keep up. */
 const HOPELESS_BYTES = 96 * 1024 * 1024
 const WRITES_IN_FLIGHT = 8
 const BLOCKS_READ_AHEAD = 2
 const FIRST_BLOCK_BYTES = 16 * 1024
-/** Largest chunk that `read` gives. */
+/** Largest chunk that `read` returns. */
 const READ_BYTES = 64 * 1024
 
 /** A run of at most {@link BLOCK_BYTES}, in order with its neighbours. */
 interface Segment {
-  /** Present while the bytes are in memory: those from `start` to `end`. */
+  /** Set while the bytes from `start` to `end` are in memory. */
   block: Buffer | undefined
   start: number
   end: number
-  /** `kept`: back from disk, not to be stored again. */
+  /** `kept`: back from disk, and not to be stored again. */
   state: 'memory' | 'writing' | 'stored' | 'reading' | 'kept'
   stored: StoredBlock | undefined
-  /** Present when `block` is a chunk that was lent; called when it has not been handed on. */
+  /** Set when `block` is a chunk that was lent; called if the chunk has not been handed on. */
   giveBack: GiveBack | undefined
 }
 
@@ -78,7 +78,7 @@ export class SpillBuffer {
   #file: SpillFile | undefined
   #budgetKey: string | undefined
   #inMemory = 0
-  /** What the area knows of {@link #inMemory}. */
+  /** How much of {@link #inMemory} the area has been told about. */
   #counted = 0
   #party: SpillParty = 'stranger'
   #stored = 0
@@ -100,8 +100,8 @@ export class SpillBuffer {
   }
 
   /**
-   * Copies `chunk`. One that comes with `giveBack` may be kept itself: then it is handed on as it is by `read`, or
-   * given back, as it is at once when it was copied.
+   * Takes a copy of `chunk`. A chunk that comes with `giveBack` may be kept instead of copied: then `read` hands it on
+   * as it is, or it is given back. If it is copied, it is given back at once.
    */
   write(chunk: Buffer, giveBack?: GiveBack): void {
     if (!this.#destroyed && giveBack !== undefined && this.#hasRoomFor(chunk)) {
@@ -126,7 +126,10 @@ export class SpillBuffer {
     this.#settle()
   }
 
-  /** The next bytes, which are the caller's; undefined when there are none in memory. Then, unless it is `empty`, `onReadable` follows. */
+  /**
+   * The next bytes, which belong to the caller; undefined when there are none in memory. In that case, unless the
+   * buffer is `empty`, `onReadable` follows.
+   */
   read(): Buffer | undefined {
     const head = this.#segments[0]
     if (head === undefined || this.#destroyed) return undefined
@@ -135,7 +138,7 @@ export class SpillBuffer {
       return undefined
     }
     const end = head.giveBack === undefined ? Math.min(head.end, head.start + READ_BYTES) : head.end
-    // A chunk that was lent is known by its identity.
+    // The owner of a lent chunk recognises it by identity, so it is handed on whole.
     const chunk = head.giveBack === undefined ? head.block.subarray(head.start, end) : head.block
     head.start = end
     this.#inMemory -= chunk.length
@@ -161,7 +164,7 @@ export class SpillBuffer {
     this.#file?.close()
   }
 
-  /** The newest segment if it has room, else a new one that suits what is held already. */
+  /** The newest segment if it has room, else a new one of a size that suits what is already held. */
   #tail(wanted: number): Segment {
     const tail = this.#segments.at(-1)
     const isOpen = tail?.state === 'memory' && tail.giveBack === undefined
@@ -180,7 +183,7 @@ export class SpillBuffer {
     return segment
   }
 
-  /** Sends to disk what is too much for memory: what came after the bytes that are there already. */
+  /** Sends to disk what is too much for memory: whatever came after the bytes that are already there. */
   #settle(): void {
     this.#account()
     const waiting = Math.max(0, this.#inMemory - this.#area.allowance(this.#party))
@@ -200,7 +203,7 @@ export class SpillBuffer {
     return this.#inMemory + chunk.length <= this.#area.allowance(this.#party)
   }
 
-  /** Tells the area what is in memory, and whose it is. */
+  /** Tells the area how much is in memory, and whose it is. */
   #account(): void {
     this.#budgetKey ??= this.#key()
     const party = this.#budgetKey === undefined ? 'stranger' : 'user'
@@ -242,7 +245,7 @@ export class SpillBuffer {
     return true
   }
 
-  /** Copies a lent chunk: it could be read and given back while the disk still looks at it. */
+  /** Copies a lent chunk: otherwise it could be read and given back while the write to disk still uses it. */
   #own(segment: Segment): Buffer {
     const chunk = segment.block as Buffer
     const block = this.#area.takeBlock()
@@ -298,7 +301,7 @@ export class SpillBuffer {
     if (this.#segments[0] === segment) this.#listener.onReadable()
   }
 
-  /** So many bytes no longer need the disk. */
+  /** This many bytes no longer need the disk. */
   #release(bytes: number): void {
     this.#stored -= bytes
     if (this.#budgetKey !== undefined) this.#area.give(this.#budgetKey, bytes)
