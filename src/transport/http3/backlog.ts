@@ -1,47 +1,48 @@
 /**
  * What QUIC has taken from one session and not sent. QUIC takes twenty congestion windows at a time and, while it
- * probes a client that does not answer, anything; so a client that stops acknowledging would collect as much of our
- * memory as its own windows allow. Here a session may have no more than its allowance unsent.
+ * probes a client that does not answer, any amount; so a client that stops acknowledging could make us hold as much
+ * memory as its own windows allow. Here a session may only have its allowance unsent.
  *
- * How much has been sent is known only by asking (`wire.ts`), which waits. It is asked once per 8 MiB handed over, and on a tick while much is unsent.
+ * How much has been sent can only be found out by asking (`wire.ts`), which waits. So we ask once per 8 MiB handed
+ * over, and on a tick while much is unsent.
  *
- * The answer counts packets: headers and what was sent twice included, so that the estimate errs to the side of
- * sending more, by as much as is lost on the way. What was handed over and then dropped with its stream errs to the
- * other side, and would stop the session in the end: when nothing is sent any more although the client has just
- * acknowledged a ping, nothing can be left.
+ * The answer counts packets, including headers and retransmissions, so the estimate errs towards sending more, by as
+ * much as is lost on the way. What was handed over and then dropped with its stream errs in the other direction, and
+ * would stop the session in the end; but when nothing is sent any more although the client has just acknowledged a
+ * ping, nothing can be left.
  */
 import type { Clock, Timer } from '../../clock.ts'
 import type { Wire } from './wire.ts'
 
-/** What one session may have unsent. */
+/** How much one session may have unsent. */
 export const MAX_BACKLOG_BYTES = 16 * 1024 * 1024
-/** When all together have more than {@link TOTAL_BACKLOG_BYTES}. */
+/** The same when all sessions together have more than {@link TOTAL_BACKLOG_BYTES}. */
 export const MIN_BACKLOG_BYTES = 256 * 1024
 export const TOTAL_BACKLOG_BYTES = 64 * 1024 * 1024
-/** Asked again after so much, however short the time. */
+/** Ask again after this much, however little time has passed. */
 const ASK_BYTES = 8 * 1024 * 1024
 const TICK_MS = 20
 /** A session that makes no progress is asked less and less often. */
 const MAX_WAIT_MS = 1000
 /** Sessions asked per tick. */
 const MAX_ASKED = 8
-/** Less than that is acknowledgements and pings. */
+/** Anything below this is acknowledgements and pings. */
 const QUIET_BYTES = 2048
 
-/** Those of all sessions of one native server. */
+/** The backlogs of all sessions of one native server. */
 export class Backlogs {
   readonly clock: Clock
-  /** Had something unsent when they were asked; those that were not asked for longest first. */
+  /** Sessions that had something unsent when last asked, the one that has not been asked for longest first. */
   readonly #filled = new Set<Backlog>()
   #timer: Timer | undefined
-  /** Unsent in all sessions, as far as asked. */
+  /** Unsent bytes in all sessions, as of the last answers. */
   knownBytes = 0
 
   constructor(clock: Clock) {
     this.clock = clock
   }
 
-  /** `onRoom`: some of it has been sent. */
+  /** `onRoom` is called when some of it has been sent. */
   open(wire: Wire, onRoom: () => void): Backlog {
     return new Backlog(this, wire, onRoom)
   }
@@ -57,7 +58,7 @@ export class Backlogs {
     this.#timer ??= this.clock.every(TICK_MS, () => this.#tick())
   }
 
-  /** Of `backlog`, `before` bytes were known to be unsent and `after` are now. */
+  /** `before` bytes of `backlog` were known to be unsent; now it is `after`. */
   onAnswer(backlog: Backlog, before: number, after: number): void {
     this.knownBytes += after - before
     this.#filled.delete(backlog)
@@ -91,15 +92,15 @@ export class Backlog {
   readonly #all: Backlogs
   readonly #wire: Wire
   readonly #onRoom: () => void
-  /** Handed over and not known to be sent. */
+  /** Bytes handed over and not known to have been sent. */
   #unsent = 0
-  /** The part of it that was there when the session was asked last. */
+  /** How many of them were there when the session was last asked. */
   #known = 0
   #sentBytes: number | undefined
   #handedSince = 0
   #askAt = 0
   #waitMs = TICK_MS
-  /** A ping on its way, and what had been sent before it. */
+  /** A ping under way, and how much had been sent before it. */
   #pinged: { readonly ping: number; readonly sentBytes: number } | undefined
   #hungry = false
 
@@ -109,7 +110,7 @@ export class Backlog {
     this.#onRoom = onRoom
   }
 
-  /** Handed over and, as far as known, not sent. */
+  /** Bytes handed over and, as far as known, not sent. */
   get unsentBytes(): number {
     return this.#unsent
   }
@@ -130,7 +131,7 @@ export class Backlog {
     this.#handedSince += bytes
   }
 
-  /** Handed over, and never to be sent. */
+  /** These bytes were handed over and will never be sent. */
   drop(bytes: number): void {
     this.#unsent = Math.max(0, this.#unsent - bytes)
   }
@@ -143,7 +144,7 @@ export class Backlog {
     return true
   }
 
-  /** The wire has an answer to a ping. */
+  /** A ping of this session has been answered. */
   onPing(): void {
     const pinged = this.#pinged
     if (pinged === undefined || this.#wire.answered < pinged.ping) return
@@ -178,7 +179,7 @@ export class Backlog {
     this.#setUnsent(Math.max(0, this.#unsent - progress))
   }
 
-  /** Nothing has been sent between two questions. */
+  /** Nothing was sent between two questions. */
   #onQuiet(sent: number): void {
     this.#waitMs = Math.min(2 * this.#waitMs, MAX_WAIT_MS)
     this.#pinged ??= { ping: this.#wire.ping(), sentBytes: sent }

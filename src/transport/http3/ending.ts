@@ -1,15 +1,15 @@
 /**
- * Ends the client's side of streams that we have ended. Clients of QUIC exist that notice the end of a stream only
- * when both sides have ended, so the client's side must be stopped soon after a complete answer. The library can only
- * reset both sides at once, which takes back whatever of the answer the client does not have yet. So a stream waits
- * here until nothing can be lost any more:
+ * Ends the client's side of streams that we have ended. Some QUIC clients notice the end of a stream only when both
+ * sides have ended, so the client's side must be stopped soon after a complete answer. The library can only reset both
+ * sides at once, which takes back whatever part of the answer the client does not have yet. So a stream waits here
+ * until nothing can be lost any more:
  *
  *   1. QUIC has taken everything (the send window tells);
  *   2. the client has answered a ping that was sent after that;
- *   3. meanwhile, three round trips long, nothing else was sent: what gets lost is sent again within that time. On a
- *      session that is never still, that time must pass twice after all that was unsent has gone out.
+ *   3. for three round trips nothing else was sent: whatever gets lost is sent again within that time. On a session that
+ *      is never still, that time must pass twice after everything that was unsent has gone out.
  *
- * On a short path this takes about 60 ms. All waiting streams of a session share the questions it takes.
+ * On a short path this takes about 60 ms. All waiting streams of a session share the questions that it takes.
  */
 import type { Clock, Timer } from '../../clock.ts'
 import type { Backlog } from './backlog.ts'
@@ -17,31 +17,31 @@ import type { SendWindow } from './send-window.ts'
 import type { Wire, WireSample } from './wire.ts'
 
 const TICK_MS = 10
-/** While QUIC has not taken everything of any stream. */
+/** Tick while QUIC has not taken everything of any stream. */
 const IDLE_MS = 250
 /** Sessions asked per tick. */
 const MAX_ASKED = 8
-/** A client may wait so long before it acknowledges (RFC 9000 section 18.2, `max_ack_delay`), and some. */
+/** A client may wait this long before it acknowledges (RFC 9000 section 18.2, `max_ack_delay`), plus a margin. */
 const QUIET_BASE_MS = 30
 const QUIET_ROUND_TRIPS = 3
-/** A ping. Anything that is sent again is larger. */
+/** Size of a ping. Any retransmission is larger. */
 const STILL_BYTES = 64
-/** Less than that is acknowledgements, pings and small talk: if more were waiting, it would be sent. */
+/** Anything below this is acknowledgements, pings and other small packets: if more were waiting, it would be sent. */
 const QUIET_BYTES = 2048
 const ROUNDS = 2
-/** What QUIC may hold of one stream: the window that clients give it, twice. */
+/** The most that QUIC may hold of one stream: twice the window that clients give it. */
 const STREAM_WINDOW_BYTES = 2 * 1024 * 1024
-/** When the client does not take the answer; content takes longer. */
+/** How long to wait for a client that does not take the answer; content gets longer. */
 const PATIENCE_MS = 30_000
 const CONTENT_PATIENCE_MS = 300_000
-/** For an answer that breaks off: what has been sent of it should arrive, but it is broken anyway. */
+/** For an answer that is cut short: what has been sent of it should arrive, but it is broken anyway. */
 const BREAK_PATIENCE_MS = 250
 const H3_NO_ERROR = 0x100
 
-/** Those of all sessions of one native server. */
+/** The endings of all sessions of one native server. */
 export class Endings {
   readonly clock: Clock
-  /** Have streams that wait; those that were not asked for longest first. */
+  /** Sessions with waiting streams, the one that has not been asked for longest first. */
   readonly #waiting = new Set<SessionEndings>()
   #timer: Timer | undefined
 
@@ -91,11 +91,11 @@ interface Ending {
   readonly contentBytes: number
   readonly expiresAt: number
   taken: boolean
-  /** A ping that was sent after QUIC had taken it. */
+  /** A ping that was sent after QUIC had taken everything. */
   ping: number | undefined
-  /** How much will have been sent when all that was ahead of it is out. */
+  /** How many bytes will have been sent when everything ahead of it is out. */
   outAtBytes: number
-  /** Pings that were answered since then. */
+  /** Pings that have been answered since then. */
   rounds: number
 }
 
@@ -116,7 +116,7 @@ export class SessionEndings {
     this.#reset = reset
   }
 
-  /** `contentBytes`: how much was sent behind the head. */
+  /** `contentBytes`: how much was sent after the head. */
   end(stream: number, window: SendWindow, contentBytes: number): void {
     this.#add(stream, window, H3_NO_ERROR, contentBytes, contentBytes > 0 ? CONTENT_PATIENCE_MS : PATIENCE_MS)
   }
@@ -154,7 +154,7 @@ export class SessionEndings {
     return this.#endings.get(stream)?.window
   }
 
-  /** The client has ended its side: nothing is left to be stopped. */
+  /** The client has ended its side: there is nothing left to stop. */
   onClientEnd(stream: number): void {
     if (this.#endings.get(stream)?.code === H3_NO_ERROR) this.forget(stream)
   }
@@ -183,7 +183,7 @@ export class SessionEndings {
     return this.#endings.size > 0
   }
 
-  /** Between two samples there are at least {@link quietMs}. */
+  /** Samples are at least {@link quietMs} apart. */
   #onSample({ sentBytes }: WireSample): void {
     const progress = sentBytes - this.#sentBytes
     this.#sentBytes = sentBytes

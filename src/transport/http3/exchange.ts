@@ -19,7 +19,7 @@ import type { Http3Stream } from './stream.ts'
 /** Sends the head of a response. */
 export type Respond = (stream: number, fields: readonly Http3Field[], fin: boolean) => void
 
-/** What both kinds share; `Http3Connect` and `Http3Plain` are the two. */
+/** What `Http3Connect` and `Http3Plain` share. */
 abstract class Http3Exchange {
   readonly session: Session
   readonly channel: Channel
@@ -56,7 +56,7 @@ abstract class Http3Exchange {
   respond(status: number, headers: ResponseHeaders, { endStream = false } = {}): Writable {
     const dated = 'date' in headers ? headers : { date: new Date().toUTCString(), ...headers }
     this.answer(status, dated, endStream)
-    // What the client still sends after the whole response is not waited for.
+    // Do not wait for what the client still sends after the whole response.
     this.stream.once('finish', () => this.stream.discardInput())
     return this.stream
   }
@@ -102,7 +102,7 @@ export class Http3Connect extends Http3Exchange implements ConnectExchange, Stre
     return this.stream.abandoned
   }
 
-  /** Takes back what was read from `io` and has been written on. */
+  /** Takes back a chunk that was read from `io` and has been written to the target. */
   recycle(chunk: Buffer): void {
     releaseChunk(chunk)
   }

@@ -1,12 +1,12 @@
-/** RESET events of the addon that name another session than they mean. */
+/** RESET events of the addon that name a different session from the one they mean. */
 
-/** A session handle carries the number of its native thread above this bit. */
+/** Above this bit, a session handle contains the number of its native thread. */
 export const THREAD_SHIFT = 20
 const LOCAL_HANDLE_MASK = (1 << THREAD_SHIFT) - 1
 
 /**
- * Closing a stream that still had bytes to write makes the addon report a RESET, without the thread's number in
- * the session: it would name another client's stream. Such an event is expected between the close and its mark.
+ * Closing a stream that still had bytes to write makes the addon report a RESET without the thread's number in the
+ * session, so it would name another client's stream. Such an event is expected between the close and its mark.
  */
 export class ForeignResets {
   readonly #expected = new Map<string, number>()
@@ -19,7 +19,7 @@ export class ForeignResets {
     if (this.#expected.size > 0) this.#expected.delete(keyOf(session, stream))
   }
 
-  /** True when the event answers a close of ours on another thread. */
+  /** True when the event belongs to a close of ours on another thread. */
   match(session: number, stream: number, code: number | undefined): boolean {
     const key = keyOf(session, stream)
     if (this.#expected.size === 0 || this.#expected.get(key) !== code) return false

@@ -1,16 +1,16 @@
 /** Memory of the HTTP/3 addon: each event with content lends 16 to 64 KiB of it, however few bytes are used. */
 
-/** What was not given back. */
+/** Chunks that have not been given back. */
 const lent = new WeakSet<Buffer>()
 
-/** To be called for what comes from the addon, and for nothing else. */
+/** Call it for chunks that come from the addon, and for nothing else. */
 export function lendChunk(chunk: Buffer): void {
   lent.add(chunk)
 }
 
 /**
- * Gives the memory back at once instead of at the next garbage collection. Nobody may look at the chunk again. Other
- * buffers, parts of lent ones among them, are left alone.
+ * Gives the memory back at once instead of at the next garbage collection. Nobody may look at the chunk afterwards.
+ * Other buffers, including parts of lent ones, are left alone.
  */
 export function releaseChunk(chunk: Buffer): void {
   if (!lent.delete(chunk)) return

@@ -1,10 +1,10 @@
 /**
- * Everything that knows `@currentspace/http3` 0.9.0: loads its addon and drives the native server class.
- * Its JavaScript layer is not used: it binds TCP as well and has no backpressure on reading
+ * Everything that knows `@currentspace/http3` 0.9.0: loads its addon and drives the native server class. Its JavaScript
+ * layer is not used, because it binds TCP as well and has no backpressure on reading
  * (docs/decisions/002-http3-package.md). test/contract/http3-package.test.ts checks the facts relied on here.
  *
- * The native side runs QUIC in threads of its own and calls back with batches of events. Each batch is
- * acknowledged; when 4096 events of the process are outstanding, its threads stop reading until some are.
+ * The native side runs QUIC in threads of its own and calls back with batches of events. Each batch must be
+ * acknowledged; when 4096 events of the process are outstanding, its threads stop reading until some have been.
  */
 import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
@@ -40,7 +40,7 @@ export interface Http3Field {
   readonly value: string
 }
 
-/** As the addon takes them; a missing key has the addon's default. */
+/** As the addon takes them; for a missing key it uses its own default. */
 interface NativeServerOptions {
   readonly key: Buffer
   readonly cert: Buffer
@@ -104,20 +104,23 @@ export interface Http3Events {
   onData(session: number, stream: number, chunk: Buffer): void
   onFinished(session: number, stream: number): void
   onReset(session: number, stream: number, code: number): void
-  /** The stream cannot be used any longer: mostly the client's STOP_SENDING. */
+  /** The stream can no longer be used, mostly because of the client's STOP_SENDING. */
   onStreamError(session: number, stream: number, reason: string): void
-  /** Not all of what was sent fits into QUIC's windows; the rest waits in the addon. */
+  /** Not everything that was sent fits into QUIC's windows; the rest waits in the addon. */
   onBlocked(session: number, stream: number): void
-  /** Room has been found for some of it, or with `empty` for all of it. */
+  /** There was room for some of it or, with `empty`, for all of it. */
   onRoom(session: number, stream: number, empty: boolean): void
-  /** All that was sent before {@link Http3Server.mark} has been looked at. */
+  /** The addon has looked at everything that was sent before {@link Http3Server.mark}. */
   onMark(session: number, stream: number): void
   /** The client has acknowledged something since {@link Http3Server.ping}. */
   onPing(session: number): void
-  /** Sends may be admitted again. */
+  /** The addon takes data again. */
   onAdmission(): void
   onSessionClose(session: number, code: number | undefined, reason: string): void
-  /** The events of one batch are through. Returns false to delay the acknowledgement (see {@link Http3Server.acknowledge}). */
+  /**
+   * The events of one batch have been handled. Returns false to delay the acknowledgement (see {@link
+   * Http3Server.acknowledge}).
+   */
   onBatchEnd(): boolean
   /** The native side has failed as a whole. */
   onFault(error: Error): void
@@ -130,7 +133,7 @@ export type Http3Opening =
 
 let loaded: NativeBinding | Error | undefined
 
-/** Loads the addon once per thread; an error is remembered. */
+/** Loads the addon once per thread; a failure is remembered. */
 function loadBinding(): NativeBinding | Error {
   loaded ??= requireBinding()
   return loaded
@@ -158,9 +161,8 @@ function isBinding(value: unknown): value is NativeBinding {
 }
 
 /**
- * Makes a server that does not listen yet. Throws when the certificate is refused.
- * `debt` events stay unacknowledged for good, so that reading stops that much earlier: at 4096 of all servers of
- * the process, each with up to 64 KiB.
+ * Creates a server that does not listen yet. Throws when the certificate is refused. `debt` events stay unacknowledged
+ * for good, so that reading stops that much earlier: at 4096 of all servers of the process, each with up to 64 KiB.
  */
 export function createHttp3Server(
   options: Omit<NativeServerOptions, 'runtimeMode'>,
@@ -204,7 +206,7 @@ export class Http3Server implements WirePort {
     return this.#port
   }
 
-  /** Binds UDP and starts the native thread. Throws when that cannot be. */
+  /** Binds UDP and starts the native thread. Throws when that fails. */
   listen(port: number, host: string): void {
     startOneThread(() => {
       this.#port = this.#native.listen(port, host).port
@@ -228,7 +230,7 @@ export class Http3Server implements WirePort {
     return this.send(session, stream + 1, MARK, false)
   }
 
-  /** What waits in the addon for room in QUIC's windows, of all streams of the process. Not cheap. */
+  /** Bytes of all streams of the process that wait in the addon for room in QUIC's windows. Not cheap. */
   pendingBytes(): number {
     return this.#binding.runtimeTelemetry().outboundPendingWriteBytes
   }
@@ -253,7 +255,7 @@ export class Http3Server implements WirePort {
     const foreign = session >>> THREAD_SHIFT > 0
     if (foreign) this.#foreignResets.expect(session, stream, code)
     this.#native.streamClose(session, stream, code)
-    // Behind this mark the event can no longer come.
+    // The event cannot arrive after this mark any more.
     if (foreign) this.mark(session, stream)
   }
 
@@ -270,7 +272,7 @@ export class Http3Server implements WirePort {
     this.#native.ackEventBatch(count)
   }
 
-  /** Acknowledges everything from now on: another server takes this one's place. */
+  /** Acknowledges everything from now on, because another server takes this one's place. */
   forgiveDebt(): void {
     this.#debt = 0
     this.acknowledge()
@@ -312,7 +314,7 @@ export class Http3Server implements WirePort {
       case DATA:
         return this.#onData(session, stream, event.data)
       case HEADERS:
-        // The first content may come along with the head.
+        // The first content may arrive together with the head.
         events.onHeaders(session, stream, event.headers ?? [], event.fin === true && event.data === undefined)
         return this.#onData(session, stream, event.data)
       case FINISHED:
@@ -337,7 +339,7 @@ export class Http3Server implements WirePort {
       case ERROR:
         return this.#onError(event)
       case SHUTDOWN_COMPLETE:
-        // Of the first thread; joining waits for the others.
+        // Sent for the first thread; joining waits for the others.
         return this.#ended.resolve()
       default:
     }
@@ -369,8 +371,8 @@ export class Http3Server implements WirePort {
   }
 
   /**
-   * The addon says DRAIN when a blocked stream becomes writable and again when nothing is left to write. Both
-   * look alike, but the first kind comes at most once per batch, so that two of them mean "nothing is left".
+   * The addon reports DRAIN when a blocked stream becomes writable, and again when nothing is left to write. The two
+   * look alike, but the first kind comes at most once per batch, so two of them mean "nothing is left".
    */
   #dispatchDrains(): void {
     for (const { session, stream, count } of this.#drains.values()) {

@@ -1,9 +1,9 @@
 /**
- * Makes the HTTP/3 addon start one native thread. By itself it starts one for each processor, each with a socket of
- * its own on the port, among which the kernel spreads datagrams by addresses and ports. When a client's port changes in
- * mid-session (its NAT has forgotten it, RFC 9000 section 9.3.3) its datagrams reach a thread that does not know the
- * session and says nothing. The addon has no option for it, but asks the system how many processors the calling
- * thread may use: one, for the moment of the call. Linux only; elsewhere nothing is changed.
+ * Makes the HTTP/3 addon start a single native thread. By default it starts one for each processor, each with a socket
+ * of its own on the port, and the kernel spreads datagrams over them by addresses and ports. When a client's port
+ * changes in mid-session (its NAT has forgotten it, RFC 9000 section 9.3.3), its datagrams reach a thread that does not
+ * know the session and stays silent. The addon has no option for this, but asks the system how many processors the
+ * calling thread may use: one, for the moment of the call. Linux only; elsewhere nothing is changed.
  */
 import { readdirSync } from 'node:fs'
 import koffi from 'koffi'
@@ -28,7 +28,7 @@ function affinity(): Affinity {
   return loaded
 }
 
-/** Runs `start`; the threads that it starts may use all processors that this one may. */
+/** Runs `start`; threads that it starts may use all processors that this one may. */
 export function startOneThread(start: () => void): void {
   const all = Buffer.alloc(MASK_BYTES)
   if (process.platform !== 'linux' || affinity().get(0, MASK_BYTES, all) !== 0) return start()
@@ -44,7 +44,7 @@ export function startOneThread(start: () => void): void {
   }
 }
 
-/** The lowest bit alone. */
+/** Only the lowest bit set. */
 function firstOf(mask: Buffer): Buffer {
   const first = Buffer.alloc(mask.length)
   const at = mask.findIndex((byte) => byte !== 0)

@@ -1,23 +1,23 @@
 /**
  * What the streams of one session may have on their way into QUIC together: half of what is left of the addon's
- * capacity, so that some is always left for others. A stream with nothing on its way may go beyond it by one piece,
- * or streams whose client has paused them would starve their neighbours.
+ * capacity, so that some is always left for other sessions. A stream with nothing on its way may exceed that by one
+ * piece; otherwise streams whose client has paused them would starve their neighbours.
  */
 import type { Backlog } from './backlog.ts'
 import { MAX_PIECE_BYTES, SendWindow } from './send-window.ts'
 import type { SendOwner, WindowHub, WindowShare } from './send-window.ts'
 
-/** What the addon takes. */
+/** How much the addon takes. */
 const CAPACITY_BYTES = 4 * 1024 * 1024
 const MIN_SHARE_BYTES = 2 * MAX_PIECE_BYTES
-/** No session gets more, whatever the number of its streams. */
+/** No session gets more, however many streams it has. */
 const MAX_SHARE_BYTES = CAPACITY_BYTES / 2
 
 /** What the sessions of one native server share. */
 export interface ShareHub extends WindowHub {
-  /** On its way in all sessions. */
+  /** Bytes on their way, in all sessions. */
   totalBytes: number
-  /** Somebody waits for room: all of it that can be confirmed shall be. */
+  /** Somebody needs room: asks for a mark for everything that can be confirmed. */
   markAll(): void
   removeSession(share: SendShare): void
 }
@@ -26,11 +26,11 @@ export class SendShare implements WindowShare {
   readonly session: number
   readonly backlog: Backlog
   readonly #hub: ShareHub
-  /** Its streams that wait for room, the longest waiting first. */
+  /** Streams of the session that wait for room, the longest waiting first. */
   readonly #hungry = new Set<SendWindow>()
-  /** On its way. */
+  /** Bytes on their way. */
   bytes = 0
-  /** It has cost others their turn, and gets the minimum until something of it has been written. */
+  /** The session has cost others their turn, and gets the minimum until something of it has been written. */
   punished = false
 
   constructor(hub: ShareHub, session: number, backlog: Backlog) {
@@ -57,7 +57,7 @@ export class SendShare implements WindowShare {
     this.backlog.add(bytes)
   }
 
-  /** `written`: QUIC has taken it, and it has not just been given up. */
+  /** `written`: QUIC has taken the bytes, rather than the bytes being given up. */
   release(bytes: number, written: boolean): void {
     this.bytes -= bytes
     this.#hub.totalBytes -= bytes
@@ -66,7 +66,7 @@ export class SendShare implements WindowShare {
     this.feed()
   }
 
-  /** Tells waiting streams while there is room. */
+  /** Notifies waiting streams as long as there is room. */
   feed(): void {
     for (const window of this.#hungry) {
       if (!this.#hasRoom(window, MAX_PIECE_BYTES)) continue

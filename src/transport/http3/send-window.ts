@@ -9,15 +9,18 @@
 import type { Clock } from '../../clock.ts'
 
 /**
- * Largest piece given to the addon. Above 16383 the length of a DATA frame takes four bytes instead of two
- * (RFC 9000 section 16); cut to what fits, it leaves two bytes of capacity in which no frame fits, and the addon
- * spins on them with a full core and thousands of events per second.
+ * Largest piece given to the addon. Above 16383 the length of a DATA frame takes four bytes instead of two (RFC 9000
+ * section 16). When such a piece is cut to what fits, two bytes of capacity are left over, in which no frame fits, and
+ * the addon spins on them with a full core and thousands of events per second.
  */
 export const MAX_PIECE_BYTES = 16_383
 
 const MIN_WINDOW_BYTES = 2 * MAX_PIECE_BYTES
 const MAX_WINDOW_BYTES = 16 * MAX_PIECE_BYTES
-/** Room without the news that nothing is left, and then silence: the addon may have meant both. */
+/**
+ * How long to wait when the addon has reported room, but not that nothing is left, and is then silent: it may have
+ * meant both.
+ */
 const SILENCE_MS = 250
 const TRICKLE_MS = 1000
 const MAX_TRICKLE_BYTES = 16 * MAX_PIECE_BYTES
@@ -31,17 +34,17 @@ export interface WindowPort {
 }
 
 export interface SendOwner {
-  /** Sending may go on. */
+  /** Sending may continue. */
   onSendReady(): void
-  /** The stream holds what others need and must be reset. */
+  /** The stream holds room that others need, and must be reset. */
   onSendStuck(): void
 }
 
-/** What its session lets it have. */
+/** A window's view of the share that its session has. */
 export interface WindowShare {
   mayTake(window: SendWindow, bytes: number): boolean
   take(bytes: number): void
-  /** `written`: QUIC has taken it, and it has not just been given up. */
+  /** `written`: QUIC has taken the bytes, rather than the bytes being given up. */
   release(bytes: number, written: boolean): void
   remove(window: SendWindow): void
 }
@@ -52,11 +55,11 @@ export interface WindowHub {
   readonly clock: Clock
   addBlocked(window: SendWindow): void
   removeBlocked(window: SendWindow): void
-  /** The addon takes nothing now. */
+  /** The addon is taking nothing at the moment. */
   addRefused(window: SendWindow): void
   /** The addon has taken something. */
   onAdmitted(): void
-  /** Has sent what no mark on its way covers. */
+  /** The window has sent bytes that no mark under way covers. */
   addUnmarked(window: SendWindow): void
   removeUnmarked(window: SendWindow): void
   /** The stream is over. */
@@ -71,7 +74,7 @@ export class SendWindow {
   readonly #stream: number
   #state: 'free' | 'blocked' | 'closed' = 'free'
   #windowBytes = MIN_WINDOW_BYTES
-  /** Sent and not confirmed; of these, what the mark on its way covers. */
+  /** Bytes sent but not confirmed, and how many of them the mark under way covers. */
   #unconfirmed = 0
   #marked = 0
   #staleMarks = 0
@@ -88,22 +91,22 @@ export class SendWindow {
     this.owner = owner
   }
 
-  /** Sent, and perhaps still in the addon. */
+  /** Bytes that were sent and may still be in the addon. */
   get unconfirmedBytes(): number {
     return this.#unconfirmed
   }
 
-  /** Sends at most {@link MAX_PIECE_BYTES}. False: nothing was taken, `onSendReady` follows. */
+  /** Sends at most {@link MAX_PIECE_BYTES}. False when nothing was taken; `onSendReady` follows. */
   send(piece: Buffer, fin: boolean): boolean {
     if (!this.#isOpen() || !this.#share.mayTake(this, piece.length) || !this.#hand(piece, fin)) return false
     if (this.#state === 'free') this.#markWhenHalf()
     return true
   }
 
-  /** Calls `run` once QUIC has taken everything, the end included. Nothing more may be sent. */
+  /** Calls `run` once QUIC has taken everything, including the end. Nothing more may be sent. */
   settle(run: () => void): void {
     this.#whenTaken = run
-    // The end has no length, and is confirmed like a byte.
+    // The end has no length, and is confirmed as if it were a byte.
     this.#unconfirmed++
     this.#share.take(1)
     this.askForMark()
@@ -152,7 +155,8 @@ export class SendWindow {
     if (this.#silentSince === undefined || now - this.#silentSince < SILENCE_MS) return
     if (this.#hub.port.pendingBytes() === 0) return this.#unblock()
     if (this.#trickled >= MAX_TRICKLE_BYTES) return
-    // One piece more: if the addon has really written everything it blocks or takes it, and says so in the end.
+    // Tries one more piece: if the addon really has written everything, it either blocks or takes the piece, and in the
+    // end reports which.
     this.#trickled += MAX_PIECE_BYTES
     this.#silentSince = now + TRICKLE_MS - SILENCE_MS
     this.#mayTrickle = true
@@ -160,7 +164,7 @@ export class SendWindow {
     this.#mayTrickle = false
   }
 
-  /** Wants to hear when what has been sent is confirmed. */
+  /** Asks to be told when what has been sent is confirmed. */
   askForMark(): void {
     this.#hub.removeUnmarked(this)
     if (this.#state !== 'free' || this.#marked > 0 || this.#unconfirmed === 0) return

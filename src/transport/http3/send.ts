@@ -1,15 +1,15 @@
 /**
- * How much a stream may hand to the HTTP/3 addon. The addon takes 4 MiB of unsent bytes per native thread and says of
- * a single stream only that it is blocked and, later, that it has room. Left to that, one slow reader would fill the
- * 4 MiB and stop every other download; and what QUIC has taken is not limited at all. So there are three brakes:
+ * How much a stream may hand to the HTTP/3 addon. The addon takes 4 MiB of unsent bytes per native thread, and says of
+ * a single stream only that it is blocked and, later, that it has room. Left to that, one slow reader would fill the 4
+ * MiB and stop every other download; and what QUIC has taken is not limited at all. So there are three brakes:
  *
  *   a window per stream (`send-window.ts`): a stream whose client does not read holds one window;
  *   a share per session (`send-share.ts`): the streams of a session together leave room for other sessions;
  *   a backlog per session (`backlog.ts`): what QUIC has taken and not sent.
  *
- * Bytes are confirmed by marks, which come back when the addon has looked at everything sent before them. Whoever is
- * refused for want of room makes every stream ask for its mark: otherwise many small windows, none of them full
- * enough to ask by itself, would hold all the room there is for ever.
+ * Bytes are confirmed by marks, which come back when the addon has looked at everything sent before them. When a stream
+ * is refused for want of room, every stream asks for its mark: otherwise many small windows, none of them full enough
+ * to ask on its own, could hold all the room there is forever.
  */
 import type { Clock, Timer } from '../../clock.ts'
 import { Backlogs } from './backlog.ts'
@@ -30,11 +30,11 @@ export class SendWindows implements ShareHub {
   readonly #backlogs: Backlogs
   readonly #blocked = new Set<SendWindow>()
   readonly #refused = new Set<SendWindow>()
-  /** Have sent what no mark on its way covers. */
+  /** Windows that have sent bytes which no mark under way covers. */
   readonly #unmarked = new Set<SendWindow>()
   #refusedSince: number | undefined
   #timer: Timer | undefined
-  /** On its way in all sessions. */
+  /** Bytes on their way, in all sessions. */
   totalBytes = 0
 
   constructor(port: WindowPort, clock: Clock) {
@@ -55,7 +55,7 @@ export class SendWindows implements ShareHub {
     this.#shares.delete(share)
   }
 
-  /** The addon admits sends again. */
+  /** The addon takes data again. */
   onAdmission(): void {
     const refused = [...this.#refused]
     this.#refused.clear()
@@ -90,7 +90,7 @@ export class SendWindows implements ShareHub {
     this.#unmarked.delete(window)
   }
 
-  /** Somebody waits for room: all of it that can be confirmed shall be. */
+  /** Somebody needs room: asks for a mark for everything that can be confirmed. */
   markAll(): void {
     for (const window of this.#unmarked) window.askForMark()
   }
@@ -134,7 +134,7 @@ export class SendWindows implements ShareHub {
     this.onAdmission()
   }
 
-  /** Resets the blocked streams of the session that has most on its way. */
+  /** Resets the blocked streams of the session that has the most on its way. */
   #relieve(): void {
     const [worst] = [...this.#shares].toSorted((a, b) => b.bytes - a.bytes)
     if (worst === undefined) return

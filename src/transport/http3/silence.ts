@@ -1,6 +1,6 @@
 /**
- * Tunnels whose target has ended while the client's side is open. A client that has nothing more to say should end
- * it, and there are clients that wait for us to do that; so a silent one is taken for ended.
+ * Tunnels whose target has ended while the client's side is still open. A client that has nothing more to say should
+ * end its side, but some wait for us to do that; so a silent client counts as having ended.
  */
 import type { Clock, Timer } from '../../clock.ts'
 

@@ -1,7 +1,7 @@
 /**
- * The bytes of one HTTP/3 stream: a request's content or a tunnel's uplink to read, a response's content or a
- * tunnel's downlink to write. Reading: the addon reads ahead without a bound, so what nobody wants yet goes to
- * the upload store. Writing: pieces go through the stream's send window.
+ * The bytes of one HTTP/3 stream: a request's content or a tunnel's uplink to read, a response's content or a tunnel's
+ * downlink to write. Reading: the addon reads ahead without limit, so whatever nobody wants yet goes to the upload
+ * store. Writing: pieces go through the stream's send window.
  */
 import { Duplex } from 'node:stream'
 import type { StreamReset } from '../../contract/stream-end.ts'
@@ -27,7 +27,7 @@ const RESET_CODES: Record<StreamReset, number> = {
 }
 
 const HIGH_WATER_MARK_BYTES = 64 * 1024
-/** An event as large as this is handed on as it is; smaller ones are copied together. */
+/** An event of this size or more is handed on as it is; smaller ones are copied together. */
 const LARGE_BYTES = 32 * 1024
 const EMPTY = Buffer.alloc(0)
 
@@ -35,11 +35,11 @@ const EMPTY = Buffer.alloc(0)
 export interface StreamHost {
   openWindow(stream: number, owner: SendOwner): SendWindow
   openUpload(listener: UploadListener): UploadBuffer
-  /** All has been sent, and the client's side is open. */
+  /** Everything has been sent, and the client's side is still open. */
   onOutputEnd(stream: Speaker): void
-  /** The stream is over; its window is the host's from now on. Called once. */
+  /** The stream is over; its window belongs to the host from now on. Called once. */
   onStreamEnd(stream: Http3Stream, end: StreamOutcome): void
-  /** The addon refuses others because of this stream. */
+  /** Because of this stream the addon takes nothing from the others. */
   onStreamStuck(stream: number): void
 }
 
@@ -54,35 +54,35 @@ export class Http3Stream extends Duplex implements SendOwner, Speaker {
   readonly id: number
   readonly #host: StreamHost
   readonly window: SendWindow
-  /** Of the current batch of events, not yet handed on. */
+  /** Chunks of the current batch of events that have not been handed on. */
   #arrived: Buffer[] = []
   #upload: UploadBuffer | undefined
   #wanted = false
-  /** Somebody reads. */
+  /** Somebody has started to read. */
   #read = false
-  /** Some of what was discarded might have been wanted. */
+  /** Something was discarded that might have been wanted. */
   #lost = false
   #inputEnded = false
-  /** The end of the input is our doing. */
+  /** We ended the input, not the client. */
   #silenced = false
   #endPushed = false
   #output: Buffer[] = []
   #offset = 0
   #whenWritten: ((error?: Error | null) => void) | undefined
   #outputEnd: 'open' | 'wanted' | 'sent' = 'open'
-  /** Content that has been written. */
+  /** Bytes of content written so far. */
   writtenBytes = 0
   #resetCode: number | undefined
   readonly #contentBytes: number | undefined
-  /** Content that has arrived. */
+  /** Bytes of content received so far. */
   receivedBytes = 0
-  /** A response has been begun. */
+  /** A response has been started. */
   answered = false
   #abandoned = false
   /** Content is read and thrown away. */
   #discarding = false
 
-  /** `contentBytes` is what the request declared. */
+  /** `contentBytes` is the length that the request declared. */
   constructor(id: number, host: StreamHost, inputEnded: boolean, contentBytes: number | undefined) {
     super({ highWaterMark: HIGH_WATER_MARK_BYTES, allowHalfOpen: true })
     this.id = id
@@ -90,7 +90,7 @@ export class Http3Stream extends Duplex implements SendOwner, Speaker {
     this.#host = host
     this.window = host.openWindow(id, this)
     this.#inputEnded = inputEnded
-    // `close` without `end` says it; whoever destroys with an error has it already.
+    // `close` without `end` says the same, and whoever destroys the stream with an error knows it already.
     this.on('error', ignoreError)
   }
 
@@ -99,7 +99,7 @@ export class Http3Stream extends Duplex implements SendOwner, Speaker {
     return this.#abandoned
   }
 
-  /** The response has been sent completely with its head. */
+  /** The response was sent completely with its head. */
   endOutput(): void {
     this.#onOutputSent()
     super.end()
@@ -127,7 +127,7 @@ export class Http3Stream extends Duplex implements SendOwner, Speaker {
     this.destroy()
   }
 
-  /** True when {@link flushInput} is wanted at the end of the batch. */
+  /** Returns true when {@link flushInput} must be called at the end of the batch. */
   onData(chunk: Buffer): boolean {
     if (this.#discarding || this.#inputEnded || this.destroyed) {
       releaseChunk(chunk)
@@ -164,9 +164,9 @@ export class Http3Stream extends Duplex implements SendOwner, Speaker {
     }
   }
 
-  /** Until somebody reads. */
+  /** Keeps chunks until somebody reads. */
   #keep(chunks: readonly Buffer[]): void {
-    // Whoever got the chunk before may have ended the stream.
+    // The reader of an earlier chunk may have destroyed the stream.
     if (this.destroyed) return chunks.forEach(releaseChunk)
     this.#upload ??= this.#host.openUpload(this)
     for (const chunk of chunks) {
@@ -178,7 +178,7 @@ export class Http3Stream extends Duplex implements SendOwner, Speaker {
     }
   }
 
-  /** {@link Speaker}: the client has nothing more to say, and will be told so when the stream is over. */
+  /** {@link Speaker}: the client has nothing more to say, and will learn that we think so when the stream is over. */
   onSilence(): void {
     if (this.#inputEnded || this.destroyed) return
     this.#inputEnded = true
@@ -199,7 +199,7 @@ export class Http3Stream extends Duplex implements SendOwner, Speaker {
   /** {@link UploadBuffer} */
   onOverflow(reason: UploadOverflow): void {
     if (reason !== 'stranger' || this.#read) return this.reset(H3_EXCESSIVE_LOAD)
-    // Most likely a refusal is on its way, which the client should get.
+    // Most likely a refusal is on its way, and the client should get it.
     this.#discarding = true
     this.#lost = true
   }
@@ -250,7 +250,7 @@ export class Http3Stream extends Duplex implements SendOwner, Speaker {
     this.onSendReady()
   }
 
-  /** {@link SendWindow}: goes on with the output, if there is any. */
+  /** {@link SendWindow}: continues with the output, if there is any. */
   onSendReady(): void {
     if (this.destroyed) return
     while (this.#output.length > 0) {
@@ -293,7 +293,7 @@ export class Http3Stream extends Duplex implements SendOwner, Speaker {
   /** Sends a part of the oldest chunk. False when it has to wait. */
   #sendPiece(chunk: Buffer): boolean {
     const rest = chunk.length - this.#offset
-    // Equal pieces instead of full ones and a crumb.
+    // Equal pieces instead of full ones and a small rest.
     const pieceBytes = Math.ceil(rest / Math.ceil(rest / MAX_PIECE_BYTES))
     const whole = pieceBytes === chunk.length
     if (!this.window.send(whole ? chunk : chunk.subarray(this.#offset, this.#offset + pieceBytes), false)) {
@@ -310,8 +310,8 @@ export class Http3Stream extends Duplex implements SendOwner, Speaker {
 function ignoreError(): void {}
 
 /**
- * Copies small events into chunks of at most the high-water mark and gives the addon's memory back. Large ones stay
- * what they are; whoever has written them on gives them back.
+ * Copies small events into chunks of at most the high-water mark, and gives the addon's memory back. Large ones stay as
+ * they are; whoever has written them to the target gives them back.
  */
 function merge(chunks: readonly Buffer[]): Buffer[] {
   const merged: Buffer[] = []
@@ -337,7 +337,7 @@ function merge(chunks: readonly Buffer[]): Buffer[] {
   return merged
 }
 
-/** Writes that waited, several in one piece, none of them split unless it is larger than a piece. */
+/** Puts writes that were waiting together into pieces, splitting none of them unless it is larger than a piece. */
 function packWhole(chunks: readonly { chunk: Buffer }[]): Buffer[] {
   const packed: Buffer[] = []
   let group: Buffer[] = []

@@ -14,21 +14,21 @@ type Http3Start =
       readonly kind: 'listening'
       readonly port: number
       /**
-       * False when other users of the machine may look into TMPDIR: the library writes the private key there,
-       * readable for all and under a name that can be guessed, while it constructs a server.
+       * False when other users of the machine may look into TMPDIR: while the library creates a server it writes the
+       * private key there, readable by everyone and under a name that can be guessed.
        */
       readonly keyIsPrivate: boolean
     }
-  /** No addon for this platform. HTTP/1.1 and HTTP/2 are not affected. */
+  /** There is no addon for this platform. HTTP/1.1 and HTTP/2 are not affected. */
   | { readonly kind: 'unavailable'; readonly error: Error }
 
-/** A second server with another certificate, which takes the first one's place. */
+/** A second server with another certificate, ready to take the place of the first. */
 export interface Http3Replacement {
   /** Resolves when the first server is gone and the second has its port; rejects when it cannot get it. */
   takeOver(options?: { graceMs?: number }): Promise<void>
 }
 
-/** Threads of one process construct servers through files of one name and may disturb each other. */
+/** Threads of one process create servers through files with the same name, and may disturb each other. */
 const OPEN_ATTEMPTS = 6
 const OPEN_RETRY_MS = 40
 
@@ -65,9 +65,9 @@ export class Http3Transport {
   }
 
   /**
-   * New connections get the new certificate. The library cannot exchange it, and a port has one server: the old one
-   * is closed and its clients are told after `graceMs` (default at once) to reconnect; then the new one is bound.
-   * Rejects, and changes nothing, when the certificate is refused.
+   * Makes new connections use the new certificate. The library cannot exchange it, and a port has only one server: the
+   * old server is closed, after telling its clients to reconnect, once `graceMs` are over (default: at once); then the
+   * new one is bound. When the certificate is refused, rejects and changes nothing.
    */
   async replaceCertificate(cert: Buffer, key: Buffer, { graceMs = 0 } = {}): Promise<void> {
     const replacement = await this.openReplacement(cert, key)
@@ -75,8 +75,8 @@ export class Http3Transport {
   }
 
   /**
-   * The first half of {@link replaceCertificate}, for who has more to replace than this: the certificate is known to
-   * be usable, the first server still there. Undefined when nothing listens that could be replaced.
+   * The first half of {@link replaceCertificate}, for callers that have more to replace: afterwards the certificate is
+   * known to be usable, and the first server is still running. Undefined when nothing listens that could be replaced.
    */
   async openReplacement(cert: Buffer, key: Buffer): Promise<Http3Replacement | undefined> {
     if (this.#state !== 'listening') return undefined
@@ -118,7 +118,7 @@ export class Http3Transport {
     return [...(this.#listener ? [this.#listener] : []), ...this.#retired]
   }
 
-  /** It may have come to that during a wait. */
+  /** A method, because the state may have changed during a wait. */
   #isClosed(): boolean {
     return this.#state === 'closed'
   }

@@ -1,14 +1,14 @@
 /**
- * What can be learned about the packets of one session. Asking waits for the native thread: some microseconds at
+ * What can be found out about the packets of one session. Asking waits for the native thread: some microseconds at
  * rest, milliseconds when it is busy.
  */
 export interface WireSample {
-  /** All bytes of packets sent so far: headers, acknowledgements and what was sent twice included. */
+  /** Bytes of all packets sent so far, including headers, acknowledgements and retransmissions. */
   readonly sentBytes: number
   readonly rttMs: number
 }
 
-/** The part of the native server that tells it. */
+/** The part of the native server that provides it. */
 export interface WirePort {
   /** Undefined when the session is gone. */
   sample(session: number): WireSample | undefined
@@ -32,7 +32,7 @@ export class Wire {
     return this.#port.sample(this.session)
   }
 
-  /** Gives its number: it is answered when `answered` has reached that. */
+  /** Returns the number of the ping: it is answered when `answered` has reached that. */
   ping(): number {
     this.#port.ping(this.session)
     return ++this.#pings
