@@ -74,6 +74,7 @@ export const TOTALS = {
   http1_head_timeouts: { doc: 'Connections that were closed because no request head was complete in time.' },
   http3_denied: { doc: 'QUIC connections that an inbound rule or a limit refused.' },
   http3_faults: { doc: 'Faults while an event of the QUIC library was handled; each is in the log.' },
+  http3_head_floods: { doc: 'Sessions that were ended for sending too many heads without credentials.' },
   http3_handshake_timeouts: { doc: 'QUIC handshakes that were not complete in time.' },
   http3_malformed_requests: { doc: 'Requests over HTTP/3 whose head could not be read.' },
   http3_stuck_streams: {

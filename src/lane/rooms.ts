@@ -177,7 +177,7 @@ export function createHttp3(
     acceptSession: dispatcher.acceptSession,
     uploads: new SpillArea(map.spillOptions(settings), { counters, log }),
     channelOf: (hostname) => rooms.gate.channelOf(hostname),
-    uploadKey: (session) => dispatcher.userOf(session),
+    userOf: (session) => dispatcher.userOf(session),
     admit: (address) => rooms.gate.admitQuic(address),
   })
 }

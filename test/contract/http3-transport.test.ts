@@ -47,7 +47,7 @@ async function start(
       uploads: new SpillArea(area, { counters, log: silent }),
       acceptSession,
       admit: openPlace,
-      uploadKey: ({ id }) => id,
+      userOf: ({ id }) => id,
       channelOf: () => 'main',
       ...deps,
     },
@@ -400,7 +400,7 @@ describe('What a stranger sends over HTTP/3', () => {
 
   async function startForStrangers(): Promise<Started & { readonly asked: Promise<Exchange> }> {
     const asked = Promise.withResolvers<Exchange>()
-    const started = await start(answerWith(asked.resolve), { uploadKey: () => undefined })
+    const started = await start(answerWith(asked.resolve), { userOf: () => undefined })
     return { ...started, asked: asked.promise }
   }
 
@@ -567,7 +567,7 @@ describe('HTTP/3 listener', () => {
         ),
         acceptSession: answerWith(() => {}),
         admit: openPlace,
-        uploadKey: ({ id }) => id,
+        userOf: ({ id }) => id,
         channelOf: () => 'main',
       },
     )

@@ -80,4 +80,31 @@ describe('QUIC connections', () => {
   })
 })
 
+/** The library keeps heads until a connection ends: 6000 refused requests with 50 KB of fields held 300 MiB. */
+describe('heads over HTTP/3', () => {
+  const fields = { 'x-large': 'x'.repeat(50_000) }
+
+  it('4 MiB of heads without credentials end their session, and nobody else notices', async () => {
+    const server = await start('')
+    const [stranger, user] = [await H3Client.open(server.port), await H3Client.open(server.port)]
+    clients.push(stranger, user)
+    const ended = stranger.closed.then(() => true)
+    let answers = 0
+    const ask = (): Promise<boolean> => stranger.tunnel('a:1', fields).then(({ status }) => status !== 407)
+    while (!(await Promise.race([ended, ask().catch(() => ended)]))) answers++
+    expect(answers).toBe(Math.floor((4 * 1024 * 1024) / 50_100))
+    const stats = await server.waitForStats((now) => now['client_sessions{HTTP3}'] === 1)
+    expect(stats).toMatchObject({ http3_head_floods: 1 })
+    expect((await user.tunnel('_check', { 'proxy-authorization': AUTHORIZATION })).status).toBe(200)
+  })
+
+  it('more than 4 MiB of heads of a client that has authenticated are answered', async () => {
+    const server = await start('')
+    const client = await H3Client.open(server.port)
+    clients.push(client)
+    const headers = { 'proxy-authorization': AUTHORIZATION, ...fields }
+    for (let sent = 0; sent < 90; sent++) expect((await client.tunnel('_check', headers)).status).toBe(200)
+  })
+})
+
 expectNothingLeftOpen()

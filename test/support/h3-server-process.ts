@@ -55,7 +55,7 @@ const transport = new Http3Transport(
     log,
     uploads,
     admit: openPlace,
-    uploadKey: ({ id }) => id,
+    userOf: ({ id }) => id,
     channelOf: () => 'main',
     acceptSession: () => ({ onExchange: perform, onClose: () => {} }),
   },

@@ -37,10 +37,14 @@ const CONNECTION_NAMES = new Set([
 
 /** Whether a section is larger than anything a client sends. */
 export function isOversized(fields: readonly Http3Field[]): boolean {
-  if (fields.length > MAX_FIELDS) return true
+  return fields.length > MAX_FIELDS || fieldSectionBytes(fields) > MAX_FIELD_SECTION_BYTES
+}
+
+/** Names and values. */
+export function fieldSectionBytes(fields: readonly Http3Field[]): number {
   let bytes = 0
   for (const { name, value } of fields) bytes += name.length + value.length
-  return bytes > MAX_FIELD_SECTION_BYTES
+  return bytes
 }
 
 /** The head of a request; undefined when it is malformed. */

@@ -89,7 +89,7 @@ export class Listener implements Http3Events {
   }
 
   run(server: Http3Server): void {
-    const { clock, counters, uploads, uploadKey, channelOf } = this.#deps
+    const { clock, counters, uploads, userOf, channelOf } = this.#deps
     this.#server = server
     this.#windows = new SendWindows(server, clock)
     this.#context = {
@@ -98,7 +98,7 @@ export class Listener implements Http3Events {
       endings: this.#endings,
       silence: this.#silence,
       uploads,
-      uploadKey,
+      userOf,
       channelOf,
       clock,
       counters,

@@ -41,7 +41,7 @@ export interface Http3Dependencies {
   readonly acceptSession: AcceptSession
   readonly uploads: UploadStore
   /** Whose share of the upload store a session uses; undefined while nobody has authenticated. */
-  readonly uploadKey: (session: Session) => string | undefined
+  readonly userOf: (session: Session) => string | undefined
   /** What the host of a plain request is for: the library shows no server name. */
   readonly channelOf: (hostname: string) => Channel
   /** The place of a connection whose handshake has begun; undefined when it must go. Nothing but its address is known. */

@@ -5,8 +5,8 @@ import type { Counters } from '../../counters.ts'
 import { isRevocation } from '../../errors.ts'
 import type { Channel, Session } from '../../contract/session.ts'
 import type { AcceptSession, SessionListener } from '../../contract/session-listener.ts'
-import { AUTHENTICATION_REQUIRED } from '../session-life.ts'
-import { isOversized, isTrailerSection, parseRequestHead } from './fields.ts'
+import { AUTHENTICATION_REQUIRED, SessionLife } from '../session-life.ts'
+import { fieldSectionBytes, isOversized, isTrailerSection, parseRequestHead } from './fields.ts'
 import type { RequestHead } from './fields.ts'
 import type { Endings, SessionEndings } from './ending.ts'
 import type { Http3Field, Http3Server } from './native.ts'
@@ -30,6 +30,12 @@ import { Wire } from './wire.ts'
 /** Between the end of the last stream and of a draining session: its last bytes are still on their way. */
 const FLUSH_MS = 500
 
+/**
+ * Heads that a client may send before it has authenticated. The library may keep each of them until the connection
+ * ends, so that a stranger's requests are not free even when they are refused.
+ */
+const MAX_STRANGER_HEAD_BYTES = 4 * 1024 * 1024
+
 /** What all sessions of one native server share. */
 export interface SessionContext {
   readonly server: Http3Server
@@ -37,7 +43,7 @@ export interface SessionContext {
   readonly endings: Endings
   readonly silence: SilenceWatch
   readonly uploads: UploadStore
-  readonly uploadKey: (session: Session) => string | undefined
+  readonly userOf: (session: Session) => string | undefined
   readonly channelOf: (hostname: string) => Channel
   readonly clock: Clock
   readonly counters: Counters
@@ -45,7 +51,7 @@ export interface SessionContext {
   readonly onEnd: (session: Http3Session) => void
 }
 
-export class Http3Session implements Session, StreamHost {
+export class Http3Session extends SessionLife implements Session, StreamHost {
   readonly id: string
   readonly protocol = 'HTTP3'
   readonly remoteAddress: string
@@ -59,12 +65,10 @@ export class Http3Session implements Session, StreamHost {
   readonly #wire: Wire
   /** Ended by us, not by the client. */
   readonly #endings: SessionEndings
-  readonly #closed = Promise.withResolvers<void>()
   #listener: SessionListener | undefined
-  #state: Session['state'] = 'open'
-  /** While draining: when it ends at the latest, and once its streams have ended. */
-  #deadline: Timer | undefined
+  /** Once the streams of a draining session have ended. */
   #flush: Timer | undefined
+  #strangerHeadBytes = 0
 
   constructor(
     handle: number,
@@ -72,6 +76,7 @@ export class Http3Session implements Session, StreamHost {
     id: string,
     context: SessionContext,
   ) {
+    super(context.clock)
     this.handle = handle
     this.id = id
     this.remoteAddress = remote.address
@@ -82,10 +87,6 @@ export class Http3Session implements Session, StreamHost {
     this.#endings = context.endings.open(this.#wire, this.#share.backlog, (stream, code) =>
       context.server.reset(handle, stream, code),
     )
-  }
-
-  get state(): Session['state'] {
-    return this.#state
   }
 
   get openStreams(): number {
@@ -104,7 +105,8 @@ export class Http3Session implements Session, StreamHost {
       return
     }
     if (this.#endings.has(id)) return
-    const code = this.#state === 'open' ? undefined : H3_REQUEST_REJECTED
+    if (this.#isTooMuch(fields)) return
+    const code = this.state === 'open' ? undefined : H3_REQUEST_REJECTED
     const head = parseRequestHead(fields)
     const refusal =
       code ?? (isOversized(fields) ? H3_EXCESSIVE_LOAD : head === undefined ? H3_MESSAGE_ERROR : undefined)
@@ -116,6 +118,16 @@ export class Http3Session implements Session, StreamHost {
     this.#streams.set(id, stream)
     const Kind = head.method === 'CONNECT' ? Http3Connect : Http3Plain
     this.#listener.onExchange(new Kind(this, this.#channelOf(head), head, stream, this.#respond))
+  }
+
+  /** Ends the session of a stranger who has sent more heads than there is room for. */
+  #isTooMuch(fields: readonly Http3Field[]): boolean {
+    if (this.#context.userOf(this) !== undefined) return false
+    this.#strangerHeadBytes += fieldSectionBytes(fields)
+    if (this.#strangerHeadBytes <= MAX_STRANGER_HEAD_BYTES) return false
+    this.#context.counters.count('http3_head_floods')
+    this.destroy(new Error('too many heads without credentials'))
+    return true
   }
 
   /** In a CONNECT and in a request for an `http:` address, `:authority` is the target: they are for main hosts. */
@@ -159,38 +171,30 @@ export class Http3Session implements Session, StreamHost {
 
   /** The connection is gone. */
   onClose(error: Error | undefined): void {
-    if (this.#state === 'closed') return
-    this.#state = 'closed'
-    this.#deadline?.cancel()
+    if (this.state === 'closed') return
+    if (error !== undefined) this.fail(error)
+    this.settle()
     this.#flush?.cancel()
     for (const stream of this.#streams.values()) stream.abandon()
     this.#endings.close()
     this.#share.close()
-    if (error !== undefined) this.#context.counters.count('session_errors', 'HTTP3')
+    if (this.error) this.#context.counters.count('session_errors', 'HTTP3')
     this.#context.onEnd(this)
-    this.#closed.resolve()
-    this.#listener?.onClose(error)
+    this.#listener?.onClose(this.error)
   }
 
-  close({ graceMs }: { graceMs: number }): Promise<void> {
-    if (this.#state === 'open') {
-      this.#state = 'draining'
-      if (this.#streams.size === 0) this.#end(undefined)
-      else {
-        this.#deadline = this.#context.clock.after(graceMs, () => this.#end(undefined))
-      }
-    }
-    return this.#closed.promise
+  protected override onDrain(): void {
+    if (this.#streams.size === 0) this.#end()
   }
 
-  destroy(reason: Error): void {
-    if (this.#state !== 'closed') this.#end(reason)
+  protected override onDestroy(): void {
+    this.#end()
   }
 
-  #end(error: Error | undefined): void {
-    const code = isRevocation(error) ? AUTHENTICATION_REQUIRED : H3_NO_ERROR
+  #end(): void {
+    const code = isRevocation(this.error) ? AUTHENTICATION_REQUIRED : H3_NO_ERROR
     this.#context.server.closeSession(this.handle, code, '')
-    this.onClose(error)
+    this.onClose(undefined)
   }
 
   openWindow(stream: number, owner: SendOwner): SendWindow {
@@ -198,8 +202,8 @@ export class Http3Session implements Session, StreamHost {
   }
 
   openUpload(listener: UploadListener): UploadBuffer {
-    const { uploads, uploadKey } = this.#context
-    return uploads.open(() => uploadKey(this), listener)
+    const { uploads, userOf } = this.#context
+    return uploads.open(() => userOf(this), listener)
   }
 
   onStreamStuck(id: number): void {
@@ -217,12 +221,12 @@ export class Http3Session implements Session, StreamHost {
     const { id, window } = stream
     this.#streams.delete(id)
     this.#context.silence.remove(stream)
-    if (this.#state !== 'closed' && end.kind === 'unended') this.#endings.end(id, window, stream.writtenBytes)
-    else if (this.#state !== 'closed' && end.kind === 'reset') this.#reset(stream, end.code)
+    if (this.state !== 'closed' && end.kind === 'unended') this.#endings.end(id, window, stream.writtenBytes)
+    else if (this.state !== 'closed' && end.kind === 'reset') this.#reset(stream, end.code)
     else window.close()
-    if (this.#state === 'closed') return
-    if (this.#state !== 'draining' || this.#streams.size > 0 || this.#flush !== undefined) return
-    this.#flush = this.#context.clock.after(FLUSH_MS, () => this.#streams.size > 0 || this.#end(undefined))
+    if (this.state === 'closed') return
+    if (this.state !== 'draining' || this.#streams.size > 0 || this.#flush !== undefined) return
+    this.#flush = this.#context.clock.after(FLUSH_MS, () => this.#streams.size > 0 || this.#end())
   }
 
   /** A reset takes back what the client does not have yet. That of an answer which breaks off can wait a little. */

@@ -23,7 +23,7 @@ test('a platform without the addon is a result, not an exception', async () => {
       uploads: new SpillArea({ directory: tmpdir(), memoryBytes: 1, budgetBytes: 1 }, { counters, log }),
       acceptSession: () => ({ onExchange: () => {}, onClose: () => {} }),
       admit: () => undefined,
-      uploadKey: () => undefined,
+      userOf: () => undefined,
       channelOf: () => 'main',
     },
   )
