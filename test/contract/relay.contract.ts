@@ -21,7 +21,7 @@ export interface RelayPair extends AsyncDisposable {
   clientWasReset(): Promise<string>
   /** Listeners that the client's stream gives itself when it closes. */
   readonly ownListeners?: Readonly<Record<string, number>>
-  /** Leaves after EOF without waiting, where the protocol can say so. */
+  /** Leaves after EOF without waiting, where the protocol has a way to say so. */
   leave?(): void
 }
 

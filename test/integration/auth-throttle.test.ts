@@ -32,7 +32,7 @@ afterAll(async () => {
   await endpoint[Symbol.asyncDispose]()
 })
 
-/** Each call comes from an address that has not failed yet. */
+/** Each call uses an address that has not failed yet. */
 async function open(ALPNProtocols: string[], port = endpoint.port) {
   const prefix = Buffer.from(`PROXY TCP4 192.0.2.${nextHost++} 192.0.2.200 40000 443\r\n`)
   return openTls(port, { first: { prefix }, servername: 'vpn.endpoint', ALPNProtocols })
@@ -101,7 +101,7 @@ it('requests that are reset at once leave no memory of their heads', { timeout: 
     )
     await new Promise((resolve) => setImmediate(resolve))
     for (const stream of streams) stream.close(http2.constants.NGHTTP2_CANCEL)
-    // The endpoint has read them all.
+    // By now the endpoint has read them all.
     await new Promise((resolve) => client.session.ping(resolve))
   }
   expect((await client.connect('_check', RIGHT)).status).toBe(200)

@@ -17,7 +17,7 @@ it('a handshake whose client ends TCP after its hello is given up at once', asyn
   await using harness = await startGate({ clock })
   const client = await openTcp({ port: harness.port })
   client.write(hello)
-  // The server's half of the handshake has begun.
+  // The server's half of the handshake has started.
   await readNext(client, 1)
   client.resume()
   client.end()

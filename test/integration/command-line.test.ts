@@ -173,7 +173,7 @@ describe('culvert serve', () => {
     await using program = new Program('culvert', ['serve', directory.vpn, directory.hosts])
     await program.output(/"msg":"listening"/)
     program.closeOutput()
-    // Each reload writes a line, of which the first finds the reader gone.
+    // Each reload writes a line; the first one finds the reader gone.
     program.signal('SIGHUP')
     await new Promise((resolve) => setTimeout(resolve, 200))
     program.signal('SIGTERM')

@@ -160,7 +160,7 @@ describe('files', () => {
     for (const stream of streams) stream.on('error', () => {})
     await Promise.all(streams.map((stream) => once(stream, 'response')))
     await settled(() => files.openFiles === 0)
-    // 512 MiB are asked for; what is read ahead must be a small part.
+    // 512 MiB are requested; only a small part may be read ahead.
     expect(process.memoryUsage.rss() - startRss).toBeLessThan(64 * 1_048_576)
     expect(watch.size).toBe(8)
     streams[0]?.close(http2.constants.NGHTTP2_CANCEL)

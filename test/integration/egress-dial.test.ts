@@ -147,7 +147,7 @@ describe('an address that does not answer', () => {
     clock.advance(1)
     const socket = await dialled
     expect(socket.remoteAddress).toBe('127.0.0.1')
-    // The loser is gone: what is left is this connection, both ends of it.
+    // The loser is gone: only the two ends of this connection are left.
     while (openSockets() > held + 2) await new Promise(setImmediate)
     socket.destroy()
   })
@@ -180,7 +180,7 @@ describe('failures', () => {
   })
 
   it('a dial is target_unreachable without a route', async () => {
-    // The kernel has none for TCP to a multicast address, on every machine.
+    // On every machine the kernel has no route for TCP to a multicast address.
     expect(await codeOf(dial(literal('ff02::1', 9), { policy: anything }))).toBe('target_unreachable')
     const policy = policyOf({ ipv6: false })
     expect(await codeOf(dial(literal('::1', 9), { policy }))).toBe('target_unreachable')

@@ -295,7 +295,7 @@ describe.each(FORWARD_CLIENTS)('plain requests over %s', (protocol, openClient) 
       await readBytes((await begun.answer).body, 5)
       expect(answering.sockets.size).toBe(1)
       begun.cancel()
-      // A client of HTTP/3 tells that it reads no more only when something is sent to it.
+      // An HTTP/3 client reports that it has stopped reading only when something is sent to it.
       const [response] = answering.requests.map((request) => request.socket)
       await settled(() => {
         if (protocol === 'HTTP3') response?.write('5\r\nagain\r\n')
@@ -311,7 +311,7 @@ describe.each(FORWARD_CLIENTS)('plain requests over %s', (protocol, openClient) 
     })
   })
 
-  // The HTTP/3 client library reads ahead without a bound, so over HTTP/3 nothing can be seen from its side.
+  // The HTTP/3 client library reads ahead without limit, so over HTTP/3 nothing can be seen from its side.
   if (protocol !== 'HTTP3') {
     it('plain requests are held back when the client does not read', async () => {
       let sent: { readonly taken: number } | undefined
@@ -338,7 +338,7 @@ describe.each(FORWARD_CLIENTS)('plain requests over %s', (protocol, openClient) 
       const traced = client.send(authorized({ authority: origin.authority, method: 'TRACE' }))
       expect(await whole(traced)).toMatchObject({ status: 405, headers: { server: 'nginx' } })
       expect(origin.requests).toEqual([])
-      // The page is the server's when the name is.
+      // The page is the other server's when the name is.
       const theirs = client.send(authorized({ authority: origin.authority, path: '/ping' }))
       expect((await whole(theirs)).body).toBe('hello')
     })

@@ -211,7 +211,7 @@ describe('peers that do not finish', () => {
     await new Promise((resolve) => setTimeout(resolve, 500))
     expect(performance.eventLoopUtilization(before).utilization).toBeLessThan(0.5)
     for (const client of clients) client.destroy()
-    // More than is ever looked at, in records of one byte, one byte at a time: then TLS may deal with it.
+    // More than is ever looked at, in one-byte records, one byte at a time: after that, TLS may deal with it.
     const slow = await openTcp({ port: harness.port, host: '127.0.0.1' })
     const endless = inRecords(Buffer.from(`1603010000${'01003ff0'.padEnd(6000, '0')}`, 'hex'), 1)
     await writeInPieces(slow, endless, 1)

@@ -37,7 +37,7 @@ function portOf(server: Server): number {
   return (server.address() as AddressInfo).port
 }
 
-/** The name of the captured hello, which the harness's own hosts would take. */
+/** The name in the captured hello, which otherwise belongs to the harness's own hosts. */
 function passOnly(port: number): HostMap {
   return new HostMap({ hosts: [], pass: [{ names: ['vpn.example.com'], to: { host: '127.0.0.1', port } }] })
 }
@@ -80,7 +80,7 @@ it('passing on keeps half-close both ways', async () => {
   const received: Buffer[] = []
   const upstream = createTcpServer({ allowHalfOpen: true }, (socket) => {
     socket.on('data', (chunk: Buffer) => void received.push(chunk))
-    // Answers only when the client has ended, so an end that is not passed on, or passed back too early, shows.
+    // Answers only once the client has ended, which reveals an end that is not passed on, or passed back too early.
     socket.once('end', () => socket.end('answered after the end'))
   })
   await using server = await listening(upstream, { port: 0, host: '127.0.0.1' })

@@ -106,7 +106,7 @@ it('HTTP/3 shows paths of the main host there alone, and the decoy under a name 
 it('HTTP/3 takes the authority of a tunnel and of a forwarded request for a target, whatever its name', async () => {
   await using client = await H3Client.open(endpoint.port)
   const headers = { 'proxy-authorization': AUTHORIZATION }
-  // As a ping it would be 200; as a target its name does not resolve.
+  // As a ping it would get 200; as a target its name does not resolve.
   expect((await client.tunnel('ping.endpoint:443', headers)).status).toBe(502)
   expect((await client.tunnel('_check', headers)).status).toBe(200)
   expect((await ask('ping.endpoint', '/', { scheme: 'http', headers })).status).toBe(502)

@@ -25,7 +25,7 @@ async function start(limits: string, keys = ''): Promise<TestEndpoint> {
   return endpoint
 }
 
-/** Whether a new connection gets a health check answered. It is kept open. */
+/** Whether a health check is answered on a new connection, which stays open. */
 async function isServed(port: number): Promise<boolean> {
   try {
     const client = await H3Client.open(port)
@@ -70,7 +70,7 @@ describe('QUIC connections', () => {
   it('QUIC connections whose handshake never ends hold their place for as long as a TLS handshake may take', async () => {
     const server = await start('handshakes_total = 1', 'tls_handshake_timeout_secs = 1')
     await using relay = await UdpRelay.open(server.port)
-    // The server's Retry gets through, and nothing behind it.
+    // The server's Retry gets through, but nothing after it.
     relay.filter = (direction) => direction === 'up' || relay.passed.down === 0
     const stuck = H3Client.open(relay.port, { connectTimeoutMs: 5000 }).catch(() => undefined)
     await server.waitForStats((now) => now['gate_handshakes'] === 1)

@@ -93,7 +93,7 @@ test('1 GiB to a target that does not read stays below 150 MiB of memory', { tim
   await using server = await Server.start()
   await using client = await H3Client.open(server.port)
   const { stream } = await client.tunnel('stall')
-  // A little less than the budget and what memory holds: the last byte fits.
+  // A little less than the budget and the memory together, so the last byte fits.
   await upload(stream, 1024 * MEGABYTE, () => server.report())
   await expect.poll(async () => (await server.report()).heldBytes, { timeout: 60_000 }).toBe(1024 * MEGABYTE)
   const { counters } = await server.report()
@@ -134,7 +134,7 @@ test('a client that does not read holds little memory and nobody up', { timeout:
     await server.report()
     await new Promise((resolve) => setTimeout(resolve, 50))
   }
-  // One connection for each native thread, most likely: all of them still get what they ask for.
+  // Most likely one connection for each native thread: all of them still get what they ask for.
   for (let round = 0; round < 6; round++) {
     await using client = await H3Client.open(server.port)
     const { stream } = await client.tunnel('give')

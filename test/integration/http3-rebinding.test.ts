@@ -55,7 +55,7 @@ it('an idle tunnel goes on from another port of the client, and new ones open, f
   const stats = await endpoint.supervisor.stats()
   expect(stats['client_sessions{HTTP3}']).toBe(8)
   for (const { client } of clients) await client[Symbol.asyncDispose]()
-  // The relays have to carry the goodbyes.
+  // The relays must still carry the goodbyes.
   await endpoint.waitUntilFree()
   for (const { relay } of clients) await relay[Symbol.asyncDispose]()
 })

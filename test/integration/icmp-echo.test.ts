@@ -255,7 +255,7 @@ describe.skipIf(obstacle !== undefined)(
       },
     ] as const
 
-    // First, because Linux sends "no route" to one host at most once a second, counted from any ICMP error before.
+    // Runs first, because Linux sends "no route" to a host at most once a second, counted from any earlier ICMP error.
     it.each(families)(
       'across a router of $net no route, no host and too big come back as errors',
       async (at) => {

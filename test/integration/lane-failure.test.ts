@@ -34,10 +34,10 @@ async function startFailing(directory: ConfigDirectory): Promise<Supervisor> {
   return supervisor
 }
 
-/** How the process ends that serves with a lane that fails at once. */
+/** How a process ends whose lane fails at once. */
 async function runFailing(directory: ConfigDirectory, ...args: string[]) {
   const script = fileURLToPath(new URL('../support/failing-endpoint.ts', import.meta.url))
-  // Should it stay, that must not be taken for its own end.
+  // If it stays, this must not be mistaken for its own end.
   const child = spawn(process.execPath, [script, directory.vpn, directory.hosts, ...args], {
     timeout: 20_000,
     killSignal: 'SIGABRT',

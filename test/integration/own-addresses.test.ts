@@ -11,7 +11,7 @@ import { networkObstacle } from '../support/routed-network.ts'
 
 const obstacle = networkObstacle()
 const NAMESPACE = `culvert-own-${process.pid}`
-/** Public, and of no machine here: the namespace has no way out. */
+/** Public addresses that no machine here has: the namespace has no way out. */
 const OWN = '11.22.33.44'
 const LATER = '11.22.33.55'
 const PRIVATE = '502 310 - DNS: resolved address in non-routable network'

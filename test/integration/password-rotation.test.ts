@@ -50,7 +50,7 @@ it('a password is replaced under a running session, and the old one ends at its 
   expect([await check(endpoint, 'old'), await check(endpoint, 'new')]).toEqual([200, 200])
 
   await rewrite(endpoint, user('new', ...former('old', Date.now() + 1500)))
-  // No further reload: the time itself ends it, also for a session that has used it before.
+  // Without another reload: its time alone ends it, even for a session that has used it before.
   await expect.poll(() => check(endpoint, 'old'), { timeout: 10_000 }).toBe(407)
   expect((await client.connect('_check')).status).toBe(407)
   expect(await check(endpoint, 'new')).toBe(200)

@@ -60,7 +60,7 @@ describe('reload', () => {
     await install(endpoint.directory, fresh)
     await endpoint.supervisor.reload()
     expect(await shownSerial(endpoint.port)).toBe(serialOf(fresh))
-    // Trusting nothing but the new one is the only way to see which certificate QUIC shows.
+    // The only way to see which certificate QUIC shows is to trust nothing but the new one.
     await using verified = await H3Client.open(endpoint.port, { ca: fresh.cert, rejectUnauthorized: true })
     const authorization = encodeBasicAuth(USER.username, USER.password)
     expect((await verified.tunnel('_check', { 'proxy-authorization': authorization })).status).toBe(200)
@@ -163,7 +163,7 @@ describe('a certificate that is replaced', () => {
       const before = testCertificate()
       await install(endpoint.directory, createTestCertificate(['vpn.endpoint']))
       await writeFile(endpoint.files.hosts, TWO_HOSTS)
-      // Valid as a file; TLS refuses a key as short as this.
+      // Valid as a file, but TLS refuses a key this short.
       await run('openssl', [...WEAK_CERTIFICATE, '-keyout', 'second-key.pem', '-out', 'second-cert.pem'], {
         cwd: endpoint.directory,
       })

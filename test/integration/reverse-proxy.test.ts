@@ -20,7 +20,7 @@ const VERSIONS = [
   ['HTTP/2', 'HTTP2', askHttp2, (web: WebHarness) => web.http2Port],
 ] as const
 
-/** With everything that is for one hop only. */
+/** Has every field that is for one hop only. */
 const ORIGIN_HEADERS = [
   ['Server', 'origin/1'],
   ['Set-Cookie', 'a=1'],

@@ -18,7 +18,7 @@ import { readAll, readBytes } from '../support/reading.ts'
 import { openEcho, openTcpTarget } from '../support/targets.ts'
 import { openTcp, readToClose } from '../support/tls-client.ts'
 
-/** Every limit of these endpoints is one second: the shortest that the files can say. */
+/** Every limit of these endpoints is one second, the shortest that the files allow. */
 const LIMIT_MS = 2000
 
 describe('an idle session', () => {

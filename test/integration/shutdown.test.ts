@@ -21,7 +21,7 @@ const LONG = grace(3600)
 async function start(options: { tables: string }) {
   const endpoint = await EndpointProcess.start(options)
   const client = await H2Client.open({ port: endpoint.port, ...USER })
-  // Our handshake is over before the endpoint's is; its answer says that the session stands there too.
+  // Our handshake is complete before the endpoint's; its answer shows that the session exists there too.
   await new Promise((resolve) => client.session.ping(resolve))
   const goaway = once(client.session, 'goaway')
   const closed = once(client.session, 'close')

@@ -22,7 +22,7 @@ async function open(port: number): Promise<TLSSocket> {
   return socket
 }
 
-/** Resolves also when the connection breaks while something is written. */
+/** Also resolves when the connection breaks during a write. */
 function closeOf(socket: TLSSocket): Promise<void> {
   return new Promise((resolve) => socket.once('close', () => resolve()))
 }

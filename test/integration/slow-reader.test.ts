@@ -13,11 +13,11 @@ import { openEcho, openRequestResponder, openTcpTarget } from '../support/target
 const KIB = 1024
 const MIB = 1024 * KIB
 const GIB = 1024 * MIB
-/** What every stage together may hold of one stream: two socket buffers of the kernel, windows, our own. */
+/** What all stages together may hold of one stream: two socket buffers of the kernel, the windows, our own buffers. */
 const HELD_LIMIT_BYTES = 48 * MIB
-/** What the process may grow by while nobody reads: garbage of the engine included. */
+/** How much the process may grow while nobody reads, including garbage of the engine. */
 const GROWTH_LIMIT_MIB = 128
-/** More than all stages together hold, so that it only arrives when everything flows again. */
+/** More than all stages together hold, so that it arrives only once everything flows again. */
 const CONTENT_BYTES = 64 * MIB
 
 describe('an endpoint process', () => {
@@ -28,7 +28,7 @@ describe('an endpoint process', () => {
     endpoint = await EndpointProcess.start()
     socketsBefore = await endpoint.sockets()
     client = await H2Client.open({ port: endpoint.port, ...USER })
-    // Code and pools that any first tunnel brings are not growth.
+    // Code and pools that any first tunnel loads do not count as growth.
     await using echo = await openEcho()
     const { stream } = await client.connect(echo.authority)
     sendPattern(stream, 16 * MIB)
@@ -149,7 +149,7 @@ describe('windows', () => {
   })
 
   const SIZES = [65_535, 131_072, 8 * MIB].flatMap((edge) => [edge - 1, edge, edge + 1])
-  /** Those of RFC 9113 section 6.9.2, which a client has that sets nothing, and those of TrustTunnel clients. */
+  /** Those of RFC 9113 section 6.9.2, for a client that sets nothing, and those of TrustTunnel clients. */
   const WINDOWS = [
     ['default', 65_535, 65_535],
     ["a TrustTunnel client's", 131_072, 8 * MIB],

@@ -50,7 +50,7 @@ function use(
   })
 }
 
-/** How much a counter has grown since. */
+/** How much a counter has grown since then. */
 async function counterFrom(name: string): Promise<() => Promise<number>> {
   const read = async (): Promise<number> => (await endpoint.supervisor.stats())[name] ?? 0
   const before = await read()
@@ -268,7 +268,7 @@ describe.skipIf(!isRoot)(`DNS${isRoot ? '' : ' (skipped: needs root for port 53)
 })
 
 describe('blocked destinations', () => {
-  // The port is known only when the echo runs, so the exemption is in place of a whole open network.
+  // The port is known only when the echo runs; an exemption for it saves opening the whole network.
   it('datagrams to blocked destinations are dropped and counted while the stream lives', async () => {
     await using open = await openUdpEcho()
     await using closed = await openUdpEcho()

@@ -53,7 +53,7 @@ const forwardProxy = new ForwardProxy(
   },
 )
 
-/** Stands for a part of the service that another test covers, and says that it was chosen. */
+/** Stands in for a part of the service that another test covers, and says that it was chosen. */
 function marker(status: number): { handle(request: Exchange): void } {
   return { handle: (request) => request.refuse(status) }
 }

@@ -23,7 +23,7 @@ function openBehind(endpoint: TestEndpoint, credentials = USER): Promise<Chromiu
   return openChromium({ proxy: `https://localhost:${endpoint.port}`, credentials })
 }
 
-/** Nothing of a browser that has gone is left, and it spoke HTTP/2 only. */
+/** Checks that a browser has left nothing behind, and spoke only HTTP/2. */
 async function expectOnlyHttp2(endpoint: TestEndpoint): Promise<void> {
   const stats = await endpoint.waitForStats(
     (now) => now['client_sessions{HTTP2}'] === 0 && now.open_streams === 0,
@@ -180,7 +180,7 @@ describe.skipIf(!hasChromium)(
   },
 )
 
-/** Resources that arrived and were of use. */
+/** Resources that arrived and could be used. */
 function loaded(page: Page): Promise<unknown> {
   return page.evaluate(`(async () => {
     const images = [...document.images].filter((image) => image.naturalWidth > 0)

@@ -33,7 +33,7 @@ function curl(
   })
 }
 
-/** All of it went over HTTP/1.1, and nothing is left. */
+/** Checks that everything went over HTTP/1.1, and that nothing is left. */
 async function expectOnlyHttp1(endpoint: TestEndpoint): Promise<void> {
   const stats = await endpoint.waitForStats(
     (now) => now['client_sessions{HTTP1}'] === 0 && now.outbound_tcp_sockets === 0,

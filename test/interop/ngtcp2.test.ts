@@ -21,7 +21,7 @@ function visit(port: number, args: readonly string[], paths: readonly string[]) 
   return run('gtlsclient', ['--exit-on-all-streams-close', ...args, 'localhost', `${port}`, ...urls])
 }
 
-/** One session over HTTP/3, of which nothing is left. */
+/** Checks that there was one session over HTTP/3, and that nothing of it is left. */
 async function expectOneVisit(endpoint: TestEndpoint): Promise<void> {
   const stats = await endpoint.waitForStats(
     (now) => now['client_sessions{HTTP3}'] === 0 && now.open_streams === 0,

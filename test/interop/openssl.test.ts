@@ -20,7 +20,7 @@ interface Handshake {
   readonly fingerprint: string | undefined
 }
 
-/** One handshake and one request, so that tickets arrive also where they follow the handshake. */
+/** One handshake and one request, so that tickets arrive even where they follow the handshake. */
 async function shake(endpoint: TestEndpoint, args: readonly string[]): Promise<Handshake> {
   const target = ['-connect', `127.0.0.1:${endpoint.port}`, '-servername', 'localhost']
   const { code, stdout, stderr } = await run('openssl', ['s_client', ...target, '-ign_eof', ...args], {

@@ -51,7 +51,7 @@ const SET_ASIDE = [
 ]
 const HARMLESS = new Set(['OK', 'INFO', 'LOW'])
 
-/** What must have been looked at, so that a scan that stops early does not pass. */
+/** What the scan must have checked, so that one that stops early does not pass. */
 const EXPECTED: Record<string, RegExp> = {
   SSLv2: /^not offered/,
   SSLv3: /^not offered/,
