@@ -1,9 +1,9 @@
-/** Field sections of HTTP/3 messages: what is malformed (RFC 9114 sections 4.1.2 to 4.3, 10.3) and what we send. */
+/** Field sections of HTTP/3 messages: which are malformed (RFC 9114 sections 4.1.2 to 4.3, 10.3), and what we send. */
 import type { RequestHeaders, RequestScheme, ResponseHeaders } from '../../contract/exchange.ts'
 import type { Http3Field } from './native.ts'
 import { parseScheme } from '../../wire/authority.ts'
 
-/** All names and values of one request together, bytes; more is H3_EXCESSIVE_LOAD. */
+/** All names and values of one request together, in bytes; more is H3_EXCESSIVE_LOAD. */
 const MAX_FIELD_SECTION_BYTES = 64 * 1024
 const MAX_FIELDS = 128
 
@@ -13,7 +13,7 @@ export interface RequestHead {
   readonly authority: string
   readonly path: string | undefined
   readonly headers: RequestHeaders
-  /** Of `content-length`. */
+  /** From `content-length`. */
   readonly contentBytes: number | undefined
 }
 
@@ -35,7 +35,7 @@ const CONNECTION_NAMES = new Set([
   'upgrade',
 ])
 
-/** Whether a section is larger than anything a client sends. */
+/** Whether a section is larger than any that a client sends. */
 export function isOversized(fields: readonly Http3Field[]): boolean {
   return fields.length > MAX_FIELDS || fieldSectionBytes(fields) > MAX_FIELD_SECTION_BYTES
 }
@@ -50,7 +50,7 @@ export function fieldSectionBytes(fields: readonly Http3Field[]): number {
 /** The head of a request; undefined when it is malformed. */
 export function parseRequestHead(fields: readonly Http3Field[]): RequestHead | undefined {
   const pseudo = new Map<string, string>()
-  // Names are the client's: `constructor` and the like must not find anything.
+  // The client chooses the names: `constructor` and the like must not find anything.
   const headers = Object.create(null) as Record<string, string>
   let regular = false
   for (const { name, value } of fields) {
@@ -101,7 +101,7 @@ function composeHead(pseudo: Map<string, string>, headers: Record<string, string
   return { method, scheme: parseScheme(scheme), authority: host, path, headers, contentBytes }
 }
 
-/** A response's section. Names become lower case; fields that HTTP/3 forbids are left out. */
+/** The fields of a response. Names become lower case; fields that HTTP/3 forbids are left out. */
 export function composeResponse(status: number, headers: ResponseHeaders): Http3Field[] {
   const fields: Http3Field[] = [{ name: ':status', value: String(status) }]
   for (const [key, value] of Object.entries(headers)) {

@@ -14,7 +14,7 @@ import { pause } from '../../clock.ts'
 import type { Timer } from '../../clock.ts'
 import { normalizePeerAddress } from '../../wire/ip-kind.ts'
 
-/** How long a producer pause may last; the addon itself ends it after 5 s. */
+/** How long a pause of the producer may last; the addon itself ends it after 5 s. */
 const MAX_PAUSE_MS = 2000
 /** How long connections may take to be closed on the wire before the server stops. */
 const CLOSE_PATIENCE_MS = 1000
@@ -47,7 +47,7 @@ export function createListener(options: Http3Options, deps: Http3Dependencies): 
   return { kind: 'created', listener }
 }
 
-/** A handshake under way; nobody has heard of it yet. */
+/** A handshake under way, which has not been reported to anybody yet. */
 interface Handshake {
   readonly address: string
   readonly port: number
@@ -62,9 +62,9 @@ export class Listener implements Http3Events {
   readonly #silence: SilenceWatch
   readonly #handshakes = new Map<number, Handshake>()
   readonly #sessions = new Map<number, Http3Session>()
-  /** Of handshakes and sessions. */
+  /** Places of handshakes and sessions. */
   readonly #places = new Map<number, ConnectionPlace>()
-  /** Closed by us and not yet by the library. */
+  /** Sessions that we have closed and the library has not yet. */
   readonly #ending = new Set<number>()
   /** Streams with input that has arrived in the current batch. */
   #touched: Http3Stream[] = []
@@ -152,7 +152,7 @@ export class Listener implements Http3Events {
     this.#forget(handle)
   }
 
-  /** A handshake is over, and nothing has become of it. */
+  /** A handshake is over without having become a session. */
   #forget(handle: number): void {
     if (!this.#handshakes.has(handle)) return
     this.#handshakes.get(handle)?.deadline.cancel()
@@ -167,7 +167,7 @@ export class Listener implements Http3Events {
 
   onSession(handle: number, address: string, port: number): void {
     const remote = normalizePeerAddress(address)?.address ?? address
-    // Not every lost connection is announced; its number is used again all the same.
+    // Not every lost connection is announced, but its number is still used again.
     this.#forget(handle)
     this.#sessions.get(handle)?.onClose(undefined)
     this.#ending.delete(handle)

@@ -1,4 +1,4 @@
-/** What an HTTP/3 transport is told, and what it needs of others. */
+/** The options of an HTTP/3 transport, and what it needs from other rooms. */
 import type { Clock } from '../../clock.ts'
 import type { Counters } from '../../counters.ts'
 import type { Channel, Session } from '../../contract/session.ts'
@@ -7,7 +7,7 @@ import type { Log } from '../../log.ts'
 import type { UploadStore } from './upload.ts'
 
 export interface Http3Options {
-  /** An address literal; `::` takes IPv4 as well. */
+  /** An address literal; `::` includes IPv4. */
   readonly host: string
   readonly port: number
   /** PEM. */
@@ -16,7 +16,7 @@ export interface Http3Options {
   readonly key: Buffer
   readonly maxIdleTimeoutMs: number
   readonly handshakeTimeoutMs: number
-  /** Receive window of a connection before it grows. Those of its streams are fixed by the library: 2,000,000. */
+  /** Receive window of a connection before it grows. The library fixes those of its streams at 2,000,000. */
   readonly initialMaxDataBytes: number
   readonly maxStreamsBidi: number
   readonly disableActiveMigration: boolean
@@ -25,13 +25,14 @@ export interface Http3Options {
   /** Answer every first packet with Retry (RFC 9000 section 8.1.2). */
   readonly retry: boolean
   /**
-   * Events of the library that are never acknowledged, so that it stops reading ahead earlier. It stops at 4096
-   * events of all servers of the process, each with up to 64 KiB: the sum of all debts must stay below that.
+   * How many of the library's events are never acknowledged, so that it stops reading ahead earlier. It stops at 4096
+   * outstanding events of all servers of the process, each with up to 64 KiB: the sum of all debts must stay below
+   * that.
    */
   readonly eventDebt: number
 }
 
-/** What all servers of a process may owe together. */
+/** The most that all servers of a process may owe together. */
 export const MAX_EVENT_DEBT = 3840
 
 export interface Http3Dependencies {
@@ -40,15 +41,18 @@ export interface Http3Dependencies {
   readonly log: Log
   readonly acceptSession: AcceptSession
   readonly uploads: UploadStore
-  /** Whose share of the upload store a session uses; undefined while nobody has authenticated. */
+  /** Whose share of the upload store a session uses; undefined as long as nobody has authenticated. */
   readonly userOf: (session: Session) => string | undefined
-  /** What the host of a plain request is for: the library shows no server name. */
+  /** The channel of the host in a plain request: the library does not reveal the server name. */
   readonly channelOf: (hostname: string) => Channel
-  /** The place of a connection whose handshake has begun; undefined when it must go. Nothing but its address is known. */
+  /**
+   * A place for a connection whose handshake has begun; undefined when it must be refused. Only its address is known so
+   * far.
+   */
   readonly admit: (address: string) => ConnectionPlace | undefined
 }
 
-/** One of the connections that there may be. Every method is idempotent. */
+/** One of the limited places for connections. Every method is idempotent. */
 export interface ConnectionPlace {
   handshakeDone(): void
   /** The connection is over. */

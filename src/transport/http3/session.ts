@@ -27,7 +27,7 @@ import type { StreamOutcome, StreamHost } from './stream.ts'
 import type { UploadBuffer, UploadListener, UploadStore } from './upload.ts'
 import { Wire } from './wire.ts'
 
-/** Between the end of the last stream and of a draining session: its last bytes are still on their way. */
+/** Time between the end of the last stream and that of a draining session: its last bytes are still on their way. */
 const FLUSH_MS = 500
 
 /**
@@ -47,7 +47,7 @@ export interface SessionContext {
   readonly channelOf: (hostname: string) => Channel
   readonly clock: Clock
   readonly counters: Counters
-  /** The session is over and forgotten. */
+  /** The session is over and has been forgotten. */
   readonly onEnd: (session: Http3Session) => void
 }
 
@@ -56,17 +56,17 @@ export class Http3Session extends SessionLife implements Session, StreamHost {
   readonly protocol = 'HTTP3'
   readonly remoteAddress: string
   readonly remotePort: number
-  /** The library hides it. */
+  /** The library does not reveal it. */
   readonly serverName = undefined
   readonly handle: number
   readonly #context: SessionContext
   readonly #share: SendShare
   readonly #streams = new Map<number, Http3Stream>()
   readonly #wire: Wire
-  /** Ended by us, not by the client. */
+  /** Streams that were ended by us and not yet by the client. */
   readonly #endings: SessionEndings
   #listener: SessionListener | undefined
-  /** Once the streams of a draining session have ended. */
+  /** Set once the streams of a draining session have ended. */
   #flush: Timer | undefined
   #strangerHeadBytes = 0
 
@@ -120,7 +120,7 @@ export class Http3Session extends SessionLife implements Session, StreamHost {
     this.#listener.onExchange(new Kind(this, this.#channelOf(head), head, stream, this.#respond))
   }
 
-  /** Ends the session of a stranger who has sent more heads than there is room for. */
+  /** Ends the session of a stranger that has sent more heads than there is room for. */
   #isTooMuch(fields: readonly Http3Field[]): boolean {
     if (this.#context.userOf(this) !== undefined) return false
     this.#strangerHeadBytes += fieldSectionBytes(fields)
@@ -130,7 +130,7 @@ export class Http3Session extends SessionLife implements Session, StreamHost {
     return true
   }
 
-  /** In a CONNECT and in a request for an `http:` address, `:authority` is the target: they are for main hosts. */
+  /** In a CONNECT and in a request for an `http:` address, `:authority` is the target: these are for main hosts. */
   #channelOf({ method, scheme, authority }: RequestHead): Channel {
     if (method === 'CONNECT' || scheme === 'http') return 'main'
     return this.#context.channelOf(serverNameIn(authority))
@@ -140,7 +140,7 @@ export class Http3Session extends SessionLife implements Session, StreamHost {
     return this.#streams.get(id)
   }
 
-  /** That of a stream, also when we have ended it and the client has not. */
+  /** The window of a stream, even when we have ended the stream and the client has not. */
   window(id: number): SendWindow | undefined {
     return this.#streams.get(id)?.window ?? this.#endings.window(id)
   }
@@ -159,7 +159,7 @@ export class Http3Session extends SessionLife implements Session, StreamHost {
   onReset(id: number, code: number): void {
     this.#endings.onClientEnd(id)
     const stream = this.#streams.get(id)
-    // Clients end tunnels with NO_ERROR too: that is an end.
+    // Clients also end tunnels with NO_ERROR: that counts as an orderly end.
     if (code === H3_NO_ERROR && stream?.answered) stream.onFinished()
     else stream?.abandon()
   }
@@ -229,7 +229,7 @@ export class Http3Session extends SessionLife implements Session, StreamHost {
     this.#flush = this.#context.clock.after(FLUSH_MS, () => this.#streams.size > 0 || this.#end())
   }
 
-  /** A reset takes back what the client does not have yet. That of an answer which breaks off can wait a little. */
+  /** A reset takes back what the client has not received yet. If it cuts an answer short, it can wait a little. */
   #reset({ id, window, answered }: Http3Stream, code: number): void {
     if (answered && code !== H3_EXCESSIVE_LOAD) return this.#endings.breakOff(id, window, code)
     window.close()
