@@ -8,13 +8,14 @@ export function tuneHeap(): void {
   // full collection: a fifth of the CPU time of a transfer.
   setFlagsFromString('--external-memory-accounted-in-global-limit')
   setFlagsFromString('--initial-heap-size=64')
-  // In MiB. Below it the young generation does not shrink, and need not grow again, when `collectGarbageOfStart` has run.
+  // In MiB. Keeps the young generation from shrinking below this after `collectGarbageOfStart`, and having to grow
+  // again.
   setFlagsFromString('--min-semi-space-size=2')
 }
 
 /**
- * Collects, on this thread, what starting has left behind: 2 to 5 MiB. With a heap that begins as large as ours V8 would
- * not do so before there has been much to do.
+ * Collects what the start has left behind on this thread: 2 to 5 MiB. With a heap that begins as large as ours, V8
+ * would not do so until much later.
  */
 export function collectGarbageOfStart(): void {
   collect({ type: 'major', flavor: 'last-resort', execution: 'sync' })

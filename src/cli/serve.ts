@@ -127,9 +127,10 @@ function logFailure(log: Log, error: unknown): void {
 }
 
 function logRefusal(log: Log, error: unknown): void {
-  if (!(error instanceof ConfigError)) return log.error({ err: error }, 'reload failed; all stays as it was')
+  if (!(error instanceof ConfigError))
+    return log.error({ err: error }, 'reload failed; everything stays as it was')
   log.error(
     { code: error.code, problems: error.problems.map(formatIssue) },
-    'configuration refused; all stays as it was',
+    'configuration refused; everything stays as it was',
   )
 }

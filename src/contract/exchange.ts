@@ -6,7 +6,10 @@ import type { Readable, Writable } from 'node:stream'
 import type { Channel, Session } from './session.ts'
 import type { StreamEnd, StreamReset } from './stream-end.ts'
 
-/** Header names in lower case, no pseudo-headers; repeated fields joined by ", " (RFC 9110 section 5.3), cookies by "; ". */
+/**
+ * Header names in lower case, no pseudo-headers; repeated fields joined by ", " (RFC 9110 section 5.3), cookies by ";
+ * ".
+ */
 export type RequestHeaders = Readonly<Record<string, string>>
 /** A list value is sent as repeated fields (`set-cookie`). Names in lower case. */
 export type ResponseHeaders = Readonly<Record<string, string | readonly string[]>>

@@ -36,7 +36,10 @@ export interface ForwardEnd extends TunnelEnd {
 export interface OpenTunnel {
   /** When true, the 200 itself ends the stream and nothing runs (`_check`). */
   readonly endsAtOnce?: boolean
-  /** Moves bytes until both directions have ended, one was reset, or the signal fires. Owns and ends `stream`. Never rejects. */
+  /**
+   * Moves bytes until both directions have ended, one was reset, or the signal fires. Owns and ends `stream`. Never
+   * rejects.
+   */
   run(stream: StreamEnd): Promise<TunnelEnd>
   /** Drops the target when `run` will not be called. Idempotent. */
   destroy(): void

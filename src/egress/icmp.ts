@@ -103,7 +103,7 @@ export function openFamilies(options: IcmpOptions, openSocket: OpenRawSocket): I
       throw error
     }
   }
-  for (const error of missing) options.log.warn({ err: error }, 'ICMP without one address family')
+  for (const error of missing) options.log.warn({ err: error }, 'ICMP works for one address family only')
   return egress
 }
 

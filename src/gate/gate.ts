@@ -134,7 +134,7 @@ export class Gate {
     this.#deps.counters.count('gate_dropped', reason)
   }
 
-  /** The system had a connection and could not give it to us: no descriptor or no memory is left for it. */
+  /** The system had a connection for us but could not hand it over: there is no descriptor or no memory left for it. */
   acceptFailed(error: NodeJS.ErrnoException): void {
     const { clock, counters, log } = this.#deps
     counters.count('gate_dropped', 'accept_failed')

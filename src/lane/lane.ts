@@ -104,7 +104,7 @@ export class Lane {
       takeOver: async () => {
         this.#http3Certificate = certificate
         await replacement?.takeOver().catch((error: unknown) => {
-          this.#deps.log.error({ err: error }, 'HTTP/3 is not there any more: its port cannot be bound again')
+          this.#deps.log.error({ err: error }, 'HTTP/3 is gone: its port cannot be bound again')
         })
       },
     }

@@ -16,7 +16,7 @@ import type { StoredBlock } from './spill-file.ts'
 /** Why a stream was given up; the label of `spill_overflows`. */
 export type SpillOverflow = 'stranger' | 'budget' | 'disk_slow' | 'disk_failed'
 
-/** Whose memory it is: that of users, or of clients who have not authenticated. */
+/** Whose memory it is: users', or that of clients who have not authenticated. */
 export type SpillParty = 'user' | 'stranger'
 
 export interface SpillListener {
@@ -26,21 +26,21 @@ export interface SpillListener {
   onOverflow(reason: SpillOverflow): void
 }
 
-/** What a buffer takes of the space that all share. */
+/** A buffer's view of the space that all buffers share. */
 export interface SpillSpace {
-  /** Where files without names are made. */
+  /** Where files without names are created. */
   readonly directory: string
-  /** What one stream may keep in memory, bytes. */
+  /** How many bytes one stream may keep in memory. */
   allowance(party: SpillParty): number
-  /** `bytes` more are in memory, or less. */
+  /** `bytes` more are in memory, or fewer when negative. */
   changeMemory(party: SpillParty, bytes: number): void
-  /** `bytes` more wait for the disk, or less. */
+  /** `bytes` more wait for the disk, or fewer when negative. */
   changeWaiting(bytes: number): void
   /** Reserves disk space; false when the budget of `key` does not allow it. */
   take(key: string, bytes: number): boolean
   give(key: string, bytes: number): void
   takeBlock(): Buffer
-  /** Takes a block back that nobody refers to. */
+  /** Takes back a block that nobody refers to any more. */
   giveBlock(block: Buffer): void
   onDiskError(error: unknown): void
   countOverflow(reason: SpillOverflow): void

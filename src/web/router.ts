@@ -1,4 +1,7 @@
-/** Who answers a request that is not a tunnel: ping, speed test, reverse proxy or the decoy (`docs/protocol.md`, "Pages of the endpoint"). */
+/**
+ * Who answers a request that is not a tunnel: ping, speed test, reverse proxy or the decoy (`docs/protocol.md`, "Pages
+ * of the endpoint").
+ */
 import { serverNameIn } from '../wire/host-name.ts'
 import type { Counters } from '../counters.ts'
 import type { ForwardEnd } from '../contract/forwarder.ts'

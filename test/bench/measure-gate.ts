@@ -15,7 +15,10 @@ const SLICE_MS = 400
 const WARM_UP_SLICES = 2
 const CONNECTS_AT_ONCE = 8
 
-/** CPU microseconds that the gate adds, and how many percent that is of the same without it: medians over slices of time. */
+/**
+ * CPU microseconds that the gate adds, and how many percent that is of the same without it: medians over slices of
+ * time.
+ */
 export async function measureGate(
   cores: { readonly server: string | undefined; readonly load: string | undefined },
   { seconds }: Pick<MeasureOptions, 'seconds'>,

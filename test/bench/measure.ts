@@ -1,4 +1,7 @@
-/** One row against one running endpoint. Processor time is that of the endpoint's process between two moments of steady work. */
+/**
+ * One row against one running endpoint. Processor time is that of the endpoint's process between two moments of steady
+ * work.
+ */
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { EndpointProcess } from './endpoint-process.ts'
 import type { AddedRtt, Job } from './load-job.ts'

@@ -1,4 +1,7 @@
-/** What a load needs of a client, whatever its HTTP version. The clients do as little work as they can: they share the machine with what is measured. */
+/**
+ * What a load needs of a client, whatever its HTTP version. The clients do as little work as they can: they share the
+ * machine with what is measured.
+ */
 
 /** How a load process reaches the endpoint. */
 export interface EndpointAccess {

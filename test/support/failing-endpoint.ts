@@ -1,6 +1,6 @@
 /**
- * `culvert serve` that fails as soon as it listens: its lane when that is asked for its figures, or with `control` as the
- * last argument the control thread. The others: the two files and the lane's module.
+ * `culvert serve` that fails as soon as it listens: its lane when that is asked for its figures, or with `control` as
+ * the last argument the control thread. The others: the two files and the lane's module.
  */
 import { loadSettings } from '../../src/config/load.ts'
 import { LogOutput } from '../../src/cli/log/output.ts'

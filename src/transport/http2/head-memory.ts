@@ -1,8 +1,8 @@
 /**
  * The values of the fields that Node gives are strings over memory of its HTTP/2 library (nodejs/node
  * src/node_http_common-inl.h, `NgRcBufPointer::External`), which is free only after a full collection. Nothing that V8
- * counts makes it collect because of them: requests with 50 KB of fields, each reset at once, took 50 MB a second for as
- * long as they came. So their bytes are counted here.
+ * counts makes it collect because of them: requests with 50 KB of fields, each reset at once, took 50 MB a second for
+ * as long as they came. So their bytes are counted here.
  */
 import type { IncomingHttpHeaders } from 'node:http2'
 

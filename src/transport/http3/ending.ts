@@ -6,8 +6,8 @@
  *
  *   1. QUIC has taken everything (the send window tells);
  *   2. the client has answered a ping that was sent after that;
- *   3. for three round trips nothing else was sent: whatever gets lost is sent again within that time. On a session that
- *      is never still, that time must pass twice after everything that was unsent has gone out.
+ *   3. for three round trips nothing else was sent: whatever gets lost is sent again within that time. On a session
+ *      that is never still, that time must pass twice after everything that was unsent has gone out.
  *
  * On a short path this takes about 60 ms. All waiting streams of a session share the questions that it takes.
  */
