@@ -117,6 +117,11 @@ export class Gate {
     return route?.kind === 'host' ? route.channel : 'decoy'
   }
 
+  /** Whether `name` is one of our hosts, by a wildcard too. */
+  isOwnName(name: string): boolean {
+    return this.#hosts.find(name)?.kind === 'host'
+  }
+
   /**
    * A place for a QUIC connection from `address`, under the same limits and rules as TCP; undefined when it is refused.
    */

@@ -282,7 +282,6 @@ export function webSiteOptions(settings: Settings): WebSiteOptions {
     decoyRoot: decoy.root ?? undefined,
     decoyOrigin: decoy.origin ?? undefined,
     index: decoy.index,
-    hostNames: hosts(settings).hosts.flatMap(({ hostname, allowedSni }) => [hostname, ...allowedSni]),
     port: vpn.listen_address.port,
     proxied: proxy
       ? {

@@ -109,7 +109,14 @@ export async function openRooms(settings: Settings, deps: LaneDependencies): Pro
     readPool,
     descriptors,
   })
-  const site = createWebSite(map.webSiteOptions(settings), { clock, counters, log, dialer, idleMonitor })
+  const site = createWebSite(map.webSiteOptions(settings), {
+    clock,
+    counters,
+    log,
+    dialer,
+    idleMonitor,
+    isOwnName: (name) => gate.isOwnName(name),
+  })
   const limits = map.dispatcherOptions(settings)
   const maxTunnelsPerUser = descriptors.lower(limits.maxTunnelsPerUser, SHARE_OF_A_USER.tunnels)
   const dispatcher = new Dispatcher(

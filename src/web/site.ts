@@ -10,6 +10,7 @@ import { DefaultSite } from './nginx/default-site.ts'
 import { ForwardProxy } from './proxy/forward.ts'
 import type { ForwardDialer } from './proxy/forward.ts'
 import { OriginProxy } from './proxy/origin.ts'
+import type { IsOwnName } from './proxy/origin.ts'
 import { DecoyOrigin, ReverseProxy } from './proxy/reverse.ts'
 import { Router } from './router.ts'
 import type { RouterOptions } from './router.ts'
@@ -22,8 +23,6 @@ export interface WebSiteOptions extends RouterOptions {
   readonly decoyRoot: string | undefined
   readonly decoyOrigin: HttpOrigin | undefined
   readonly index: string
-  /** Names of our own hosts, in lower case, which an origin may be asked for. */
-  readonly hostNames: readonly string[]
   /** Appears in redirects unless it is 443. */
   readonly port: number
   /** Present with `[reverse_proxy]`. */
@@ -40,6 +39,7 @@ interface WebSiteDependencies {
   readonly log: Log
   readonly dialer: ForwardDialer
   readonly idleMonitor: IdleMonitor
+  readonly isOwnName: IsOwnName
 }
 
 /** nginx's `send_timeout` and `proxy_read_timeout`. */
@@ -57,7 +57,7 @@ export interface WebSite {
 }
 
 export function createWebSite(options: WebSiteOptions, deps: WebSiteDependencies): WebSite {
-  const { clock, counters, log, dialer, idleMonitor } = deps
+  const { clock, counters, log, dialer, idleMonitor, isOwnName } = deps
   const pages = new WebPages(clock)
   const proxies: OriginProxy[] = []
   const openProxy = (origin: HttpOrigin): OriginProxy => {
@@ -66,9 +66,11 @@ export function createWebSite(options: WebSiteOptions, deps: WebSiteDependencies
       responseTimeoutMs: WEB_TIMEOUT_MS,
       idleTimeoutMs: PROXY_IDLE_MS,
       maxExchanges: MAX_EXCHANGES,
-      hostNames: new Set(options.hostNames),
     }
-    const proxy = new OriginProxy({ origin, ...limits }, { clock, counters, log, pages, idleMonitor })
+    const proxy = new OriginProxy(
+      { origin, ...limits },
+      { clock, counters, log, pages, idleMonitor, isOwnName },
+    )
     proxies.push(proxy)
     return proxy
   }

@@ -1,9 +1,12 @@
 /**
  * What a stranger can reach of the server behind the reverse proxy: the paths under the mask, and nothing else.
  * `Upgrade: h2c` under the mask gave a connection on which HTTP/2 could ask for anything; `/app/../admin` was under the
- * mask for us but not for the server; and the stranger's `Host` could choose any site on the server.
+ * mask for us but not for the server; and the stranger's `Host` could choose any site on the server. The names that it
+ * may choose were then written down at the start: a name under a wildcard was never among them, a host that a reload
+ * brought only after a restart.
  */
 import { once } from 'node:events'
+import { writeFile } from 'node:fs/promises'
 import http from 'node:http'
 import type { IncomingMessage } from 'node:http'
 import type { AddressInfo, Socket } from 'node:net'
@@ -18,6 +21,10 @@ import { settled } from '../support/settled.ts'
 import { echoWebSocket } from '../support/websocket-echo.ts'
 
 const UPGRADE = 'Connection: Upgrade\r\nSec-WebSocket-Key: x\r\nSec-WebSocket-Version: 13\r\n'
+
+const certificate = 'cert_chain_path = "cert.pem"\nprivate_key_path = "key.pem"\n'
+const mainHost = (name: string): string => `[[main_hosts]]\nhostname = "${name}"\n${certificate}`
+const HOSTS = ['vpn.endpoint', '*.wild.endpoint'].map(mainHost).join('')
 
 let endpoint: TestEndpoint
 let origin: http.Server
@@ -39,6 +46,7 @@ beforeAll(async () => {
   authority = `127.0.0.1:${(origin.address() as AddressInfo).port}`
   endpoint = await startEndpoint({
     protocols: ['http1', 'http2', 'quic'],
+    hosts: HOSTS,
     tables: `[reverse_proxy]\nserver_address = "${authority}"\npath_mask = "/app"\n`,
   })
 })
@@ -97,6 +105,35 @@ describe.each(FORWARD_CLIENTS)('the reverse proxy over %s', (_, openClient) => {
       authority,
     ])
   })
+
+  it('the reverse proxy asks for a name under a wildcard of ours', async () => {
+    await get('/app', 'a.wild.endpoint')
+    await get('/app', 'wild.endpoint')
+    await get('/app', 'a.b.wild.endpoint')
+    expect(requests.map(({ headers }) => headers.host)).toEqual(['a.wild.endpoint', authority, authority])
+  })
+
+  it('the reverse proxy asks for a host as soon as a reload has brought it, and no longer than it is there', async () => {
+    await get('/app', 'new.endpoint')
+    await writeFile(endpoint.files.hosts, HOSTS + mainHost('new.endpoint'))
+    await endpoint.supervisor.reload()
+    await get('/app', 'new.endpoint')
+    await writeFile(endpoint.files.hosts, HOSTS)
+    await endpoint.supervisor.reload()
+    await get('/app', 'new.endpoint')
+    expect(requests.map(({ headers }) => headers.host)).toEqual([authority, 'new.endpoint', authority])
+  })
+})
+
+describe('a name that only looks like one under a wildcard', () => {
+  it.each(['a@b.wild.endpoint', '-.wild.endpoint'])(
+    'the server behind the reverse proxy is not asked for %s',
+    async (host) => {
+      const head = `GET /app HTTP/1.1\r\nHost: ${host}\r\n\r\n`
+      await ask(head, (answer) => answer.includes('\r\n\r\n'))
+      expect(requests.map(({ headers }) => headers.host)).toEqual([authority])
+    },
+  )
 })
 
 describe('an upgrade under the mask', () => {

@@ -73,10 +73,16 @@ export async function openProxyStage(
       responseTimeoutMs: 60_000,
       idleTimeoutMs: 600_000,
       maxExchanges: 64,
-      hostNames: new Set(['localhost', 'app.example', 'ws.example']),
       ...options,
     },
-    { clock, counters, log, pages: new WebPages(clock), idleMonitor: new IdleMonitor(clock) },
+    {
+      clock,
+      counters,
+      log,
+      pages: new WebPages(clock),
+      idleMonitor: new IdleMonitor(clock),
+      isOwnName: (name) => ['localhost', 'app.example', 'ws.example'].includes(name),
+    },
   )
   const reverse = new ReverseProxy({ h3BackwardCompatibility: false }, proxy)
   const web = await startWebHarness((request) => reverse.handle(plainOf(request)), 'reverse_proxy')

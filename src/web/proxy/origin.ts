@@ -5,6 +5,7 @@ import type { Counters } from '../../counters.ts'
 import type { Log } from '../../log.ts'
 import type { PlainExchange, ResponseHeaders } from '../../contract/exchange.ts'
 import { OriginPool } from './origin-pool.ts'
+import { parseHostName } from '../../wire/host-name.ts'
 import type { HttpOrigin } from '../../wire/target.ts'
 import { ProxyExchange } from './exchange.ts'
 import type {
@@ -20,11 +21,12 @@ import type { WebPages } from '../nginx/web-pages.ts'
 
 export interface OriginProxyOptions extends ExchangeLimits {
   origin: HttpOrigin
-  /** Names that the origin may be asked for, in lower case; for any other, `Host` is the origin's own. */
-  hostNames: ReadonlySet<string>
   /** Exchanges in progress; any further one is answered 503. */
   maxExchanges: number
 }
+
+/** Whether a host name is one of the endpoint's at this moment: hosts come and go with reloads. */
+export type IsOwnName = (name: string) => boolean
 
 interface OriginProxyDependencies {
   clock: Clock
@@ -32,24 +34,28 @@ interface OriginProxyDependencies {
   log: Log
   pages: WebPages
   idleMonitor: IdleMonitor
+  /** Only for these names does the origin get the client's `Host`; for all others it gets its own. */
+  isOwnName: IsOwnName
 }
 
 /** Rate limit of warnings, because strangers decide how often an origin is asked. */
 const WARNING_PERIOD_MS = 60_000
 
 export class OriginProxy implements ExchangeOwner {
-  readonly limits: OriginProxyOptions
+  readonly limits: ExchangeLimits
   readonly clock: Clock
   readonly source: OriginPool
   readonly idleMonitor: IdleMonitor
+  readonly #maxExchanges: number
   readonly #deps: OriginProxyDependencies
   readonly #exchanges = new Set<ProxyExchange>()
   readonly #nextWarningMs = new Map<ExchangeFailure, number>()
 
-  constructor(options: OriginProxyOptions, deps: OriginProxyDependencies) {
-    this.limits = options
+  constructor({ origin, maxExchanges, ...limits }: OriginProxyOptions, deps: OriginProxyDependencies) {
+    this.limits = limits
+    this.#maxExchanges = maxExchanges
     this.clock = deps.clock
-    this.source = new OriginPool(options.origin, options.maxExchanges)
+    this.source = new OriginPool(origin, maxExchanges)
     this.idleMonitor = deps.idleMonitor
     this.#deps = deps
   }
@@ -59,7 +65,7 @@ export class OriginProxy implements ExchangeOwner {
   }
 
   forward(request: PlainExchange, options: ForwardOptions = {}): void {
-    if (this.#exchanges.size >= this.limits.maxExchanges) {
+    if (this.#exchanges.size >= this.#maxExchanges) {
       this.#deps.counters.count('proxy_failures', 'too_many')
       this.#deps.pages.send(request, 503)
       return
@@ -74,8 +80,9 @@ export class OriginProxy implements ExchangeOwner {
 
   /** {@link ExchangeOwner}: strangers must not choose among the sites of a server. */
   hostFor({ authority }: PlainExchange): string {
-    const name = /^([^:]+|\[[^\]]*\])(?::\d{1,5})?$/.exec(authority)?.[1]?.toLowerCase()
-    return name !== undefined && this.limits.hostNames.has(name) ? authority : this.source.authority
+    // Parsed, because a wildcard would take anything in front of its dot.
+    const name = parseHostName(/^([^:]+)(?::\d{1,5})?$/.exec(authority)?.[1] ?? '')
+    return name !== undefined && this.#deps.isOwnName(name) ? authority : this.source.authority
   }
 
   /** {@link ExchangeOwner} */
