@@ -22,7 +22,7 @@ export async function runServe(command: ServeCommand): Promise<ExitCode> {
     warnAll(output.log, settings)
     const supervisor = new Supervisor({
       settings,
-      load: () => loadSettings(command.vpn, command.hosts),
+      load: (running) => loadSettings(command.vpn, command.hosts, { running }),
       log: output.log,
       logLevel: output.level,
       writeLog: (line) => output.write(line),

@@ -10,19 +10,38 @@ import { loadHosts } from './load-hosts.ts'
 import { loadRules } from './load-rules.ts'
 import { readToml, resolveBeside } from './config-file.ts'
 import { Findings, readFields } from './read.ts'
+import { afterReload, keysThatTakeARestart } from './restart-keys.ts'
 import { warnOfCoveredRules } from './rule-coverage.ts'
 import type { ClientSettings, Settings, VpnSettings } from './settings.ts'
 import { vpnFields } from './vpn-fields.ts'
+
+interface LoadOptions {
+  /** What the endpoint runs with: keys that take a restart keep these values. */
+  readonly running?: VpnSettings
+}
+
+export interface LoadedSettings extends Settings {
+  /** Keys that were changed in the file and take a restart. */
+  readonly waiting: readonly string[]
+}
 
 /**
  * Reads all four official files. Paths in them are relative to the working directory or, where nothing is there, to the
  * file that names them.
  *
+ * What is checked is what will be in force: with `running`, a file that is sound by itself may not be sound together
+ * with the keys that stay as they are.
+ *
  * Rejects with a `ConfigError` that has every problem of every file.
  */
-export async function loadSettings(vpnPath: string, hostsPath: string): Promise<Settings> {
+export async function loadSettings(
+  vpnPath: string,
+  hostsPath: string,
+  { running }: LoadOptions = {},
+): Promise<LoadedSettings> {
   const findings = new Findings()
-  const vpn = loadVpn(vpnPath, findings)
+  const read = loadVpn(vpnPath, findings)
+  const vpn = read && running ? afterReload(running, read) : read
   const hosts = loadHosts(resolve(hostsPath), hostsPath, findings)
   const clients = loadClients(vpn?.credentials_file ?? null, findings)
   const rules = loadRules(vpn?.rules_file ?? null, findings)
@@ -47,7 +66,8 @@ export async function loadSettings(vpnPath: string, hostsPath: string): Promise<
     rules === undefined
   )
     throw new ConfigError(problems, warnings)
-  return { vpn, hosts, clients, rules, warnings }
+  const waiting = read && running ? keysThatTakeARestart(running, read) : []
+  return { vpn, hosts, clients, rules, warnings, waiting }
 }
 
 /** A file in which every user is wrong does not count as a file without users: its own problems say enough. */

@@ -8,8 +8,8 @@ import type { Clock } from '../clock.ts'
 import { systemClock } from '../clock.ts'
 import { ConfigError, formatIssue } from '../config/config-error.ts'
 import { renewCertificates } from '../config/load-hosts.ts'
-import { afterReload, keysThatTakeARestart } from '../config/restart-keys.ts'
-import type { Settings } from '../config/settings.ts'
+import type { LoadedSettings } from '../config/load.ts'
+import type { Settings, VpnSettings } from '../config/settings.ts'
 import type { ListenAddress } from '../lane/messages.ts'
 import type { Log } from '../log.ts'
 import { ChangeQueue } from './change-queue.ts'
@@ -19,8 +19,11 @@ import { usePrivateTemp } from './private-temp.ts'
 
 interface SupervisorOptions {
   readonly settings: Settings
-  /** Reads the files again; fails with everything that is wrong with them. Without it nothing can be reloaded. */
-  readonly load?: () => Settings | Promise<Settings>
+  /**
+   * Reads the files again, for an endpoint that runs with `running`; fails with everything that is wrong with them.
+   * Without it nothing can be reloaded.
+   */
+  readonly load?: (running: VpnSettings) => Promise<LoadedSettings>
   readonly log: Log
   readonly logLevel: string
   /** Takes a complete line from a lane, newline included. */
@@ -96,14 +99,12 @@ export class Supervisor {
   async #reload(): Promise<void> {
     if (!this.#options.load) throw new Error('there are no files to reload')
     const marks = await markFiles(certificatePaths(this.#settings))
-    const { log, settings: first } = this.#options
-    const read = await this.#options.load()
-    const settings = { ...read, vpn: afterReload(first.vpn, read.vpn) }
+    const { log } = this.#options
+    const { waiting, ...settings } = await this.#options.load(this.#settings.vpn)
     await this.#lane.ask({ type: 'apply', settings })
     this.#settings = settings
     this.#watch.replace(certificatePaths(settings), marks)
     this.#warn(settings)
-    const waiting = keysThatTakeARestart(first.vpn, read.vpn)
     if (waiting.length > 0) log.warn({ keys: waiting }, 'these keys were changed and take a restart')
     log.info({ users: settings.clients.length }, 'configuration reloaded')
   }

@@ -12,8 +12,7 @@ import * as map from './options.ts'
 import type { ListenAddress } from './messages.ts'
 import type { Http3Replacement, Http3Transport } from '../transport/http3/transport.ts'
 import type { Certificate } from '../transport/tls.ts'
-import { Directory } from '../users/directory.ts'
-import { createHostMap, createHttp3, destroyRooms, openRooms } from './rooms.ts'
+import { createDirectory, createHostMap, createHttp3, destroyRooms, openRooms } from './rooms.ts'
 import type { LaneDependencies, Rooms } from './rooms.ts'
 
 const LISTEN_BACKLOG = 1024
@@ -85,7 +84,7 @@ export class Lane {
     const rules = new InboundRules(options.inboundRules)
     const hosts = createHostMap(options.hosts, tls)
     const outbound = new OutboundRules(options.outboundRules)
-    const directory = new Directory(options.clientCredentials)
+    const directory = createDirectory(options.clientCredentials, this.address)
     // Last, because clients reach it as soon as it is open. Everything below happens at once and cannot fail.
     const http3 = await this.#openHttp3Replacement(options.quicCertificate)
     gate.update({ rules, hosts })

@@ -46,6 +46,9 @@ import { SessionRegistry } from '../dispatch/session-registry.ts'
 import { Dispatcher } from '../dispatch/dispatcher.ts'
 import type { Forwarders } from '../dispatch/dispatcher.ts'
 import { Directory } from '../users/directory.ts'
+import type { ClientCredentials } from '../users/directory.ts'
+import { isLoopback } from '../wire/ip-kind.ts'
+import type { ListenAddress } from './messages.ts'
 
 export interface LaneDependencies {
   readonly clock: Clock
@@ -127,7 +130,7 @@ export async function openRooms(settings: Settings, deps: LaneDependencies): Pro
       log,
       registry,
       throttle: new AuthThrottle(map.authThrottle(settings), clock),
-      directory: new Directory(map.clientCredentials(settings)),
+      directory: createDirectory(map.clientCredentials(settings), settings.vpn.listen_address),
       site: site.router,
       forwarders,
     },
@@ -162,6 +165,16 @@ export async function openRooms(settings: Settings, deps: LaneDependencies): Pro
   // From here on, closing them is the task of `destroyRooms`.
   opened.move()
   return { counters, registry, dispatcher, gate, tls, http1, http2, site, policy, icmp, descriptors }
+}
+
+/**
+ * Without users everybody is let in, so that only this machine may connect then. The checks of the configuration say so
+ * earlier and better; this one holds whatever they miss. Throws when others could connect.
+ */
+export function createDirectory(users: readonly ClientCredentials[], listening: ListenAddress): Directory {
+  if (users.length === 0 && !isLoopback(listening.address))
+    throw new Error('no users, while listening on a public address: everybody would be let in')
+  return new Directory(users)
 }
 
 /** Throws when a certificate and its key cannot be used. */

@@ -24,7 +24,7 @@ const ANY_PORT = { 'vpn.toml': `${VPN.replace(':8443', ':0')}[listen_protocols.q
 async function startFailing(directory: ConfigDirectory): Promise<Supervisor> {
   const supervisor = new Supervisor({
     settings: await directory.load(),
-    load: () => directory.load(),
+    load: (running) => directory.load(running),
     log: pino({ level: 'silent' }),
     logLevel: 'silent',
     writeLog: () => {},

@@ -13,6 +13,7 @@ import { ConfigDirectory, VPN } from '../support/config-directory.ts'
 import { FakeClock } from '../support/fake-clock.ts'
 import { expectNothingLeftOpen } from '../support/leak-check.ts'
 import { countSockets } from '../support/open-descriptors.ts'
+import { findClosedPort } from '../support/targets.ts'
 
 const unusable = ({ hosts, ...settings }: Settings): Settings => ({
   ...settings,
@@ -34,6 +35,19 @@ it.each([
   await expect(opening).rejects.toThrow()
   expect(clock.pending).toBe(0)
   await expect.poll(countSockets).toBe(before)
+})
+
+it('a lane that listens on a public address takes no empty list of users, whoever checked it', async () => {
+  using directory = new ConfigDirectory({
+    'vpn.toml': VPN.replace('127.0.0.1:8443', `0.0.0.0:${await findClosedPort()}`),
+  })
+  const settings = await directory.load()
+  const deps = { clock: new FakeClock(), log: pino({ level: 'silent' }), ticketKeys: Buffer.alloc(48) }
+  await expect(Lane.open({ ...settings, clients: [] }, deps)).rejects.toThrow('no users')
+  const lane = await Lane.open(settings, deps)
+  const vpn = { ...settings.vpn, listen_address: { address: '127.0.0.1', family: 4, port: 0 } as const }
+  await expect(lane.apply({ ...settings, vpn, clients: [] })).rejects.toThrow('no users')
+  await lane.close({ graceMs: 0 })
 })
 
 it('a connection that the system cannot hand over costs the lane nothing but that connection', async () => {

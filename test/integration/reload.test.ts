@@ -1,7 +1,7 @@
 /** Certificates and users change without a restart; a wrong file changes nothing. */
 import { X509Certificate } from 'node:crypto'
 import { once } from 'node:events'
-import { writeFile } from 'node:fs/promises'
+import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { connect } from 'node:tls'
 import { describe, expect, it } from 'vitest'
@@ -15,7 +15,7 @@ import { H3Client } from '../support/h3-client.ts'
 import { expectNothingLeftOpen } from '../support/leak-check.ts'
 import { missing, run } from '../support/outside-program.ts'
 import { readAll } from '../support/reading.ts'
-import { openEcho } from '../support/targets.ts'
+import { findClosedPort, openEcho } from '../support/targets.ts'
 
 const SECOND_USER = '[[client]]\nusername = "second"\npassword = "old"\n'
 const TWO_USERS = `[[client]]\nusername = "premium"\npassword = 'p:w"x'\n${SECOND_USER}`
@@ -95,6 +95,37 @@ describe('reload', () => {
     await using again = await H2Client.open({ port: endpoint.port, ...USER })
     expect((await again.connect('_check')).status).toBe(407)
     expect((await endpoint.supervisor.stats())['sessions_revoked']).toBe(1)
+  })
+})
+
+describe('a reload that takes away what makes the endpoint safe', () => {
+  /**
+   * Without users everybody is let in, and that is allowed on loopback. But the address takes a restart: a file that was
+   * fine by itself opened the endpoint to the world.
+   */
+  it('a reload to loopback without users is refused while the endpoint listens on a public address', async () => {
+    await using endpoint = await startEndpoint({ listen: `0.0.0.0:${await findClosedPort()}` })
+    await writeFile(endpoint.files.vpn, 'listen_address = "127.0.0.1:0"\n[listen_protocols.http2]\n')
+    await expect(endpoint.supervisor.reload()).rejects.toThrow(/No credentials configured/)
+    await using stranger = await H2Client.open({ port: endpoint.port, username: 'any', password: 'body' })
+    expect((await stranger.connect('_check')).status).toBe(407)
+    await using client = await H2Client.open({ port: endpoint.port, ...USER })
+    expect((await client.connect('_check')).status).toBe(200)
+  })
+
+  it('a reload checks the hosts against the protocols that run, not against those in the file', async () => {
+    await using endpoint = await startEndpoint({ protocols: ['http2', 'quic'] })
+    await writeFile(endpoint.files.hosts, TWO_HOSTS)
+    await install(endpoint.directory, createTestCertificate(['vpn.endpoint']))
+    const { cert, key } = createTestCertificate(['second-vpn.endpoint'])
+    await writeFile(join(endpoint.directory, 'second-cert.pem'), cert)
+    await writeFile(join(endpoint.directory, 'second-key.pem'), key)
+    const text = await readFile(endpoint.files.vpn, 'utf8')
+    await writeFile(endpoint.files.vpn, text.replace('[listen_protocols.quic]', ''))
+    await endpoint.supervisor.reload()
+    await endpoint.waitForLog(({ msg }) => String(msg).includes('HTTP/3 shows'))
+    const { keys } = await endpoint.waitForLog(({ msg }) => String(msg).includes('take a restart'))
+    expect(keys).toEqual(['listen_protocols.quic'])
   })
 })
 

@@ -5,7 +5,8 @@ import { join } from 'node:path'
 import { createSelfSignedCertificate } from '../../src/cli/try/certificate.ts'
 import { ConfigError } from '../../src/config/config-error.ts'
 import { loadSettings } from '../../src/config/load.ts'
-import type { Settings } from '../../src/config/settings.ts'
+import type { LoadedSettings } from '../../src/config/load.ts'
+import type { VpnSettings } from '../../src/config/settings.ts'
 
 export const VPN = `listen_address = "127.0.0.1:8443"
 credentials_file = "credentials.toml"
@@ -49,8 +50,8 @@ export class ConfigDirectory implements Disposable {
     return path
   }
 
-  load(): Promise<Settings> {
-    return loadSettings(this.vpn, this.hosts)
+  load(running?: VpnSettings): Promise<LoadedSettings> {
+    return loadSettings(this.vpn, this.hosts, running && { running })
   }
 
   /** The problems as `path: message`; empty when there are none. */

@@ -5,13 +5,16 @@ import { join } from 'node:path'
 import { pino } from 'pino'
 import type { Clock } from '../../src/clock.ts'
 import { loadSettings } from '../../src/config/load.ts'
-import type { Settings } from '../../src/config/settings.ts'
+import type { LoadedSettings } from '../../src/config/load.ts'
+import type { VpnSettings } from '../../src/config/settings.ts'
 import { Supervisor } from '../../src/control/supervisor.ts'
 import { testCertificate } from './certificate.ts'
 
 export const USER = { username: 'premium', password: 'p:w"x' }
 
 export interface EndpointOptions {
+  /** Default: any port on loopback. */
+  readonly listen?: string
   /** Top-level keys, inserted before the generated `vpn.toml`. */
   readonly keys?: string
   /** Tables, appended to it. */
@@ -83,7 +86,7 @@ const PATIENCE_MS = 10_000
 export async function writeEndpointFiles(
   directory: string,
   options: EndpointOptions = {},
-  listen = '127.0.0.1:0',
+  listen = options.listen ?? '127.0.0.1:0',
 ): Promise<{ vpn: string; hosts: string }> {
   const { protocols = ['http1', 'http2'], allowPrivate = true } = options
   const { cert, key } = testCertificate()
@@ -117,8 +120,8 @@ export async function startEndpoint(options: EndpointOptions = {}): Promise<Test
   const logs: Record<string, unknown>[] = []
   const writeLog = (line: string): void => void logs.push(JSON.parse(line) as Record<string, unknown>)
   const logLevel = options.logLevel ?? 'info'
-  const load = async (): Promise<Settings> => {
-    const settings = await loadSettings(files.vpn, files.hosts)
+  const load = async (running?: VpnSettings): Promise<LoadedSettings> => {
+    const settings = await loadSettings(files.vpn, files.hosts, running && { running })
     await options.afterLoad?.(directory)
     return settings
   }

@@ -39,7 +39,7 @@ export async function runTry(command: TryCommand, terminal: Terminal): Promise<E
     warnAll(output.log, settings)
     const supervisor = new Supervisor({
       settings,
-      load: () => loadSettings(files.vpn, files.hosts),
+      load: (running) => loadSettings(files.vpn, files.hosts, { running }),
       log: output.log,
       logLevel: output.level,
       writeLog: (line) => output.write(line),
