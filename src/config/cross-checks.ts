@@ -44,10 +44,27 @@ export function checkVpn(checks: VpnChecks): void {
     )
 }
 
+/**
+ * Without users everybody may connect. Without a file that is allowed on loopback; a file that holds nobody is a mistake
+ * anywhere, and behind a balancer even a loopback address is open to the world.
+ */
 function checkCredentials({ vpn, file, credentials, findings }: VpnChecks): void {
   if (credentials !== 'none') return
-  const missing = vpn.credentials_file === null ? 'credentials_file is missing' : 'no [[client]] in its file'
-  if (isLoopback(vpn.listen_address.address))
+  if (vpn.credentials_file !== null)
+    return findings.problem(
+      vpn.credentials_file,
+      'client',
+      'No credentials configured: no [[client]] is in this file, and everybody could connect. ' +
+        'At least one is needed, with username and password',
+    )
+  if (vpn.culvert.edge.proxy_protocol_from.length > 0)
+    findings.problem(
+      file,
+      'credentials_file',
+      'No credentials configured (credentials_file is missing) behind a balancer: with ' +
+        'culvert.edge.proxy_protocol_from any address is a public one. Name a file with at least one [[client]]',
+    )
+  else if (isLoopback(vpn.listen_address.address))
     findings.warn(
       file,
       'credentials_file',
@@ -57,7 +74,7 @@ function checkCredentials({ vpn, file, credentials, findings }: VpnChecks): void
     findings.problem(
       file,
       'credentials_file',
-      `No credentials configured (${missing}) while listening on a public address. ` +
+      'No credentials configured (credentials_file is missing) while listening on a public address. ' +
         'This is a security risk. ' +
         'Either configure credentials or use a loopback address (127.0.0.1 or ::1)',
     )

@@ -148,6 +148,9 @@ describe('culvert serve', () => {
       code: 'config_invalid',
       problems: [expect.stringContaining('client[0].password: is required')],
     })
+    directory.write('credentials.toml', '')
+    program.signal('SIGHUP')
+    await program.output(/no \[\[client\]\] is in this file/)
     program.signal('SIGTERM')
     expect((await program.finished).code).toBe(0)
   })

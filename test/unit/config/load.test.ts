@@ -7,6 +7,7 @@ import { ConfigDirectory, CREDENTIALS, HOSTS, VPN } from '../../support/config-d
 
 const PUBLIC = VPN.replace('127.0.0.1', '0.0.0.0')
 const NO_USERS = VPN.replace(/^credentials_file.*$/m, '')
+const BALANCER = '[culvert.edge]\nproxy_protocol_from = ["127.0.0.1"]\n'
 
 function vpn(keys: string, tables = ''): Record<string, string> {
   return { 'vpn.toml': `${keys}\n${VPN}${tables}` }
@@ -396,9 +397,29 @@ describe('credentials.toml', () => {
     )
   })
 
-  it('credentials.toml of which nobody is left counts as no credentials', async () => {
-    using directory = new ConfigDirectory({ 'vpn.toml': PUBLIC, 'credentials.toml': '# nobody' })
-    expect((await directory.problems())[0]).toContain('No credentials configured (no [[client]] in its file)')
+  it.each([
+    ['on loopback', VPN, '', ''],
+    ['in public', PUBLIC, '', '# nobody\n'],
+    ['behind a balancer', VPN, BALANCER, ''],
+  ])('credentials.toml must name somebody: an empty file opens nothing %s', async (_, file, tables, text) => {
+    using directory = new ConfigDirectory({ 'vpn.toml': file + tables, 'credentials.toml': text })
+    const error: unknown = await directory.load().catch((reason: unknown) => reason)
+    expect(error).toMatchObject({
+      problems: [
+        {
+          file: join(directory.path, 'credentials.toml'),
+          path: 'client',
+          message: expect.stringMatching(/no \[\[client\]\] .*At least one is needed/),
+        },
+      ],
+    })
+  })
+
+  it('credentials.toml must be there behind a balancer, whose loopback is public', async () => {
+    using directory = new ConfigDirectory({ 'vpn.toml': NO_USERS + BALANCER })
+    expect(await directory.problems()).toEqual([
+      expect.stringMatching(/^credentials_file: .*proxy_protocol_from/),
+    ])
   })
 })
 
