@@ -16,7 +16,7 @@ export const credentialsFields = {
       previous_until: dateTime({
         default: null,
         example: '2027-01-31T12:00:00Z',
-        doc: 'When `password_previous` expires. What is open by then continues; new requests with it are refused.',
+        doc: 'When `password_previous` expires. What is open by then continues while both keys stand here; new requests with it are refused.',
       }),
       max_http2_conns: int({
         default: null,

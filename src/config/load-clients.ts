@@ -43,7 +43,7 @@ function aliasesOf(entry: Entry, report: Report): ClientAlias[] {
   return [...aliases, ...formerOf(entry, report)]
 }
 
-/** The previous password, as long as it is still accepted. */
+/** The previous password. It stays after its time: as long as it is in the file, what it opened goes on. */
 function formerOf(entry: Entry, { warn, problem }: Report): ClientAlias[] {
   const { username, password_previous: password, previous_until: validUntil } = entry
   if (password === null && validUntil === null) return []
@@ -53,7 +53,6 @@ function formerOf(entry: Entry, { warn, problem }: Report): ClientAlias[] {
   }
   if (validUntil <= Date.now()) {
     warn(`password_previous has ended on ${new Date(validUntil).toISOString()} and lets nobody in`)
-    return []
   }
   const former = { username, password }
   return [former, ...spellingsOf(former, () => {})].map((each) => ({ ...each, validUntil }))

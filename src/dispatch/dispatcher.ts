@@ -87,9 +87,9 @@ export class Dispatcher {
   /** Cuts off users that the new snapshot no longer accepts: their sessions, or their part of a shared one. */
   replaceDirectory(directory: UserDirectory): void {
     this.#directory = directory
-    const { registry, counters, clock } = this.#deps
+    const { registry, counters } = this.#deps
     for (const session of registry.sessions()) {
-      const found = this.#records.get(session)?.reconsider(directory, clock.wall())
+      const found = this.#records.get(session)?.reconsider(directory)
       if (found === undefined || found.revoked.length === 0) continue
       if (found.left > 0) {
         for (const guest of found.revoked) guest.cutOff()

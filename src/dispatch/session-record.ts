@@ -7,7 +7,7 @@ import type { UserLimits } from './user-limits.ts'
 
 /** The snapshot of users in force (`users/directory.ts`). */
 export interface UserDirectory {
-  /** `nowMs` is wall time. */
+  /** `nowMs` is wall time; with -Infinity, credentials whose time is over are accepted as well. */
   authenticate(header: string | undefined, nowMs: number): Grant | undefined
 }
 
@@ -44,10 +44,13 @@ export class Guest {
     }
   }
 
-  /** Checks again; false when none of the spellings is accepted for this user any more. */
-  isLetInBy(directory: UserDirectory, nowMs: number): boolean {
+  /**
+   * Checks again; false when the snapshot has none of the spellings for this user any more. One whose time is over still
+   * counts: what is open goes on, and {@link knows} refuses new requests.
+   */
+  isLetInBy(directory: UserDirectory): boolean {
     for (const header of this.#grants.keys()) {
-      const grant = directory.authenticate(header, nowMs)
+      const grant = directory.authenticate(header, -Infinity)
       if (grant?.user.name === this.user.name) this.#grants.set(header, grant)
       else this.#grants.delete(header)
     }
@@ -124,8 +127,8 @@ export class SessionRecord {
    * Call with each new snapshot: forgets the users that it no longer accepts, and reports whether any are left. What
    * those users run goes on until {@link Guest.cutOff}.
    */
-  reconsider(directory: UserDirectory, nowMs: number): { revoked: readonly Guest[]; left: number } {
-    const revoked = [...this.#guests.values()].filter((guest) => !guest.isLetInBy(directory, nowMs))
+  reconsider(directory: UserDirectory): { revoked: readonly Guest[]; left: number } {
+    const revoked = [...this.#guests.values()].filter((guest) => !guest.isLetInBy(directory))
     for (const guest of revoked) {
       guest.leave()
       this.#guests.delete(guest.user.name)

@@ -1,7 +1,9 @@
 /**
  * A password could only be changed by cutting its user off (specification 12.2: implementations should support
  * credential rotation). With the previous password and a time in the file both are accepted, sessions go on, and
- * afterwards only the new one works.
+ * afterwards only the new one works. What the previous one opened goes on through every reload, and through the renewal
+ * of a certificate, for as long as it stands in the file: such a change, made after the time, cut off whoever had come
+ * with the previous password.
  */
 import { once } from 'node:events'
 import { writeFile } from 'node:fs/promises'
@@ -55,6 +57,10 @@ it('a password is replaced under a running session, and the old one ends at its 
   expect((await client.connect('_check')).status).toBe(407)
   expect(await check(endpoint, 'new')).toBe(200)
   expect(await ask(stream, 'what is open goes on')).toBe('what is open goes on')
+
+  await endpoint.supervisor.reload()
+  expect(await ask(stream, 'after a reload as well')).toBe('after a reload as well')
+  expect([(await client.connect('_check')).status, await check(endpoint, 'old')]).toEqual([407, 407])
 
   const goaway = once(client.session, 'goaway')
   await rewrite(endpoint, user('new'))

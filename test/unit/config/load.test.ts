@@ -367,11 +367,11 @@ describe('credentials.toml', () => {
       },
     )
 
-    it('a former password is forgotten when its time is over, with a warning', async () => {
+    it('a former password stays when its time is over, for what it opened, with a warning', async () => {
       const text = user('password_previous = "old"', 'previous_until = 2001-01-01T00:00:00Z')
       using directory = new ConfigDirectory({ 'credentials.toml': text })
       const { clients, warnings } = await directory.load()
-      expect(clients[0]?.aliases).toEqual([])
+      expect(clients[0]?.aliases).toEqual([{ username: 'a', password: 'old', validUntil: Date.UTC(2001, 0) }])
       expect(warnings.map(({ message }) => message)).toEqual([
         'password_previous has ended on 2001-01-01T00:00:00.000Z and lets nobody in',
       ])

@@ -39,7 +39,7 @@ describe('a session', () => {
     const names = new Names(['alice'])
     for (let i = 0; i < 2000; i++) record.authenticate(`alice ${i}`, names, NOW)
     names.asked = 0
-    expect(record.reconsider(names, NOW).left).toBe(1)
+    expect(record.reconsider(names).left).toBe(1)
     expect(names.asked).toBe(4)
   })
 
@@ -69,7 +69,7 @@ describe('a new snapshot', () => {
       const exchange = { reset: () => void resets.push(name) } as unknown as Exchange
       record.authenticate(name, both, NOW)?.begin(exchange)
     }
-    const { revoked, left } = record.reconsider(new Names(['alice']), NOW)
+    const { revoked, left } = record.reconsider(new Names(['alice']))
     expect([revoked.map(({ user }) => user.name), left]).toEqual([['bob'], 1])
     for (const guest of revoked) guest.cutOff()
     expect(resets).toEqual(['bob'])
@@ -80,9 +80,9 @@ describe('a new snapshot', () => {
     const both = new Names(['alice', 'bob'])
     record.authenticate('alice', both, NOW)
     record.authenticate('bob', both, NOW)
-    record.reconsider(both, NOW)
+    record.reconsider(both)
     record.authenticate('alice', both, NOW)
-    expect(record.reconsider(new Names(['alice']), NOW).revoked).toHaveLength(1)
+    expect(record.reconsider(new Names(['alice'])).revoked).toHaveLength(1)
   })
 
   it('a new snapshot keeps a user of whom one spelling is left', () => {
@@ -93,7 +93,7 @@ describe('a new snapshot', () => {
     const onlyNew: UserDirectory = {
       authenticate: (header, nowMs) => (header === 'alice new' ? any.authenticate(header, nowMs) : undefined),
     }
-    expect(record.reconsider(onlyNew, NOW)).toEqual({ revoked: [], left: 1 })
+    expect(record.reconsider(onlyNew)).toEqual({ revoked: [], left: 1 })
   })
 })
 
@@ -103,4 +103,14 @@ it('what held for a time is asked again after it', () => {
   expect(record.authenticate('alice', names, NOW)).toBeDefined()
   expect(record.authenticate('alice', names, NOW + 999)).toBeDefined()
   expect(record.authenticate('alice', names, NOW + 1000)).toBeUndefined()
+})
+
+it('what held for a time is still open after it and a new snapshot, and lets in nothing new', () => {
+  const record = new SessionRecord(0, false)
+  const names = new Names(['alice'], NOW + 1000)
+  record.authenticate('alice', names, NOW)
+  expect(record.reconsider(names)).toEqual({ revoked: [], left: 1 })
+  expect(record.authenticate('alice', names, NOW + 999)).toBeDefined()
+  expect(record.authenticate('alice', names, NOW + 1000)).toBeUndefined()
+  expect(record.reconsider(new Names([]))).toMatchObject({ left: 0 })
 })
