@@ -45,10 +45,14 @@ export class Directory {
 
   constructor(clients: readonly ClientCredentials[]) {
     this.#nobody = { user: undefined, keys: [] }
-    for (const { username, password, aliases, maxTcpSessions, maxQuicSessions } of clients) {
-      const user = { name: username, maxTcpSessions, maxQuicSessions }
-      for (const spelling of [{ username, password, validUntil: null }, ...aliases]) this.#add(user, spelling)
-    }
+    const users = clients.map(({ username, maxTcpSessions, maxQuicSessions, ...spellings }) => ({
+      user: { name: username, maxTcpSessions, maxQuicSessions },
+      ...spellings,
+    }))
+    // Every name first: an alias must not take it from a user who stands further down.
+    for (const { user, password } of users)
+      this.#add(user, { username: user.name, password, validUntil: null })
+    for (const { user, aliases } of users) for (const alias of aliases) this.#add(user, alias)
     this.#level()
   }
 
@@ -57,8 +61,9 @@ export class Directory {
   }
 
   /**
-   * Checks a `proxy-authorization` value at `nowMs` (wall time). Returns undefined for an unknown user and for a wrong
-   * password alike: each takes one digest and the same number of comparisons in constant time.
+   * Checks a `proxy-authorization` value at `nowMs` (wall time; with -Infinity a former password counts after its time
+   * as well). Returns undefined for an unknown user and for a wrong password alike: each takes one digest and the same
+   * number of comparisons in constant time.
    */
   authenticate(header: string | undefined, nowMs: number): Grant | undefined {
     if (this.isEmpty) return EVERYBODY

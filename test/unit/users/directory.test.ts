@@ -47,8 +47,13 @@ describe('Directory', () => {
     expect(new Directory([]).authenticate(undefined, NOW)?.user).toBe(ANONYMOUS)
   })
 
-  it('the directory keeps an alias from taking over another user', () => {
-    const both = new Directory([client('a', '1'), client('"a"', '2', [{ username: 'a', password: '2' }])])
+  /** With the quoted user first, the other one could never log in. */
+  it.each([
+    ['after', [1, 0]],
+    ['before', [0, 1]],
+  ] as const)('the directory keeps an alias from taking over a user who stands %s it', (_, order) => {
+    const clients = [client('a', '1'), client('"a"', '2', [{ username: 'a', password: '2' }])] as const
+    const both = new Directory(order.map((index) => clients[index]))
     expect(both.authenticate(encodeBasicAuth('a', '2'), NOW)).toBeUndefined()
     expect(both.authenticate(encodeBasicAuth('a', '1'), NOW)?.user.name).toBe('a')
     expect(both.authenticate(encodeBasicAuth('"a"', '2'), NOW)?.user.name).toBe('"a"')
