@@ -153,7 +153,16 @@ export const TOTALS = {
   decoy_failures: { doc: 'Pages of the decoy site that could not be served.' },
   proxy_failures: {
     doc: 'Requests to a web server behind the endpoint that failed, by reason.',
-    labels: ['too_many', 'bad_request', 'connect', 'timeout', 'origin', 'response_cut', 'upgrade'],
+    labels: [
+      'too_many',
+      'bad_request',
+      'connect',
+      'timeout',
+      'origin',
+      'response_cut',
+      'upgrade',
+      'internal',
+    ],
   },
 } as const satisfies Readonly<Record<string, Description>>
 

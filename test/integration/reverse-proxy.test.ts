@@ -9,7 +9,9 @@ import { afterEach, describe, expect, it } from 'vitest'
 import { FakeClock } from '../support/fake-clock.ts'
 import { expectNothingLeftOpen } from '../support/leak-check.ts'
 import { endStages, listen, openProxyStage } from '../support/proxy-stage.ts'
+import { startWebHarness } from '../support/web-harness.ts'
 import type { WebHarness } from '../support/web-harness.ts'
+import { plainOf } from '../support/exchange-kind.ts'
 import { settled } from '../support/settled.ts'
 import { askHttp1, askHttp2, field } from '../support/web-client.ts'
 
@@ -247,6 +249,36 @@ describe.each(VERSIONS)('reverse proxy over %s', (_, label, ask, portOf) => {
       session.destroy()
     }
     await settled(() => proxy.exchanges === 0 && originSockets.size === 0)
+  })
+})
+
+/** Whatever went wrong before a request was sent looked like the client's fault: 400, and nothing in the log. */
+describe('a request that cannot be sent to the origin', () => {
+  const answerNothing = (): never => {
+    throw new Error('the origin must not be asked')
+  }
+
+  it('a request that cannot be sent because of its head is answered 400 and is nothing to log', async () => {
+    const { proxy, counters, lines } = await openProxyStage(answerNothing)
+    await using web = await startWebHarness((request) =>
+      proxy.forward(plainOf(request), { headers: { 'x-added': '\n' } }),
+    )
+    expect((await askHttp1(web.http1Port, {})).status).toBe(400)
+    expect(counters.snapshot()).toEqual({ 'proxy_failures{bad_request}': 1 })
+    expect(lines).toEqual([])
+  })
+
+  it('a request that cannot be sent because of a fault of ours is answered 500 and logged with the fault', async () => {
+    const { web, counters, lines } = await openProxyStage(answerNothing, {
+      isOwnName: () => {
+        throw new Error('the host map is broken')
+      },
+    })
+    expect((await askHttp1(web.http1Port, {})).status).toBe(500)
+    expect(counters.snapshot()).toEqual({ 'proxy_failures{internal}': 1 })
+    expect(lines.map((line) => JSON.parse(line))).toMatchObject([
+      { level: 50, err: { message: 'the host map is broken', stack: expect.stringContaining('    at ') } },
+    ])
   })
 })
 

@@ -9,7 +9,7 @@ import type { Clock } from '../../src/clock.ts'
 import { systemClock } from '../../src/clock.ts'
 import { Counters } from '../../src/counters.ts'
 import { OriginProxy } from '../../src/web/proxy/origin.ts'
-import type { OriginProxyOptions } from '../../src/web/proxy/origin.ts'
+import type { IsOwnName, OriginProxyOptions } from '../../src/web/proxy/origin.ts'
 import { ReverseProxy } from '../../src/web/proxy/reverse.ts'
 import { IdleMonitor } from '../../src/relay/idle-monitor.ts'
 import { WebPages } from '../../src/web/nginx/web-pages.ts'
@@ -43,9 +43,11 @@ export async function listen(server: Server): Promise<number> {
   return (server.address() as AddressInfo).port
 }
 
+const isStageName: IsOwnName = (name) => ['localhost', 'app.example', 'ws.example'].includes(name)
+
 export async function openProxyStage(
   origin: RequestListener | Server | number,
-  options: Partial<OriginProxyOptions> = {},
+  { isOwnName = isStageName, ...options }: Partial<OriginProxyOptions & { isOwnName: IsOwnName }> = {},
   clock: Clock = systemClock,
 ): Promise<ProxyStage> {
   const originSockets = new Set<Socket>()
@@ -81,7 +83,7 @@ export async function openProxyStage(
       log,
       pages: new WebPages(clock),
       idleMonitor: new IdleMonitor(clock),
-      isOwnName: (name) => ['localhost', 'app.example', 'ws.example'].includes(name),
+      isOwnName,
     },
   )
   const reverse = new ReverseProxy({ h3BackwardCompatibility: false }, proxy)

@@ -7,9 +7,10 @@ import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import type { Clock } from '../../clock.ts'
 import type { PlainExchange, ResponseHeaders } from '../../contract/exchange.ts'
+import { isRefusal } from '../../errors.ts'
 import type { IdleMonitor, IdleWatch } from '../../relay/idle-monitor.ts'
 import { discardContent } from '../content.ts'
-import { forwardedRequestHeaders } from './headers.ts'
+import { forwardedRequestHeaders, isInvalidHead } from './headers.ts'
 import { OriginConnection } from './origin-connection.ts'
 import { Pump } from './pump.ts'
 import type { PumpOutcome } from './pump.ts'
@@ -28,7 +29,8 @@ export interface OutgoingHead {
 export interface OriginSource {
   /**
    * Begins a request. With `reuse` it may go over a kept connection, which the origin may close at the same moment, so
-   * use that only for requests that can be sent again. Throws when the head cannot be sent as HTTP.
+   * use that only for requests that can be sent again. Throws when the head cannot be sent as HTTP, and an
+   * `EndpointError` when the connection that was open has closed.
    */
   open(head: OutgoingHead, options: { reuse: boolean }): ClientRequest
 }
@@ -49,7 +51,15 @@ export interface ForwardOptions {
 }
 
 /** Why the client was not served; the label of a counter. */
-export type ExchangeFailure = 'bad_request' | 'connect' | 'timeout' | 'origin' | 'response_cut' | 'upgrade'
+export type ExchangeFailure =
+  | 'bad_request'
+  | 'connect'
+  | 'timeout'
+  | 'origin'
+  | 'response_cut'
+  | 'upgrade'
+  /** A fault of ours. */
+  | 'internal'
 
 /** The owner of an exchange: `OriginProxy` or `ForwardProxy`. */
 export interface ExchangeOwner {
@@ -112,7 +122,7 @@ export class ProxyExchange {
     if (!this.#finished) {
       this.#request.signal.addEventListener('abort', this.#onAbort)
       this.#limitSilence(this.#owner.limits.responseTimeoutMs)
-      this.#begin().catch(() => this.#fail('bad_request', 400))
+      this.#begin().catch((error: unknown) => this.#onThrown(error))
     }
     return this.#outcome.promise
   }
@@ -138,6 +148,13 @@ export class ProxyExchange {
     if (content === undefined) return this.#fail('bad_request', 400)
     this.#content = content
     this.#send(true)
+  }
+
+  /** The head cannot be sent, the origin has closed, or something of ours is wrong. */
+  #onThrown(thrown: unknown): void {
+    if (isInvalidHead(thrown)) return this.#fail('bad_request', 400)
+    if (isRefusal(thrown)) return this.#fail('origin', 502, thrown)
+    this.#fail('internal', 500, thrown instanceof Error ? thrown : new Error(String(thrown)))
   }
 
   #send(mayReuse: boolean): void {

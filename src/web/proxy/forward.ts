@@ -144,6 +144,10 @@ class ForwardExchange implements ExchangeOwner, OriginSource {
       this.#tellCut(error)
       return end(reason)
     }
+    if (failure === 'internal') {
+      this.#log.error({ err: error }, 'a request failed in a way that should not happen')
+      return { ...end('aborted'), failure: error }
+    }
     // The answer is the same as for a tunnel, from the error table.
     const code = failure === 'timeout' ? 'target_timeout' : 'target_refused'
     return { ...end(reason), failure: new EndpointError(code, `the request was not answered: ${failure}`) }

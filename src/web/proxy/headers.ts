@@ -79,3 +79,15 @@ function connectionOptions(value: string | undefined): ReadonlySet<string> {
 }
 
 const NONE: ReadonlySet<string> = new Set()
+
+/** What `http.request` throws for a method, a path or a field that does not fit into a head (lib/_http_client.js). */
+const INVALID_HEAD: ReadonlySet<unknown> = new Set([
+  'ERR_INVALID_HTTP_TOKEN',
+  'ERR_UNESCAPED_CHARACTERS',
+  'ERR_INVALID_CHAR',
+])
+
+/** Whether `thrown` says that a head cannot be sent as HTTP. */
+export function isInvalidHead(thrown: unknown): boolean {
+  return thrown instanceof Error && 'code' in thrown && INVALID_HEAD.has(thrown.code)
+}

@@ -100,17 +100,21 @@ export class OriginProxy implements ExchangeOwner {
     { failure, status, error }: ExchangeOutcome & { readonly kind: 'failed' },
   ): void {
     this.#deps.counters.count('proxy_failures', failure)
-    if (error !== undefined) this.#warn(failure, error)
+    if (error !== undefined) this.#tell(failure, error)
     if (status !== undefined) this.#deps.pages.send(request, status)
   }
 
-  #warn(failure: ExchangeFailure, { code, message }: NodeJS.ErrnoException): void {
+  #tell(failure: ExchangeFailure, error: NodeJS.ErrnoException): void {
     const now = this.clock.now()
     if (now < (this.#nextWarningMs.get(failure) ?? -Infinity)) return
     this.#nextWarningMs.set(failure, now + WARNING_PERIOD_MS)
     const { authority } = this.source
+    if (failure === 'internal') {
+      const fields = { err: error, origin: authority }
+      return this.#deps.log.error(fields, 'a request failed in a way that should not happen')
+    }
     this.#deps.log.warn(
-      { code, reason: message, origin: authority },
+      { code: error.code, reason: error.message, origin: authority },
       failure === 'response_cut'
         ? 'a response of a web server behind the endpoint was cut'
         : 'a web server behind the endpoint fails',
