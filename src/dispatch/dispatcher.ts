@@ -84,19 +84,29 @@ export class Dispatcher {
     this.#directory = deps.directory
   }
 
-  /** Cuts off users that the new snapshot no longer accepts: their sessions, or their part of a shared one. */
+  /**
+   * Cuts off users that the new snapshot no longer accepts: their sessions, or their part of a shared one. Never throws,
+   * because a change that has begun must reach every session.
+   */
   replaceDirectory(directory: UserDirectory): void {
     this.#directory = directory
-    const { registry, counters } = this.#deps
-    for (const session of registry.sessions()) {
-      const found = this.#records.get(session)?.reconsider(directory)
-      if (found === undefined || found.revoked.length === 0) continue
-      if (found.left > 0) {
-        for (const guest of found.revoked) guest.cutOff()
-      } else {
-        counters.count('sessions_revoked')
-        session.destroy(new EndpointError('credentials_revoked', 'the user was removed or changed'))
+    for (const session of this.#deps.registry.sessions()) {
+      try {
+        this.#reconsider(session, directory)
+      } catch (error) {
+        this.#deps.log.error({ err: error, session: session.id }, 'a session could not be cut off')
       }
+    }
+  }
+
+  #reconsider(session: Session, directory: UserDirectory): void {
+    const found = this.#records.get(session)?.reconsider(directory)
+    if (found === undefined || found.revoked.length === 0) return
+    if (found.left > 0) {
+      for (const guest of found.revoked) guest.cutOff()
+    } else {
+      this.#deps.counters.count('sessions_revoked')
+      session.destroy(new EndpointError('credentials_revoked', 'the user was removed or changed'))
     }
   }
 

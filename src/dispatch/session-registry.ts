@@ -32,8 +32,9 @@ export class SessionRegistry {
 
   /** A session that arrives while the lane is draining is closed at once. */
   add(session: Session): void {
-    if (this.#draining) void session.close({ graceMs: 0 })
+    // Before it is closed: it may remove itself on the spot.
     this.#sessions.set(session, { lastActiveAt: this.#clock.now() })
+    if (this.#draining) void session.close({ graceMs: 0 })
   }
 
   sessions(): Iterable<Session> {

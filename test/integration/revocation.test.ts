@@ -12,6 +12,7 @@ import { startEndpoint } from '../support/endpoint.ts'
 import type { TestEndpoint } from '../support/endpoint.ts'
 import { AUTHORIZED } from '../support/forward-client.ts'
 import { H3Client } from '../support/h3-client.ts'
+import { frame, uint32 } from '../support/http2-frames.ts'
 import { expectNothingLeftOpen } from '../support/leak-check.ts'
 import { RawHttp2, connectFrame } from '../support/raw-http2.ts'
 import { openTcpTarget } from '../support/targets.ts'
@@ -19,6 +20,9 @@ import { openTcpTarget } from '../support/targets.ts'
 const OTHER_USER = '[[client]]\nusername = "second"\npassword = "old"\n'
 const AUTHENTICATION_REQUIRED = 0x1f
 const H3_NO_ERROR = 0x100
+const PINGS = 20_000
+/** More than all buffers between a target and a client hold. */
+const FLOOD_BYTES = 64 * 1024 * 1024
 
 function withoutComments(source: string): string {
   return source.replaceAll(/\/\*[^]*?\*\/|\/\/.*/g, '')
@@ -43,6 +47,28 @@ it('a revoked session over HTTP/2 ends with GOAWAY and 0x1F, and no stream looks
   expect(endStreams).toEqual([])
   const stats = await endpoint.waitUntilFree()
   expect(stats['sessions_revoked']).toBe(1)
+})
+
+/** Node's session refuses every call by then, and the reload used to stop at it: half the users stayed. */
+it('a session over HTTP/2 that has failed, and whose last write nobody reads, does not stop a reload', async () => {
+  await using endpoint = await startEndpoint()
+  await using target = await openTcpTarget((socket) => void socket.write(Buffer.alloc(FLOOD_BYTES)))
+  await using failed = await RawHttp2.open(endpoint.port)
+  await using later = await RawHttp2.open(endpoint.port)
+  later.send(connectFrame(1, '_udp2'))
+  await later.frame(({ name }) => name === 'HEADERS')
+  failed.socket.pause()
+  failed.send(frame('WINDOW_UPDATE', { stream: 0, payload: uint32(0x70000000) }))
+  failed.send(connectFrame(1, target.authority))
+  failed.send(frame('WINDOW_UPDATE', { stream: 1, payload: uint32(0x70000000) }))
+  await expect.poll(() => [...target.sockets].some((socket) => socket.writableLength > 0)).toBe(true)
+  // More answers than it may owe a client: Node ends the session.
+  failed.send(...Array.from({ length: PINGS }, () => frame('PING', { payload: Buffer.alloc(8) })))
+  await endpoint.waitForStats((now) => now['open_streams'] === 1)
+  await revoke(endpoint)
+  await later.closed()
+  expect(later.frames.filter(({ name }) => name === 'GOAWAY')).toHaveLength(1)
+  expect(endpoint.logs.filter(({ msg }) => msg === 'a session could not be cut off')).toEqual([])
 })
 
 it('a revoked session over HTTP/3 ends with a close of 0x1F', async () => {

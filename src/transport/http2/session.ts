@@ -121,6 +121,8 @@ export class Http2Session extends SessionLife implements Session {
    * has left it, and its `close` would send another one with NO_ERROR: so the frames are sent, and then our half ends.
    */
   #revoke(): void {
+    // It has failed and only waits for its last write: a GOAWAY would throw.
+    if (this.#session.destroyed) return this.#end()
     this.#session.goaway(AUTHENTICATION_REQUIRED)
     for (const exchange of this.#exchanges) exchange.reset('cancel')
     this.#startGoodbye(FAILED_GOODBYE_MS)
