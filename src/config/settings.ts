@@ -18,6 +18,8 @@ export interface HostSettings extends HostEntry {
   readonly cert_chain: string
   /** PEM. */
   readonly private_key: string
+  /** Where the host is declared, for remarks about its files: `hosts.toml`, `main_hosts[0]`. */
+  readonly declared: Pick<ConfigIssue, 'file' | 'path'>
 }
 export type HostsSettings = { readonly [K in HostList]: readonly HostSettings[] }
 

@@ -5,6 +5,7 @@ import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { connect } from 'node:tls'
 import { describe, expect, it } from 'vitest'
+import type { HostsSettings } from '../../src/config/settings.ts'
 import { encodeBasicAuth } from '../../src/wire/basic-auth.ts'
 import { createTestCertificate, testCertificate } from '../support/certificate.ts'
 import type { TestCertificate } from '../support/certificate.ts'
@@ -22,16 +23,28 @@ const TWO_USERS = `[[client]]\nusername = "premium"\npassword = 'p:w"x'\n${SECON
 
 /** How often the control thread looks for changed certificates. */
 const LOOK_PERIOD_MS = 10_000
-const TWO_HOSTS = ['', 'second-']
-  .map(
-    (prefix) => `[[main_hosts]]
-hostname = "${prefix}vpn.endpoint"
-cert_chain_path = "${prefix}cert.pem"
-private_key_path = "${prefix}key.pem"
-`,
-  )
-  .join('')
+const HOST = `[[main_hosts]]
+hostname = "vpn.endpoint"
+cert_chain_path = "cert.pem"
+private_key_path = "key.pem"
+`
+const TWO_HOSTS = HOST + HOST.replaceAll('= "', '= "second-')
 const WEAK_CERTIFICATE = 'req -x509 -newkey rsa:1024 -nodes -days 2 -subj /CN=second-vpn.endpoint'.split(' ')
+
+/** A certificate that is valid as a file, but TLS refuses a key this short. */
+async function installWeakSecond(directory: string): Promise<TestCertificate> {
+  const [keyPath, certPath] = [join(directory, 'second-key.pem'), join(directory, 'second-cert.pem')]
+  await run('openssl', [...WEAK_CERTIFICATE, '-keyout', keyPath, '-out', certPath])
+  return { cert: await readFile(certPath, 'utf8'), key: await readFile(keyPath, 'utf8') }
+}
+
+/** The same hosts with another certificate for the second main host, which no file check has seen. */
+function withSecondPair(hosts: HostsSettings, { cert, key }: TestCertificate): HostsSettings {
+  const main_hosts = hosts.main_hosts.map((host, index) =>
+    index === 1 ? { ...host, cert_chain: cert, private_key: key } : host,
+  )
+  return { ...hosts, main_hosts }
+}
 
 async function shownSerial(port: number): Promise<string> {
   const socket = connect({ port, servername: 'vpn.endpoint', rejectUnauthorized: false })
@@ -41,9 +54,9 @@ async function shownSerial(port: number): Promise<string> {
   return serial
 }
 
-async function install(directory: string, { cert, key }: TestCertificate): Promise<void> {
-  await writeFile(join(directory, 'cert.pem'), cert)
-  await writeFile(join(directory, 'key.pem'), key)
+async function install(directory: string, { cert, key }: TestCertificate, prefix = ''): Promise<void> {
+  await writeFile(join(directory, `${prefix}cert.pem`), cert)
+  await writeFile(join(directory, `${prefix}key.pem`), key)
 }
 
 function serialOf({ cert }: TestCertificate): string {
@@ -190,19 +203,45 @@ describe('a certificate that is replaced', () => {
   it.skipIf(missing('openssl').any)(
     'a certificate that is replaced together with one that cannot be used is shown nowhere, neither over TCP nor over QUIC',
     async () => {
-      await using endpoint = await startEndpoint({ protocols: ['http1', 'http2', 'quic'] })
-      const before = testCertificate()
-      await install(endpoint.directory, createTestCertificate(['vpn.endpoint']))
-      await writeFile(endpoint.files.hosts, TWO_HOSTS)
-      // Valid as a file, but TLS refuses a key this short.
-      await run('openssl', [...WEAK_CERTIFICATE, '-keyout', 'second-key.pem', '-out', 'second-cert.pem'], {
-        cwd: endpoint.directory,
+      let weak: TestCertificate | undefined
+      await using endpoint = await startEndpoint({
+        protocols: ['http1', 'http2', 'quic'],
+        // The check of the files would stop it earlier; the data plane must not depend on that.
+        alterHosts: (hosts) => (weak === undefined ? hosts : withSecondPair(hosts, weak)),
       })
+      const before = testCertificate()
+      weak = await installWeakSecond(endpoint.directory)
+      const fresh = createTestCertificate(['vpn.endpoint'])
+      await install(endpoint.directory, fresh)
+      await install(endpoint.directory, fresh, 'second-')
+      await writeFile(endpoint.files.hosts, TWO_HOSTS)
       await expect(endpoint.supervisor.reload()).rejects.toThrow(/ee key too small/)
       expect(await shownSerial(endpoint.port)).toBe(serialOf(before))
       await using verified = await H3Client.open(endpoint.port, { ca: before.cert, rejectUnauthorized: true })
       const authorization = encodeBasicAuth(USER.username, USER.password)
       expect((await verified.tunnel('_check', { 'proxy-authorization': authorization })).status).toBe(200)
+    },
+  )
+
+  it.skipIf(missing('openssl').any)(
+    'a certificate that is replaced by one that TLS refuses is named with its host, on a reload and by itself',
+    async () => {
+      const clock = new FakeClock()
+      await using endpoint = await startEndpoint({ clock })
+      await install(endpoint.directory, testCertificate(), 'second-')
+      await writeFile(endpoint.files.hosts, TWO_HOSTS)
+      await endpoint.supervisor.reload()
+      const before = await shownSerial(endpoint.port)
+      await install(endpoint.directory, createTestCertificate(['vpn.endpoint']))
+      await installWeakSecond(endpoint.directory)
+      const reason = /main_hosts\[1\]: .*second-cert\.pem', error='TLS refuses it: its key is too short/
+      await expect(endpoint.supervisor.reload()).rejects.toThrow(reason)
+      clock.advance(LOOK_PERIOD_MS)
+      const refused = 'certificate files have changed but cannot be used; the old ones stay'
+      const { problems } = await endpoint.waitForLog(({ msg }) => msg === refused)
+      expect(problems).toEqual([expect.stringMatching(reason)])
+      expect(problems).toEqual([expect.stringContaining(endpoint.files.hosts)])
+      expect(await shownSerial(endpoint.port)).toBe(before)
     },
   )
 })

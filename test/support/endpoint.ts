@@ -6,7 +6,7 @@ import { pino } from 'pino'
 import type { Clock } from '../../src/clock.ts'
 import { loadSettings } from '../../src/config/load.ts'
 import type { LoadedSettings } from '../../src/config/load.ts'
-import type { VpnSettings } from '../../src/config/settings.ts'
+import type { HostsSettings, VpnSettings } from '../../src/config/settings.ts'
 import { Supervisor } from '../../src/control/supervisor.ts'
 import { testCertificate } from './certificate.ts'
 
@@ -32,6 +32,8 @@ export interface EndpointOptions {
   readonly clock?: Clock
   /** Delays every start and reload between reading the files and doing anything with them. */
   readonly afterLoad?: (directory: string) => Promise<void>
+  /** Hosts that the supervisor is given instead of those read: some that the files could not lead to. */
+  readonly alterHosts?: (hosts: HostsSettings) => HostsSettings
 }
 
 export interface TestEndpoint extends AsyncDisposable {
@@ -123,7 +125,7 @@ export async function startEndpoint(options: EndpointOptions = {}): Promise<Test
   const load = async (running?: VpnSettings): Promise<LoadedSettings> => {
     const settings = await loadSettings(files.vpn, files.hosts, running && { running })
     await options.afterLoad?.(directory)
-    return settings
+    return { ...settings, hosts: options.alterHosts?.(settings.hosts) ?? settings.hosts }
   }
   const supervisor = new Supervisor({
     settings: await load(),

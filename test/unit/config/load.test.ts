@@ -1,7 +1,6 @@
 import { mkdirSync, rmSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { describe, expect, it } from 'vitest'
-import { createSelfSignedCertificate } from '../../../src/cli/try/certificate.ts'
 import { ipPrefix } from '../../support/rules.ts'
 import { ConfigDirectory, CREDENTIALS, HOSTS, VPN } from '../../support/config-directory.ts'
 
@@ -252,37 +251,6 @@ describe('hosts.toml', () => {
         path: 'culvert.edge.pass[0]',
         message: 'vpn.endpoint is a host here and is never passed on',
       },
-    ])
-  })
-
-  it('hosts.toml refuses a key of another certificate', async () => {
-    const other = createSelfSignedCertificate({ names: ['vpn.endpoint'], days: 1 })
-    using directory = new ConfigDirectory({ 'key.pem': other.privateKey })
-    expect(await directory.problems()).toEqual([
-      expect.stringMatching(
-        /^main_hosts\[0\]: Invalid main TLS hosts: Invalid key: path='.*key\.pem', error='it does not belong/,
-      ),
-    ])
-  })
-
-  it('hosts.toml refuses files that hold no certificate and no key', async () => {
-    using directory = new ConfigDirectory({ 'cert.pem': 'x', 'key.pem': 'y' })
-    expect(await directory.problems()).toEqual([
-      expect.stringMatching(/Invalid cert chain: path=.*no certificate in PEM form is in it/),
-      expect.stringMatching(/Invalid key: path=.*no private key in PEM form is in it/),
-    ])
-  })
-
-  it('hosts.toml warns of an expired certificate and of one for another name', async () => {
-    const old = createSelfSignedCertificate({
-      names: ['other'],
-      days: 1,
-      now: new Date('2020-01-01T00:00:00Z'),
-    })
-    using directory = new ConfigDirectory({ 'cert.pem': old.certificate, 'key.pem': old.privateKey })
-    expect(await directory.warnings()).toEqual([
-      'main_hosts[0]: the certificate expired on 2020-01-02T00:00:00.000Z',
-      'main_hosts[0]: the certificate does not name vpn.endpoint; clients that verify it will refuse',
     ])
   })
 })
