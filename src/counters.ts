@@ -167,7 +167,8 @@ export const TOTALS = {
 } as const satisfies Readonly<Record<string, Description>>
 
 export const GAUGES = {
-  gate_connections: { doc: 'TCP connections that are open.' },
+  gate_connections: { doc: 'Connections that are open, TCP and QUIC together.' },
+  gate_tcp_connections: { doc: 'TCP connections that are open; each has a descriptor.' },
   gate_handshakes: { doc: 'Handshakes that are under way.' },
   client_sessions: { doc: 'Sessions that are open, by protocol.', labels: PROTOCOLS },
   open_streams: { doc: 'Streams that are open, over all sessions.' },

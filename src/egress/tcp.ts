@@ -5,7 +5,7 @@
  * When no address may be dialled, the code is `target_denied` if a rule forbids an address that the policy allows, else
  * `target_private`, else `target_loopback`, else `target_unreachable` if there are only IPv6 addresses and IPv6 is not
  * available. When several attempts fail, the code is that of the attempt that got furthest: refused, then timed out,
- * then unreachable.
+ * then unreachable; but `limit_exceeded` when not all were tried for want of a descriptor.
  */
 import net from 'node:net'
 import type { OnReadOpts, Socket } from 'node:net'
@@ -57,10 +57,20 @@ const CODE_BY_ERRNO: Readonly<Record<string, RefusalCode>> = {
   EAFNOSUPPORT: 'target_unreachable',
   ETIMEDOUT: 'target_timeout',
 }
-const FURTHEST_FIRST: readonly RefusalCode[] = ['target_refused', 'target_timeout', 'target_unreachable']
+const FURTHEST_FIRST: readonly RefusalCode[] = [
+  // Not every address was tried.
+  'limit_exceeded',
+  'target_refused',
+  'target_timeout',
+  'target_unreachable',
+]
 
 function errnoOf(error: Error): string {
   return 'code' in error ? String(error.code) : ''
+}
+
+function noDescriptor(): EndpointError {
+  return new EndpointError('limit_exceeded', 'no descriptor is left for a connection')
 }
 
 function ignoreError(): void {
@@ -74,6 +84,7 @@ class Race {
   readonly #clock: Clock
   readonly #counters: Counters
   readonly #readInto: TcpEgressOptions['readInto']
+  readonly #mayDial: TcpEgressOptions['mayDial']
   readonly #onOpen: (socket: Socket) => void
   readonly #done = Promise.withResolvers<Socket>()
   readonly #pending = new Set<Socket>()
@@ -94,6 +105,7 @@ class Race {
     this.#clock = egress.clock
     this.#counters = egress.counters
     this.#readInto = egress.readInto
+    this.#mayDial = egress.mayDial
     this.#onOpen = onOpen
   }
 
@@ -113,6 +125,8 @@ class Race {
     this.#stagger?.cancel()
     const address = this.#addresses[this.#next]
     if (address === undefined) return
+    // Asked here, because others may have taken the last ones while the name was resolved or an attempt waited.
+    if (this.#mayDial?.() === false) return this.#onExhausted()
     this.#next += 1
     const onread = this.#readInto?.(() => socket)
     const socket: Socket = net.connect({
@@ -139,6 +153,14 @@ class Race {
     }
   }
 
+  /** Goes on with the attempts under way, if there are any. */
+  #onExhausted(): void {
+    this.#counters.count('outbound_descriptors_exhausted')
+    this.#next = this.#addresses.length
+    this.#failures.push(noDescriptor())
+    if (this.#pending.size === 0) this.#fail()
+  }
+
   #onWinner(socket: Socket): void {
     this.#pending.delete(socket)
     this.#winner = socket
@@ -154,7 +176,10 @@ class Race {
     const code = CODE_BY_ERRNO[errno] ?? 'target_refused'
     this.#failures.push(new EndpointError(code, 'the connection failed', { cause: error }))
     this.#attempt()
-    if (this.#pending.size > 0) return
+    if (this.#pending.size === 0) this.#fail()
+  }
+
+  #fail(): void {
     const furthest = FURTHEST_FIRST.map((each) => this.#failures.find((failure) => failure.code === each))
     this.#done.reject(furthest.find((failure) => failure !== undefined))
   }
@@ -267,7 +292,7 @@ export class TcpEgress {
     const { mayDial, counters } = this.#options
     if (mayDial?.() === false) {
       counters.count('outbound_descriptors_exhausted')
-      throw new EndpointError('limit_exceeded', 'no descriptor is left for a connection')
+      throw noDescriptor()
     }
     return new Dial(target, this.#options, this.#onOpen).run(signal)
   }

@@ -88,6 +88,7 @@ export class Gate {
   readonly #passed = new Set<Socket>()
   #rules: InboundRules
   #hosts: HostMap
+  #tcpConnections = 0
   #closed = false
   #closing: Promise<void> | undefined
   /** Resolves once the gate is closed and nothing that was passed on is left. */
@@ -102,6 +103,7 @@ export class Gate {
     this.#rules = rules
     this.#hosts = hosts
     deps.counters.gauge('gate_connections', () => this.#limits.connections)
+    deps.counters.gauge('gate_tcp_connections', () => this.#tcpConnections)
     deps.counters.gauge('gate_handshakes', () => this.#limits.handshakes)
   }
 
@@ -163,6 +165,7 @@ export class Gate {
     socket.setKeepAlive(true, KEEP_ALIVE_DELAY_MS)
     this.#own.add(socket)
     const arrival = new Arrival(socket, admission, peer.address, socket.remotePort ?? 0)
+    this.#tcpConnections += 1
     socket.once('close', () => this.#onClose(arrival))
     arrival.deadline = this.#deps.clock.after(this.#options.helloTimeoutMs, () =>
       this.#end(arrival, 'hello_timeout'),
@@ -200,6 +203,7 @@ export class Gate {
 
   /** Runs however a socket ends, and whoever has it by then. */
   #onClose(arrival: Arrival): void {
+    this.#tcpConnections -= 1
     this.#own.delete(arrival.socket)
     this.#passed.delete(arrival.socket)
     if (this.#closed && this.#passed.size === 0) this.#passedGone.resolve()

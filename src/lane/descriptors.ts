@@ -15,17 +15,15 @@ export const SHARE_OF_A_USER = { tunnels: 1 / 2, flows: 1 / 4 } as const
 const FOR_CONTROL = 24
 /** How often to count what no counter covers: files, sockets to origins and to name servers. */
 const COUNT_PERIOD_MS = 5000
-/** Below this share of the limit there is plenty left, and counting is not worth it. */
-const WORTH_COUNTING = 1 / 2
 /** Gauges of which each unit is one descriptor. */
-const COUNTED = ['gate_connections', 'outbound_tcp_sockets', 'outbound_udp_sockets'] as const
+const COUNTED = ['gate_tcp_connections', 'outbound_tcp_sockets', 'outbound_udp_sockets'] as const
 
 interface DescriptorDependencies {
   readonly clock: Clock
   readonly counters: Counters
   /** RLIMIT_NOFILE; undefined where it cannot be found out, and then nothing is held back. */
   readonly limit: number | undefined
-  /** How many are open now, in the whole process. */
+  /** {@link countDescriptors} */
   readonly count: () => number
 }
 
@@ -71,8 +69,7 @@ export class DescriptorReserve {
   }
 
   #recount(): void {
-    if (this.#used() < this.#acceptUpTo * WORTH_COUNTING) return
-    this.#others = this.#deps.count() - this.#counted()
+    this.#others = Math.max(0, this.#deps.count() - this.#counted())
   }
 }
 
@@ -86,6 +83,15 @@ export function readDescriptorLimit(): number | undefined {
   }
 }
 
+/**
+ * Infinity when they are all in use: listing them takes one itself. 0 when the system does not let us look, as it does
+ * where the program file has capabilities: then only what has a gauge counts.
+ */
 export function countDescriptors(): number {
-  return readdirSync('/proc/self/fd').length
+  try {
+    return readdirSync('/proc/self/fd').length
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException
+    return code === 'EMFILE' || code === 'ENFILE' ? Infinity : 0
+  }
 }

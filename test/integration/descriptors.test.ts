@@ -2,8 +2,11 @@
  * One user opens tunnels until the process has no descriptor left. Then nobody else could connect, strangers got no
  * page, and a reload could not read its files.
  */
+import { execFile } from 'node:child_process'
 import { once } from 'node:events'
+import { join } from 'node:path'
 import { connect as connectTls } from 'node:tls'
+import { promisify } from 'node:util'
 import { expect, it } from 'vitest'
 import { OPEN_EDGE, USER } from '../support/endpoint.ts'
 import { EndpointProcess } from '../support/endpoint-process.ts'
@@ -62,6 +65,38 @@ it('a user who takes all tunnels that there can be locks out neither clients, no
 
   await Promise.all([greedy, greedier].map((client) => client[Symbol.asyncDispose]()))
   await expect.poll(() => echo.sockets.size).toBe(0)
+})
+
+const COUNT_WITHOUT_ANY = `
+import { closeSync, openSync } from 'node:fs'
+import { systemClock as clock } from './src/clock.ts'
+import { Counters } from './src/counters.ts'
+import { countDescriptors, DescriptorReserve, readDescriptorLimit } from './src/lane/descriptors.ts'
+let tick
+const reserve = new DescriptorReserve({
+  clock: { ...clock, every: (_period, run) => ((tick = run), { cancel() {} }) },
+  counters: new Counters(),
+  limit: readDescriptorLimit(),
+  count: countDescriptors,
+})
+const held = []
+try {
+  for (;;) held.push(openSync('/dev/null'))
+} catch {}
+tick()
+const full = reserve.mayAccept()
+held.forEach((fd) => closeSync(fd))
+tick()
+console.log(JSON.stringify([full, reserve.mayAccept()]))`
+
+/** Counting them takes one, and the failure used to end the process from within a timer. */
+it('a process without a single descriptor left accepts nobody, and goes on when it has some again', async () => {
+  const { stdout } = await promisify(execFile)(
+    'sh',
+    ['-c', 'ulimit -n 128; exec "$0" --input-type=module -e "$1"', process.execPath, COUNT_WITHOUT_ANY],
+    { cwd: join(import.meta.dirname, '../..') },
+  )
+  expect(JSON.parse(stdout)).toEqual([false, true])
 })
 
 expectNothingLeftOpen()

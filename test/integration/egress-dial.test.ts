@@ -66,12 +66,17 @@ const neverResolves: DialResolver = {
 interface Given {
   policy?: DialPolicy
   resolver?: DialResolver
+  mayDial?: () => boolean
 }
 
 /** Each has counters of its own: a gauge is registered once. */
-function egress({ policy = loopback, resolver = neverResolves }: Given = {}): TcpEgress {
+function egress({
+  policy = loopback,
+  resolver = neverResolves,
+  mayDial = () => true,
+}: Given = {}): TcpEgress {
   counters = new Counters()
-  return new TcpEgress({ policy, resolver, connectTimeoutMs: TIMEOUT_MS, clock, counters })
+  return new TcpEgress({ policy, resolver, connectTimeoutMs: TIMEOUT_MS, clock, counters, mayDial })
 }
 
 function dial(target: Target, given: Given = {}): Promise<Socket> {
@@ -257,6 +262,42 @@ describe('policy and rules', () => {
 })
 
 describe('without free descriptors', () => {
+  it('a dial that waited for its name takes no descriptor from the reserve', async () => {
+    await using target = await openEcho()
+    let free = true
+    const resolver = {
+      resolve: () => {
+        free = false
+        return Promise.resolve(addresses('127.0.0.1'))
+      },
+    }
+    expect(await codeOf(dial(name(target.port), { resolver, mayDial: () => free }))).toBe('limit_exceeded')
+    expect(counters.snapshot()).toMatchObject({ outbound_descriptors_exhausted: 1, outbound_tcp_sockets: 0 })
+  })
+
+  it('a second attempt takes no descriptor from the reserve, and the first goes on', async () => {
+    await using target = await openEcho()
+    await using silent = await SilentListener.open('127.0.0.2', target.port)
+    const held = openSockets()
+    let free = true
+    const resolver = resolvesTo('127.0.0.2', '127.0.0.1')
+    const code = codeOf(dial(name(silent.port), { resolver, mayDial: () => free }))
+    while (clock.pending < 2) await new Promise(setImmediate)
+    free = false
+    clock.advance(250)
+    expect(openSockets()).toBe(held + 1)
+    clock.advance(TIMEOUT_MS - 250)
+    expect(await code).toBe('target_timeout')
+  })
+
+  it('a dial whose first address refuses says that the second was not tried', async () => {
+    const port = await findClosedPort()
+    let asked = 0
+    const resolver = resolvesTo('127.0.0.2', '127.0.0.1')
+    // Once for the dial, once for the first attempt.
+    expect(await codeOf(dial(name(port), { resolver, mayDial: () => ++asked <= 2 }))).toBe('limit_exceeded')
+  })
+
   const DIAL_UNTIL_EXHAUSTED = `
 import net from 'node:net'
 import { once } from 'node:events'

@@ -45,6 +45,33 @@ it('the reserve of descriptors learns of those that nothing counts before they m
   expect(clock.pending).toBe(0)
 })
 
+it('the reserve of descriptors learns of those that nothing counts also when it had plenty until then', () => {
+  const reserve = create(400)
+  open = 370
+  clock.advance(COUNT_PERIOD_MS)
+  expect([reserve.mayDial(), reserve.mayAccept()]).toEqual([false, true])
+  reserve.close()
+})
+
+it('the reserve of descriptors does not count QUIC connections, which all share one', () => {
+  counters.gauge('gate_connections', () => 1000)
+  counters.gauge('gate_tcp_connections', () => 1)
+  const reserve = create(400)
+  expect([reserve.mayDial(), reserve.mayAccept()]).toEqual([true, true])
+  reserve.close()
+})
+
+it('the reserve of descriptors takes a process that cannot count them any more for full, until it can again', () => {
+  const reserve = create(400)
+  open = Infinity
+  clock.advance(COUNT_PERIOD_MS)
+  expect([reserve.mayDial(), reserve.mayAccept()]).toEqual([false, false])
+  open = 40
+  clock.advance(COUNT_PERIOD_MS)
+  expect([reserve.mayDial(), reserve.mayAccept()]).toEqual([true, true])
+  reserve.close()
+})
+
 it('the reserve of descriptors lowers a limit of one user to his share, and leaves it where there are enough', () => {
   // 400, less 24, less 50, less 40: 286 may go to targets.
   expect(create(400).lower(4096, 1 / 2)).toBe(143)
