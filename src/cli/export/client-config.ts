@@ -7,7 +7,13 @@ import { isCoveredOverQuic } from '../../config/quic-certificate.ts'
 import { matchPrefix, matchPskKey } from './random-rule.ts'
 import type { ClientSettings, HostSettings, Settings } from '../../config/settings.ts'
 import { parsePassTarget } from '../../config/values.ts'
-import { matchesPattern, parentOf, parseHostName } from '../../wire/host-name.ts'
+import {
+  matchesPattern,
+  normalizeServerName,
+  parentOf,
+  parseHostName,
+  serverNameIn,
+} from '../../wire/host-name.ts'
 import { formatSocketAddress } from '../../wire/authority.ts'
 import { parseIpAddress } from '../../wire/ip-address.ts'
 import { parseHex, parseRandomPrefix } from '../../wire/random-prefix.ts'
@@ -48,13 +54,16 @@ export function createClientConfig(
 ): { readonly config: ClientConfig; readonly warnings: readonly string[] } {
   const warnings: string[] = []
   const client = findClient(settings, options.username)
-  const host = settings.hosts.main_hosts[0]
-  if (host === undefined) throw invalid('there is no main host')
   if (options.addresses.length === 0) throw invalid('at least one address is needed')
-  const customSni = checkSni(host, options.customSni)
+  const customSni = options.customSni
+  const host = chooseHost(settings, customSni)
   const hostname = parentOf(host.hostname) === undefined ? host.hostname : customSni
   if (hostname === undefined)
     throw invalid(`the first main host is ${host.hostname}: choose a name under it with --custom-sni`)
+  for (const address of options.addresses) warnOfAddress(settings, host, address, warnings)
+  const upstreamProtocol = chooseProtocol(settings, hostname, warnings)
+  // Over QUIC the first host's is shown under every name.
+  const { cert_chain: shown } = (upstreamProtocol === 'http3' && settings.hosts.main_hosts[0]) || host
   const { listen_address: listen } = settings.vpn
   const config: ClientConfig = {
     hostname,
@@ -65,18 +74,31 @@ export function createClientConfig(
     password: client.password,
     clientRandomPrefix: checkPrefix(settings, options.clientRandomPrefix, warnings),
     clientRandomPskKey: checkPskKey(settings, options.clientRandomPskKey, warnings),
-    certificate: isTrusted(host.cert_chain, hostname, options.trust) ? '' : host.cert_chain,
-    upstreamProtocol: isHttp3Better(settings, hostname) ? 'http3' : 'http2',
+    certificate: isTrusted(shown, hostname, options.trust) ? '' : shown,
+    upstreamProtocol,
     name: options.name,
     dnsUpstreams: options.dnsUpstreams ?? [],
   }
   return { config, warnings }
 }
 
-/** HTTP/2 works everywhere; over QUIC there is a single certificate, which may be another host's. */
-function isHttp3Better({ vpn, hosts }: Settings, hostname: string): boolean {
+/** HTTP/2 wherever it is on: over QUIC there is a single certificate, which may be another host's. */
+function chooseProtocol(
+  { vpn, hosts }: Settings,
+  hostname: string,
+  warnings: string[],
+): ClientConfig['upstreamProtocol'] {
   const { http2, quic } = vpn.listen_protocols
-  return http2 === null && quic !== null && isCoveredOverQuic(hosts, hostname)
+  if (http2 !== null) return 'http2'
+  if (quic === null) {
+    warnings.push('HTTP/2 and HTTP/3 are both off, and clients speak nothing else')
+    return 'http2'
+  }
+  if (!isCoveredOverQuic(hosts, hostname))
+    warnings.push(
+      `HTTP/2 is off, and the certificate that HTTP/3 shows is not for ${hostname}: clients cannot connect`,
+    )
+  return 'http3'
 }
 
 function findClient(settings: Settings, username: string): ClientSettings {
@@ -85,13 +107,40 @@ function findClient(settings: Settings, username: string): ClientSettings {
   return client
 }
 
-function checkSni(host: HostSettings, sni: string | undefined): string | undefined {
-  if (sni === undefined) return undefined
+/** The main host that answers to a server name; without one, the first. */
+function chooseHost({ hosts: { main_hosts: all } }: Settings, sni: string | undefined): HostSettings {
+  const [first] = all
+  if (first === undefined) throw invalid('there is no main host')
+  if (sni === undefined) return first
   if (parseHostName(sni) === undefined) throw invalid(`custom SNI ${JSON.stringify(sni)} is not a host name`)
-  const known = [host.hostname, ...host.allowed_sni]
-  if (!known.some((pattern) => matchesPattern(pattern, sni)))
-    throw invalid(`custom SNI ${sni} is neither the hostname nor in allowed_sni of the first main host`)
-  return sni
+  const host = hostOf(all, sni)
+  if (host === undefined)
+    throw invalid(`custom SNI ${sni} is neither the hostname nor in allowed_sni of a main host`)
+  return host
+}
+
+/** An exact name comes before a pattern, as in the handshake. */
+function hostOf(hosts: readonly HostSettings[], name: string): HostSettings | undefined {
+  const exact = hosts.find((host) => namesOf(host).includes(normalizeServerName(name)))
+  return exact ?? hosts.find((host) => namesOf(host).some((pattern) => matchesPattern(pattern, name)))
+}
+
+function namesOf({ hostname, allowed_sni }: HostSettings): string[] {
+  return [hostname, ...allowed_sni]
+}
+
+/** A name as address is usually that of the host; another one may still lead to the machine. */
+function warnOfAddress(settings: Settings, host: HostSettings, address: string, warnings: string[]): void {
+  const name = serverNameIn(address)
+  if (parseIpAddress(name) !== undefined || parseHostName(name) === undefined) return
+  if (namesOf(host).some((pattern) => matchesPattern(pattern, name))) return
+  const other = hostOf(settings.hosts.main_hosts, name)
+  warnings.push(
+    other === undefined
+      ? `address ${name} is not the name of a main host; clients are told to expect ${host.hostname} there`
+      : `address ${name} is a name of the main host ${other.hostname}, but this is the configuration for ` +
+          `${host.hostname}; --custom-sni ${name} makes it for the other`,
+  )
 }
 
 /** Adds brackets, and the port that the endpoint listens on when there is none. */

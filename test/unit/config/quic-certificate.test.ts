@@ -3,6 +3,7 @@
  * the others unless that certificate names them. The operator is warned of each such host, and `export` writes HTTP/2
  * for it.
  */
+import { X509Certificate } from 'node:crypto'
 import { execFileSync } from 'node:child_process'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
@@ -40,9 +41,9 @@ async function warningsOf(directory: ConfigDirectory): Promise<string[]> {
   return (await directory.warnings()).filter((text) => /HTTP\/3|QUIC/u.test(text))
 }
 
-const notFor = (name: string): string =>
+const notFor = (name: string, reach = 'clients reach it over HTTP/2 only'): string =>
   `the certificate of a.example, which HTTP/3 shows under every name, is not for ${name}: ` +
-  'clients reach it over HTTP/2 only; one certificate with all names serves both'
+  `${reach}; one certificate with all names serves both`
 
 describe('the warnings', () => {
   it('warnings about the certificate over QUIC name each host that it does not cover', async () => {
@@ -50,6 +51,37 @@ describe('the warnings', () => {
     expect(await warningsOf(directory)).toEqual([
       `main_hosts[1].hostname: ${notFor('vpn.endpoint')}`,
       `ping_hosts[0].hostname: ${notFor('*.ping.example')}`,
+    ])
+  })
+
+  it.each([
+    ['cannot reach it', QUIC_ONLY, 'clients cannot reach it, because HTTP/2 is off'],
+    [
+      'reach it over HTTP/1.1',
+      `${QUIC_ONLY}[listen_protocols.http1]\n`,
+      'clients reach it over HTTP/1.1 only, because HTTP/2 is off',
+    ],
+  ])('warnings about the certificate over QUIC say that clients %s without HTTP/2', async (_, vpn, reach) => {
+    using directory = directoryOf(['a.example'], HOSTS, vpn)
+    expect(await warningsOf(directory)).toEqual([
+      `main_hosts[1].hostname: ${notFor('vpn.endpoint', reach)}`,
+      `ping_hosts[0].hostname: ${notFor('*.ping.example')}`,
+    ])
+  })
+
+  it('warnings about the certificate over QUIC know that reverse-proxy hosts speak HTTP/1.1 only', async () => {
+    const hosts =
+      host('main_hosts', 'a.example', 'first') + host('reverse_proxy_hosts', 'web.example', 'other')
+    using directory = directoryOf(['a.example'], hosts)
+    expect(await warningsOf(directory)).toEqual([
+      `reverse_proxy_hosts[0].hostname: ${notFor('web.example', 'clients reach it over HTTP/1.1 only')}`,
+    ])
+  })
+
+  it('warnings about the certificate over QUIC leave the first host to the one about its own certificate', async () => {
+    using directory = directoryOf(['b.example'], host('main_hosts', 'a.example', 'first'))
+    expect(await directory.warnings()).toEqual([
+      'main_hosts[0]: the certificate does not name a.example; clients that verify it will refuse',
     ])
   })
 
@@ -80,7 +112,12 @@ describe('the warnings', () => {
 describe('what export writes', () => {
   it.each([
     ['http3 where only QUIC is spoken', ['a.example'], QUIC_ONLY, 'http3'],
-    ['http2 where the certificate is for another name', ['b.example'], QUIC_ONLY, 'http2'],
+    [
+      'http3 where only QUIC is spoken, with a certificate for another name',
+      ['b.example'],
+      QUIC_ONLY,
+      'http3',
+    ],
     ['http2 where both are', ['a.example'], BOTH, 'http2'],
   ])('what export writes is %s', async (_, names, vpn, protocol) => {
     using directory = directoryOf(names, host('main_hosts', 'a.example', 'first'), vpn)
@@ -88,4 +125,27 @@ describe('what export writes', () => {
     const { config } = createClientConfig(await directory.load(), options)
     expect(config.upstreamProtocol).toBe(protocol)
   })
+
+  it.each([
+    ['its own where HTTP/2 is spoken', BOTH, 'vpn.endpoint', []],
+    [
+      'that over HTTP/3 where it is not',
+      QUIC_ONLY,
+      'a.example',
+      [expect.stringContaining('clients cannot connect')],
+    ],
+  ])(
+    'what export writes for the second main host has a certificate: %s',
+    async (_, vpn, subject, expected) => {
+      using directory = directoryOf(['a.example'], HOSTS, vpn)
+      const options = { username: 'alice', addresses: ['203.0.113.1'], trust: { roots: [] } }
+      const { config, warnings } = createClientConfig(await directory.load(), {
+        ...options,
+        customSni: 'vpn.endpoint',
+      })
+      expect(config.hostname).toBe('vpn.endpoint')
+      expect(new X509Certificate(config.certificate).subject).toBe(`CN=${subject}`)
+      expect(warnings).toEqual(expected)
+    },
+  )
 })

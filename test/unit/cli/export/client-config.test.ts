@@ -147,6 +147,28 @@ describe('what the settings must have', () => {
     await expect(make({ customSni: 'x y' })).rejects.toThrow('not a host name')
   })
 
+  it('settings may have several main hosts: the custom SNI chooses one, the first is the default', async () => {
+    const other = HOSTS.replace('vpn.endpoint', '*.second.example')
+    const files = { 'hosts.toml': `${HOSTS}${other}allowed_sni = ["cdn.example.net"]` }
+    const hostnameFor = async (customSni?: string) => (await make({ customSni }, files)).config.hostname
+    expect(await hostnameFor()).toBe('vpn.endpoint')
+    expect(await hostnameFor('a.second.example')).toBe('a.second.example')
+    expect(await hostnameFor('cdn.example.net')).toBe('cdn.example.net')
+    const { warnings } = await make({ addresses: ['a.second.example:443'] }, files)
+    expect(warnings).toEqual([
+      'address a.second.example is a name of the main host *.second.example, but this is the configuration for vpn.endpoint; --custom-sni a.second.example makes it for the other',
+    ])
+  })
+
+  it('settings may lack the name in an address, with a warning', async () => {
+    expect(
+      (await make({ addresses: ['VPN.endpoint:1', '203.0.113.1', '[2001:db8::1]:99'] })).warnings,
+    ).toEqual([])
+    expect((await make({ addresses: ['other.example'] })).warnings).toEqual([
+      'address other.example is not the name of a main host; clients are told to expect vpn.endpoint there',
+    ])
+  })
+
   it('settings must have a rule for the random prefix, else it is dropped', async () => {
     const { config, warnings } = await make({ clientRandomPrefix: 'ffff' })
     expect([config.clientRandomPrefix, warnings]).toEqual([
