@@ -34,6 +34,8 @@ export interface ExportCommand {
   readonly generate: GenerateOptions | undefined
   readonly name: string | undefined
   readonly dnsUpstreams: readonly string[]
+  /** Whether the hint about the QR code stands after the link, as the reference endpoint has it, or apart from it. */
+  readonly hintAfterLink: boolean
 }
 
 export interface TryCommand {
@@ -125,7 +127,7 @@ function parseLegacy(args: readonly string[]): Command {
   const files = twoFiles(positionals)
   return values.client_config === undefined
     ? serveCommand(files, values)
-    : exportCommand(values.client_config, files, values)
+    : { ...exportCommand(values.client_config, files, values), hintAfterLink: true }
 }
 
 function parseServe(args: readonly string[]): Command {
@@ -242,6 +244,7 @@ function exportCommand(username: string, files: Files, values: ExportValues): Ex
       : undefined,
     name: values.name,
     dnsUpstreams: values['dns-upstream'] ?? [],
+    hintAfterLink: false,
   }
 }
 

@@ -68,7 +68,7 @@ describe('commands that end by themselves', () => {
     expect(stderr).not.toContain('hunter2')
   })
 
-  it('both command lines export the same link, which decodes', async () => {
+  it('both command lines export the same link, which decodes; ours has the hint apart from it', async () => {
     using directory = new ConfigDirectory()
     const options = { cwd: directory.path }
     const files = ['vpn.toml', 'hosts.toml']
@@ -78,11 +78,13 @@ describe('commands that end by themselves', () => {
       [...files, '-c', 'alice', '-a', '203.0.113.1', '-f', 'deeplink'],
       options,
     )
-    const { code, stdout } = await ours.finished
-    expect(await theirs.finished).toMatchObject({ code, stdout })
-    const [link = '', hint] = stdout.split('\n')
+    const { code, stdout, stderr } = await ours.finished
+    const hint = /^To connect .*https:\/\/trusttunnel\.org\/qr\.html#tt=\S+\n$/m
+    expect([code, stderr]).toEqual([0, expect.stringMatching(hint)])
+    expect(await theirs.finished).toMatchObject({ code, stdout: stdout + hint.exec(stderr)?.[0], stderr: '' })
+    const [link = '', rest] = stdout.split('\n')
     expect(decodeDeepLink(link)).toMatchObject({ username: 'alice', addresses: ['203.0.113.1:8443'] })
-    expect(hint).toContain('https://trusttunnel.org/qr.html#tt=')
+    expect(rest).toBe('')
   })
 
   it.each([

@@ -33,7 +33,9 @@ export async function runExport(command: ExportCommand, terminal: Terminal): Pro
       terminal.error('warning: a deep link cannot carry the client random PSK key; use --format toml\n')
     const link = encodeClientLink(config)
     terminal.out(`${link}\n`)
-    terminal.out(
+    // What a script reads is the link alone.
+    const hint = command.hintAfterLink ? terminal.out : terminal.error
+    hint(
       `To connect on mobile, you can scan QR code on the page: ${QR_PAGE}${link.slice(LINK_PREFIX.length)}\n`,
     )
     return 0

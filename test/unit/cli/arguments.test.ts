@@ -18,6 +18,7 @@ const EXPORT = {
   generate: undefined,
   name: undefined,
   dnsUpstreams: [],
+  hintAfterLink: false,
 }
 
 describe('both command lines', () => {
@@ -28,7 +29,7 @@ describe('both command lines', () => {
     ['serve v --loglvl=TRACE h', { ...SERVE, level: 'trace' }],
     ['serve v h --jobs 1', SERVE],
     ['export u -a a v h', EXPORT],
-    ['trusttunnel_endpoint v h -c u -a a', EXPORT],
+    ['trusttunnel_endpoint v h -c u -a a', { ...EXPORT, hintAfterLink: true }],
     [
       'trusttunnel_endpoint v h --client_config u --address a -a b -f toml -s sni -r aabb -n Name -d 1.1.1.1 -d 8.8.8.8 --client-random-psk-key 00',
       {
@@ -40,6 +41,7 @@ describe('both command lines', () => {
         clientRandomPskKey: '00',
         name: 'Name',
         dnsUpstreams: ['1.1.1.1', '8.8.8.8'],
+        hintAfterLink: true,
       },
     ],
     [
