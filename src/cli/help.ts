@@ -16,7 +16,8 @@ export const HELP = `culvert: a VPN endpoint, compatible with TrustTunnel
       -f, --format deeplink|toml          default deeplink
       -s, --custom-sni NAME               server name that the client sends
       -r, --client-random-prefix HEX      start of the TLS random that the client sends
-      --generate-client-random-prefix     make one and allow it in the rules file
+      --generate-client-random-prefix     make one and allow it in the rules file; from then on every QUIC
+                                          connection is denied, since its TLS random cannot be seen
         --prefix-length BYTES             default 4
         --prefix-percent PERCENT          share of its bits that are fixed, default 70
         --prefix-mask HEX                 exactly these bits instead

@@ -87,6 +87,21 @@ describe('commands that end by themselves', () => {
     expect(rest).toBe('')
   })
 
+  it('an export that makes a random prefix warns that QUIC is denied with it, where QUIC is on', async () => {
+    const vpn = `rules_file = "rules.toml"\n${VPN}`
+    const warning = /warning: the new rule .*every QUIC connection is denied/
+    for (const [tables, expected] of [
+      ['', expect.not.stringMatching(warning)],
+      ['[listen_protocols.quic]\n', expect.stringMatching(warning)],
+    ]) {
+      using directory = new ConfigDirectory({ 'vpn.toml': vpn + tables, 'rules.toml': '' })
+      const args = ['export', 'alice', '-a', '203.0.113.1', '--generate-client-random-prefix']
+      const files = ['vpn.toml', 'hosts.toml']
+      await using program = new Program('culvert', [...args, ...files], { cwd: directory.path })
+      expect(await program.finished).toMatchObject({ code: 0, stderr: expected })
+    }
+  })
+
   it.each([
     ['an unknown user', ['export', 'bob', '-a', '203.0.113.1'], /no user "bob"/],
     ['an unknown SNI', ['export', 'alice', '-a', '203.0.113.1', '-s', 'other'], /allowed_sni/],

@@ -22,6 +22,11 @@ export async function runExport(command: ExportCommand, terminal: Terminal): Pro
       prefix = generatePrefix(command.generate)
       prependAllowRule(rulesFile(settings), prefix)
       settings = await loadSettings(command.vpn, command.hosts)
+      if (settings.vpn.listen_protocols.quic !== null)
+        terminal.error(
+          'warning: the new rule asks for the TLS client random, which cannot be seen over QUIC: ' +
+            'from the next start or reload on, every QUIC connection is denied\n',
+        )
     }
     const { config, warnings } = createClientConfig(settings, { ...command, clientRandomPrefix: prefix })
     for (const warning of warnings) terminal.error(`warning: ${warning}\n`)
