@@ -66,6 +66,13 @@ interface DispatcherDependencies {
   readonly site: Site
 }
 
+/** A tunnel's place among those of its user. */
+interface Admitted {
+  readonly authority: Authority
+  /** Gives the place back; call it once. */
+  readonly leave: () => void
+}
+
 export class Dispatcher {
   readonly #options: DispatcherOptions
   readonly #deps: DispatcherDependencies
@@ -169,7 +176,7 @@ export class Dispatcher {
     })
   }
 
-  /** Wrong credentials were sent: guessing must cost time wherever it is tried. */
+  /** No credentials that are accepted: guessing must cost time wherever it is tried. */
   #afterFailure(exchange: Exchange, answer: () => void): void {
     const delayMs = this.#deps.throttle.onFailure(exchange.session.remoteAddress)
     if (delayMs === 0) return answer()
@@ -188,23 +195,42 @@ export class Dispatcher {
   }
 
   async #openTunnel(exchange: ConnectExchange, record: SessionRecord, guest: Guest): Promise<void> {
-    const places: (() => void)[] = []
+    const admitted = this.#admit(exchange, guest)
+    if (admitted === undefined) return
     try {
-      await this.#runTunnel(exchange, record, guest, places)
+      const opened = await this.#open(exchange, admitted.authority, guest)
+      if (opened !== undefined) await this.#run(exchange, record, opened)
     } finally {
-      for (const release of places) release()
+      admitted.leave()
     }
   }
 
-  /** @param places collects the functions that give the tunnel's place back. */
-  async #runTunnel(
-    exchange: ConnectExchange,
-    record: SessionRecord,
-    guest: Guest,
-    places: (() => void)[],
-  ): Promise<void> {
-    const opened = await this.#open(exchange, guest, places)
-    if (opened === undefined) return
+  /** Takes the user's places for a tunnel; undefined when it was refused. */
+  #admit(exchange: Exchange, guest: Guest): Admitted | undefined {
+    const { user } = guest
+    try {
+      guest.admit(exchange.session, this.#limits)
+      const authority = parseAuthority(exchange.authority)
+      this.#deps.counters.count('requests', authority.kind)
+      // A client that may open no more tunnels is still alive: refusing its health check would end its session.
+      const leave = authority.kind === 'check' ? () => {} : this.#limits.takeTunnel(user)
+      return { authority, leave }
+    } catch (error) {
+      this.#refuse(exchange, refusalOf(error, exchange.authority), user, error)
+      return undefined
+    }
+  }
+
+  async #open(exchange: Exchange, authority: Authority, { user }: Guest): Promise<OpenTunnel | undefined> {
+    try {
+      return await this.#dispatch(authority, exchange, user)
+    } catch (error) {
+      this.#refuse(exchange, refusalOf(error, exchange.authority), user, error)
+      return undefined
+    }
+  }
+
+  async #run(exchange: ConnectExchange, record: SessionRecord, opened: OpenTunnel): Promise<void> {
     if (exchange.signal.aborted) return opened.destroy()
     const stream = exchange.accept({}, { endStream: opened.endsAtOnce === true })
     if (opened.endsAtOnce) return
@@ -242,21 +268,6 @@ export class Dispatcher {
     counters.count('inbound_traffic_bytes', exchange.session.protocol, end.uplinkBytes)
     counters.count('outbound_traffic_bytes', exchange.session.protocol, end.downlinkBytes)
     record.onTunnelEnd(end)
-  }
-
-  async #open(exchange: Exchange, guest: Guest, places: (() => void)[]): Promise<OpenTunnel | undefined> {
-    const { user } = guest
-    try {
-      guest.admit(exchange.session, this.#limits)
-      const authority = parseAuthority(exchange.authority)
-      this.#deps.counters.count('requests', authority.kind)
-      // A client that may open no more tunnels is still alive: refusing its health check would end its session.
-      if (authority.kind !== 'check') places.push(this.#limits.takeTunnel(user))
-      return await this.#dispatch(authority, exchange, user)
-    } catch (error) {
-      this.#refuse(exchange, refusalOf(error, exchange.authority), user, error)
-      return undefined
-    }
   }
 
   #dispatch(authority: Authority, exchange: Exchange, user: User): Promise<OpenTunnel> {
