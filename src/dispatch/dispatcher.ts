@@ -15,7 +15,7 @@ import { authRefusal, refusalOf, systemCodeOf } from './refusal.ts'
 import type { Refusal } from './refusal.ts'
 import { DelayedAnswers } from './delayed-answers.ts'
 import { SessionRecord } from './session-record.ts'
-import type { Guest, UserDirectory } from './session-record.ts'
+import type { Guest, UserDirectory, Visit } from './session-record.ts'
 import { UserLimits } from './user-limits.ts'
 import type { UserLimitsOptions } from './user-limits.ts'
 import type { SessionRegistry } from './session-registry.ts'
@@ -114,6 +114,7 @@ export class Dispatcher {
     } else {
       this.#deps.counters.count('sessions_revoked')
       session.destroy(new EndpointError('credentials_revoked', 'the user was removed or changed'))
+      for (const guest of found.revoked) guest.abort()
     }
   }
 
@@ -142,7 +143,7 @@ export class Dispatcher {
     if (exchange.kind === 'plain') return this.#onPlain(exchange, record)
     const guest = this.#authenticate(exchange.headers['proxy-authorization'], record)
     if (guest === undefined) return this.#afterFailure(exchange, () => this.#answerStranger(exchange))
-    this.#guard(exchange, guest, this.#openTunnel(exchange, record, guest))
+    this.#guard(guest.begin(exchange), (visit) => this.#openTunnel(exchange, record, visit))
   }
 
   /**
@@ -154,7 +155,7 @@ export class Dispatcher {
     if (credentials === undefined || !this.#deps.site.mayForward(exchange)) return this.#visitSite(exchange)
     const guest = this.#authenticate(credentials, record)
     if (guest === undefined) return this.#afterFailure(exchange, () => this.#visitSite(exchange))
-    this.#guard(exchange, guest, this.#forward(exchange, record, guest))
+    this.#guard(guest.begin(exchange), (visit) => this.#forward(exchange, record, visit))
   }
 
   #authenticate(credentials: string | undefined, record: SessionRecord): Guest | undefined {
@@ -167,13 +168,15 @@ export class Dispatcher {
   }
 
   /** Never rejects; the exchange belongs to the user until `work` is done. */
-  #guard(exchange: Exchange, guest: Guest, work: Promise<void>): void {
-    const onDone = guest.begin(exchange)
-    work.then(onDone, (error: unknown) => {
-      onDone()
-      this.#deps.log.error({ err: error }, 'a request failed in a way that should not happen')
-      exchange.reset('internal_error')
-    })
+  #guard(visit: Visit, work: (visit: Visit) => Promise<void>): void {
+    work(visit).then(
+      () => visit.end(),
+      (error: unknown) => {
+        visit.end()
+        this.#deps.log.error({ err: error }, 'a request failed in a way that should not happen')
+        visit.exchange.reset('internal_error')
+      },
+    )
   }
 
   /** No credentials that are accepted: guessing must cost time wherever it is tried. */
@@ -194,44 +197,45 @@ export class Dispatcher {
     }
   }
 
-  async #openTunnel(exchange: ConnectExchange, record: SessionRecord, guest: Guest): Promise<void> {
-    const admitted = this.#admit(exchange, guest)
+  async #openTunnel(exchange: ConnectExchange, record: SessionRecord, visit: Visit): Promise<void> {
+    const admitted = this.#admit(visit)
     if (admitted === undefined) return
     try {
-      const opened = await this.#open(exchange, admitted.authority, guest)
-      if (opened !== undefined) await this.#run(exchange, record, opened)
+      const opened = await this.#open(admitted.authority, visit)
+      if (opened === undefined) return
+      if (visit.signal.aborted) opened.destroy()
+      else await this.#run(exchange, record, opened)
     } finally {
       admitted.leave()
     }
   }
 
   /** Takes the user's places for a tunnel; undefined when it was refused. */
-  #admit(exchange: Exchange, guest: Guest): Admitted | undefined {
-    const { user } = guest
+  #admit(visit: Visit): Admitted | undefined {
+    const { guest, exchange } = visit
     try {
       guest.admit(exchange.session, this.#limits)
       const authority = parseAuthority(exchange.authority)
       this.#deps.counters.count('requests', authority.kind)
       // A client that may open no more tunnels is still alive: refusing its health check would end its session.
-      const leave = authority.kind === 'check' ? () => {} : this.#limits.takeTunnel(user)
+      const leave = authority.kind === 'check' ? () => {} : this.#limits.takeTunnel(guest.user)
       return { authority, leave }
     } catch (error) {
-      this.#refuse(exchange, refusalOf(error, exchange.authority), user, error)
+      this.#refuseVisit(visit, error)
       return undefined
     }
   }
 
-  async #open(exchange: Exchange, authority: Authority, { user }: Guest): Promise<OpenTunnel | undefined> {
+  async #open(authority: Authority, visit: Visit): Promise<OpenTunnel | undefined> {
     try {
-      return await this.#dispatch(authority, exchange, user)
+      return await this.#dispatch(authority, visit)
     } catch (error) {
-      this.#refuse(exchange, refusalOf(error, exchange.authority), user, error)
+      this.#refuseVisit(visit, error)
       return undefined
     }
   }
 
   async #run(exchange: ConnectExchange, record: SessionRecord, opened: OpenTunnel): Promise<void> {
-    if (exchange.signal.aborted) return opened.destroy()
     const stream = exchange.accept({}, { endStream: opened.endsAtOnce === true })
     if (opened.endsAtOnce) return
     record.onTunnelStart()
@@ -241,22 +245,22 @@ export class Dispatcher {
   }
 
   /** A plain request to another server, admitted under the same conditions as a tunnel to it. */
-  async #forward(exchange: PlainExchange, record: SessionRecord, guest: Guest): Promise<void> {
+  async #forward(exchange: PlainExchange, record: SessionRecord, visit: Visit): Promise<void> {
     const { counters, site } = this.#deps
-    const { user } = guest
+    const { guest } = visit
     let release: (() => void) | undefined
     try {
       guest.admit(exchange.session, this.#limits)
       counters.count('requests', 'forward')
       const target = parseHttpAuthority(exchange.authority)
-      release = this.#limits.takeTunnel(user)
+      release = this.#limits.takeTunnel(guest.user)
       record.onTunnelStart()
       const end = await site.forward(exchange, target)
       this.#account(exchange, record, end)
       if (end.failure !== undefined) throw end.failure
       counters.count('forwards_ended', end.reason)
     } catch (error) {
-      this.#refuse(exchange, refusalOf(error, exchange.authority), user, error)
+      this.#refuseVisit(visit, error)
     } finally {
       release?.()
     }
@@ -270,10 +274,10 @@ export class Dispatcher {
     record.onTunnelEnd(end)
   }
 
-  #dispatch(authority: Authority, exchange: Exchange, user: User): Promise<OpenTunnel> {
+  #dispatch(authority: Authority, { guest, exchange, signal }: Visit): Promise<OpenTunnel> {
     const { forwarders, log } = this.#deps
-    const { session, signal } = exchange
-    const context = { user: user.name, sessionId: session.id, protocol: session.protocol, log, signal }
+    const { session } = exchange
+    const context = { user: guest.user.name, sessionId: session.id, protocol: session.protocol, log, signal }
     switch (authority.kind) {
       case 'udp':
         return forwarders.udp.open(undefined, context)
@@ -287,8 +291,12 @@ export class Dispatcher {
     }
   }
 
-  #refuse(exchange: Exchange, refusal: Refusal, user?: User, error?: unknown): void {
+  #refuseVisit({ guest, exchange, signal }: Visit, error: unknown): void {
     // A client that is gone needs no answer, and a failure caused by its leaving is not a refusal.
+    if (!signal.aborted) this.#refuse(exchange, refusalOf(error, exchange.authority), guest.user, error)
+  }
+
+  #refuse(exchange: Exchange, refusal: Refusal, user?: User, error?: unknown): void {
     if (exchange.signal.aborted) return
     exchange.refuse(refusal.status, refusal.headers)
     this.#report(exchange, refusal, user, error)

@@ -22,7 +22,7 @@ export class Guest {
   readonly user: User
   /** Keyed by `proxy-authorization`, oldest first. */
   readonly #grants = new Map<string | undefined, Grant>()
-  readonly #exchanges = new Set<Exchange>()
+  readonly #visits = new Set<Visit>()
   #release: (() => void) | undefined
 
   constructor(user: User) {
@@ -62,10 +62,11 @@ export class Guest {
     this.#release ??= limits.takeSession(this.user, session.protocol)
   }
 
-  /** The exchange belongs to this user until the returned function is called. */
-  begin(exchange: Exchange): () => void {
-    this.#exchanges.add(exchange)
-    return () => this.#exchanges.delete(exchange)
+  /** The exchange belongs to this user until {@link Visit.end}. */
+  begin(exchange: Exchange): Visit {
+    const visit = new Visit(this, exchange, () => this.#visits.delete(visit))
+    this.#visits.add(visit)
+    return visit
   }
 
   /** Gives the place back. */
@@ -76,7 +77,41 @@ export class Guest {
 
   /** Ends this user's exchanges, and nothing else of the session. */
   cutOff(): void {
-    for (const exchange of this.#exchanges) exchange.reset('cancel')
+    for (const { exchange } of this.#visits) exchange.reset('cancel')
+    this.abort()
+  }
+
+  /** Stops what is under way for exchanges that end in another way. */
+  abort(): void {
+    for (const visit of this.#visits) visit.abort()
+  }
+}
+
+/** One exchange of a user while it is worked on. */
+export class Visit {
+  readonly guest: Guest
+  readonly exchange: Exchange
+  readonly #controller = new AbortController()
+  readonly #onEnd: () => void
+
+  constructor(guest: Guest, exchange: Exchange, onEnd: () => void) {
+    this.guest = guest
+    this.exchange = exchange
+    this.#onEnd = onEnd
+    if (exchange.signal.aborted) this.abort()
+    else exchange.signal.addEventListener('abort', this.abort)
+  }
+
+  /** Aborted with the exchange's own, and also when the user is cut off: a reset of ours does not abort that one. */
+  get signal(): AbortSignal {
+    return this.#controller.signal
+  }
+
+  readonly abort = (): void => this.#controller.abort()
+
+  end(): void {
+    this.exchange.signal.removeEventListener('abort', this.abort)
+    this.#onEnd()
   }
 }
 

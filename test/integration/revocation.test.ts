@@ -7,14 +7,17 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { writeFile } from 'node:fs/promises'
 import { constants } from 'node:http2'
 import { join } from 'node:path'
-import { expect, it } from 'vitest'
+import { describe, expect, it } from 'vitest'
+import { encodeBasicAuth } from '../../src/wire/basic-auth.ts'
 import { startEndpoint } from '../support/endpoint.ts'
 import type { TestEndpoint } from '../support/endpoint.ts'
 import { AUTHORIZED } from '../support/forward-client.ts'
+import { H2Client } from '../support/h2-client.ts'
 import { H3Client } from '../support/h3-client.ts'
 import { frame, uint32 } from '../support/http2-frames.ts'
 import { expectNothingLeftOpen } from '../support/leak-check.ts'
 import { RawHttp2, connectFrame } from '../support/raw-http2.ts'
+import { SilentListener } from '../support/silent-listener.ts'
 import { openTcpTarget } from '../support/targets.ts'
 
 const OTHER_USER = '[[client]]\nusername = "second"\npassword = "old"\n'
@@ -83,6 +86,51 @@ it('a revoked session over HTTP/3 ends with a close of 0x1F', async () => {
   expect((await client.closed).errorCode).toBe(AUTHENTICATION_REQUIRED)
   expect(ended).toBe(false)
   expect((await endpoint.waitUntilFree())['sessions_revoked']).toBe(1)
+})
+
+/**
+ * A tunnel whose target does not answer: the dial went on for its whole time, with its socket, after the credentials
+ * behind it were gone, since a reset of ours looked like an orderly end.
+ */
+describe('a dial under way ends when its user is revoked', () => {
+  const FIRST = '[[client]]\nusername = "first"\npassword = "p"\n'
+  const SECOND = '[[client]]\nusername = "second"\npassword = "p"\n'
+  const as = (name: string) => ({ 'proxy-authorization': encodeBasicAuth(name, 'p') })
+  const options = {
+    credentials: `${FIRST}${SECOND}`,
+    protocols: ['http1', 'http2', 'quic'],
+    keys: 'allow_multiple_credentials_per_connection = true\nconnection_establishment_timeout_secs = 3600',
+  } as const
+  const opens = {
+    'HTTP/2': (port: number) => H2Client.open({ port }),
+    'HTTP/3': (port: number) => H3Client.open(port),
+  }
+
+  it.each([
+    ['HTTP/2', 'alone', false],
+    ['HTTP/2', 'with another user', true],
+    ['HTTP/3', 'alone', false],
+    ['HTTP/3', 'with another user', true],
+  ] as const)(
+    'a dial under way ends when its user is revoked: over %s, %s on the session',
+    async (version, _, shared) => {
+      await using endpoint = await startEndpoint(options)
+      await using target = await SilentListener.open('127.0.0.1')
+      await using client = await opens[version](endpoint.port)
+      const check = (name: string) =>
+        'tunnel' in client ? client.tunnel('_check', as(name)) : client.connect('_check', as(name))
+      if (shared) expect((await check('first')).status).toBe(200)
+      const authority = `127.0.0.1:${target.port}`
+      if ('tunnel' in client) client.connect(authority, as('second'))
+      else client.request(authority, as('second'))
+      await endpoint.waitForStats((stats) => stats['outbound_tcp_sockets'] === 1)
+      await writeFile(join(endpoint.directory, 'credentials.toml'), FIRST)
+      await endpoint.supervisor.reload()
+      const stats = await endpoint.waitForStats((now) => now['outbound_tcp_sockets'] === 0)
+      expect(Object.keys(stats).filter((name) => name.startsWith('refused_requests'))).toEqual([])
+      if (shared) expect((await check('first')).status).toBe(200)
+    },
+  )
 })
 
 it('a shutdown over HTTP/3 closes with H3_NO_ERROR', async () => {

@@ -66,7 +66,10 @@ describe('a new snapshot', () => {
     const both = new Names(['alice', 'bob'])
     const resets: string[] = []
     for (const name of ['alice', 'bob']) {
-      const exchange = { reset: () => void resets.push(name) } as unknown as Exchange
+      const exchange = {
+        reset: () => void resets.push(name),
+        signal: new AbortController().signal,
+      } as unknown as Exchange
       record.authenticate(name, both, NOW)?.begin(exchange)
     }
     const { revoked, left } = record.reconsider(new Names(['alice']))
