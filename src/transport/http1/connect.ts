@@ -64,10 +64,6 @@ export class Http1Connect implements ConnectExchange, StreamEnd {
     return this.#connection.socket
   }
 
-  get wasReset(): boolean {
-    return this.#connection.socket.errored !== null
-  }
-
   accept(headers: ResponseHeaders = {}, { endStream = false } = {}): StreamEnd {
     if (endStream) this.#finish(200, headers)
     else this.#writeHead(200, headers)

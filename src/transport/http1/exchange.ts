@@ -1,7 +1,7 @@
 /** An ordinary HTTP/1.1 request and its response as an exchange. */
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { STATUS_CODES } from 'node:http'
-import type { Duplex, Readable, Writable } from 'node:stream'
+import type { Readable, Writable } from 'node:stream'
 import type {
   PlainExchange,
   RequestHeaders,
@@ -117,14 +117,7 @@ export class Http1PlainExchange implements PlainExchange {
     const { fields } = this.session.style.formatHead(101, headers, 'upgrade')
     connection.socket.write(encodeHead(1, 101, 'Switching Protocols', fields), 'latin1')
     if (head.length > 0) connection.socket.unshift(head)
-    const io: Duplex = connection.socket
-    return {
-      io,
-      get wasReset() {
-        return io.errored !== null
-      },
-      reset: (reason) => this.reset(reason),
-    }
+    return { io: connection.socket, reset: (reason) => this.reset(reason) }
   }
 
   reset(reason: StreamReset): void {
