@@ -149,7 +149,7 @@ const http3 = table(
     spill_directory: filePath({
       default: null,
       example: '/var/tmp',
-      doc: 'Where that is kept, in files without names; the directory for temporary files when absent.',
+      doc: 'Where that is kept, in files without names; `/var/tmp` when absent, and without one the temporary directory.',
     }),
   },
   { doc: 'HTTP/3.' },

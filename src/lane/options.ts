@@ -29,6 +29,7 @@ const UDP_LIMITS = { maxFlowsPerUser: 4096, maxFlows: 16_384, queueDatagrams: 40
 const MAX_UDP_SEND_QUEUE_BYTES = 262_144
 const ICMP_LIMITS = { maxPending: 16_384, maxPendingPerUser: 1024 } as const
 const HOSTS_PATH = '/etc/hosts'
+const DISK_FOR_TEMPORARY_FILES = '/var/tmp'
 const HTTP3_FIXED = {
   /** Twice the sum of the 30 s between two health checks of an official client and the 7 s that a check may take. */
   maxIdleTimeoutMs: 2 * (30_000 + 7_000),
@@ -223,16 +224,18 @@ export function http3Options(settings: Settings, address: ListenAddress): Http3O
   }
 }
 
-/** On disk rather than in memory, which is where `/tmp` often is. */
-const SPILL_DIRECTORY = existsSync('/var/tmp') ? '/var/tmp' : tmpdir()
-
 export function spillOptions({ vpn }: Settings): SpillOptions {
   const { http3 } = vpn.culvert
   return {
-    directory: http3.spill_directory ?? SPILL_DIRECTORY,
+    directory: http3.spill_directory ?? spillDirectory(),
     memoryBytes: http3.upload_memory,
     budgetBytes: http3.upload_spill_per_user,
   }
+}
+
+/** On disk rather than in memory, which is where `/tmp` often is. */
+function spillDirectory(): string {
+  return existsSync(DISK_FOR_TEMPORARY_FILES) ? DISK_FOR_TEMPORARY_FILES : tmpdir()
 }
 
 export function dispatcherOptions({ vpn }: Settings) {
