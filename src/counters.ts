@@ -38,7 +38,6 @@ export const TOTALS = {
       'ended_early',
       'denied',
       'unknown_name',
-      'not_tls',
       'proxy_header',
       'pass_failed',
       'no_descriptor',

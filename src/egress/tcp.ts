@@ -42,8 +42,8 @@ interface TcpEgressOptions {
   readonly clock: Clock
   /** Gets the gauge `outbound_tcp_sockets`, attempts included. */
   readonly counters: Counters
-  /** Whether there is a descriptor for one more connection. Default: yes, until the system refuses one. */
-  readonly mayDial?: () => boolean
+  /** Whether there is a descriptor for one more connection. */
+  readonly mayDial: () => boolean
   /** Reads sockets into memory of its own (`relay/read-pool.ts`). Default: Node's way of reading. */
   readonly readInto?: (socket: () => Socket) => OnReadOpts
 }
@@ -126,7 +126,7 @@ class Race {
     const address = this.#addresses[this.#next]
     if (address === undefined) return
     // Asked here, because others may have taken the last ones while the name was resolved or an attempt waited.
-    if (this.#mayDial?.() === false) return this.#onExhausted()
+    if (!this.#mayDial()) return this.#onExhausted()
     this.#next += 1
     const onread = this.#readInto?.(() => socket)
     const socket: Socket = net.connect({
@@ -290,7 +290,7 @@ export class TcpEgress {
    */
   async dial(target: Target, { signal }: { signal: AbortSignal }): Promise<Socket> {
     const { mayDial, counters } = this.#options
-    if (mayDial?.() === false) {
+    if (!mayDial()) {
       counters.count('outbound_descriptors_exhausted')
       throw noDescriptor()
     }

@@ -26,8 +26,8 @@ interface UdpEgressOptions {
   /** Bytes that may wait in one socket while the kernel does not take them. */
   readonly maxSendQueueBytes: number
   readonly counters: Counters
-  /** Whether there is a descriptor for one more socket. Default: yes, until the system refuses one. */
-  readonly mayDial?: () => boolean
+  /** Whether there is a descriptor for one more socket. */
+  readonly mayDial: () => boolean
 }
 
 /** Why a datagram was not sent. */
@@ -64,7 +64,7 @@ export class UdpEgress {
       throw new EndpointError('target_unreachable', 'IPv6 is not available')
     }
     this.#options.policy.check(target.address, destination.port)
-    if (this.#options.mayDial?.() === false) {
+    if (!this.#options.mayDial()) {
       this.#options.counters.count('outbound_descriptors_exhausted')
       throw new EndpointError('limit_exceeded', 'no descriptor is left for a socket')
     }

@@ -6,7 +6,7 @@
  */
 import type { Socket } from 'node:net'
 import type { Clock, Timer } from '../clock.ts'
-import type { Counters, TotalLabel } from '../counters.ts'
+import type { Counters } from '../counters.ts'
 import type { Log } from '../log.ts'
 import type { GatedConnection } from '../contract/gated-connection.ts'
 import type { Channel } from '../contract/session.ts'
@@ -55,11 +55,11 @@ interface GateDependencies {
   readonly log: Log
   /** Takes over the socket, and with it the time limit on the handshake. */
   onConnection(connection: GatedConnection): void
-  /** Takes over the socket. Without it such connections are closed. */
-  readonly onNotTls?: (connection: PlainConnection) => void
+  /** Takes over the socket. */
+  onNotTls(connection: PlainConnection): void
   readonly splice: Splice
-  /** Whether a connection may keep the descriptor it was given. Default: it may. */
-  readonly mayAccept?: () => boolean
+  /** Whether a connection may keep the descriptor it was given. */
+  readonly mayAccept: () => boolean
 }
 
 type DropReason =
@@ -68,7 +68,6 @@ type DropReason =
   | 'ended_early'
   | 'denied'
   | 'unknown_name'
-  | 'not_tls'
   | 'proxy_header'
   | 'pass_failed'
   | 'no_descriptor'
@@ -108,9 +107,9 @@ export class Gate {
   }
 
   /** Applies to new connections and to those whose hello is not complete yet. */
-  update({ rules, hosts }: { rules?: InboundRules; hosts?: HostMap }): void {
-    this.#rules = rules ?? this.#rules
-    this.#hosts = hosts ?? this.#hosts
+  update({ rules, hosts }: { rules: InboundRules; hosts: HostMap }): void {
+    this.#rules = rules
+    this.#hosts = hosts
   }
 
   /** The channel of a host name, for use where no ClientHello can be read; an unknown name gets the decoy. */
@@ -155,7 +154,7 @@ export class Gate {
     // For the rest of the socket's life, whoever has it: an unhandled error would end the process.
     socket.on('error', ignoreError)
     if (this.#closed) return this.#drop(socket, 'closing')
-    if (this.#deps.mayAccept?.() === false) return this.#drop(socket, 'no_descriptor')
+    if (!this.#deps.mayAccept()) return this.#drop(socket, 'no_descriptor')
     const peer = normalizePeerAddress(socket.remoteAddress ?? '')
     // It was reset between the kernel's accept and ours.
     if (peer === undefined) return this.#drop(socket, 'ended_early')
@@ -258,7 +257,7 @@ export class Gate {
     arrival: Arrival,
     hello: ClientHello | undefined,
     treatment: StrangerTreatment,
-    reason: TotalLabel<'gate_strangers'>,
+    reason: 'denied' | 'unknown_name',
   ): void {
     if (treatment === 'drop') return this.#end(arrival, reason)
     this.#deps.counters.count('gate_strangers', reason)
@@ -314,14 +313,12 @@ export class Gate {
   }
 
   #onNotTls(arrival: Arrival): void {
-    const { onNotTls } = this.#deps
-    if (onNotTls === undefined) return this.#end(arrival, 'not_tls')
     arrival.settle()
     arrival.admission.handshakeDone()
     this.#own.delete(arrival.socket)
     this.#deps.counters.count('gate_strangers', 'not_tls')
     const { socket, remoteAddress, remotePort } = arrival
-    onNotTls({ socket, remoteAddress, remotePort })
+    this.#deps.onNotTls({ socket, remoteAddress, remotePort })
   }
 
   /** The one way out for a connection that is not wanted. Its `close` event frees what it held. */

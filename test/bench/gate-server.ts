@@ -83,6 +83,8 @@ async function listen(serverName: string): Promise<GatePorts> {
       log: pino({ enabled: false }),
       onConnection: (c) => tls.accept(c),
       splice: (c) => c.destroy(),
+      onNotTls: ({ socket }) => void socket.destroy(),
+      mayAccept: () => true,
     },
   )
   return {

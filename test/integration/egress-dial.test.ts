@@ -309,7 +309,7 @@ await once(server, 'listening')
 const { port } = server.address()
 const counters = new Counters()
 const policy = { refusal: () => undefined }
-const egress = new TcpEgress({ policy, resolver: {}, connectTimeoutMs: 5000, clock, counters })
+const egress = new TcpEgress({ policy, resolver: {}, connectTimeoutMs: 5000, clock, counters, mayDial: () => true })
 const target = { kind: 'address', address: '127.0.0.1', family: 4, port }
 const options = { signal: new AbortController().signal }
 for (;;) {

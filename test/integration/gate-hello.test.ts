@@ -125,7 +125,7 @@ describe('rules on the random', () => {
 
   it('rules on the random follow an update', async () => {
     await using harness = await startGate()
-    harness.gate.update({
+    harness.update({
       rules: new InboundRules({
         defaultAction: 'allow',
         rules: inboundRules({ cidr: '127.0.0.0/8', action: 'deny' }),
@@ -142,12 +142,12 @@ describe('what is not TLS', () => {
     ['a PROXY header from a stranger', Buffer.from('PROXY TCP4 10.0.0.1 10.0.0.2 1 443\r\n')],
     ['a PROXY header of version 2', Buffer.from('0d0a0d0a000d0a515549540a21110000', 'hex')],
     ['noise', Buffer.from([0x80, 0x2e, 0x01])],
-  ])('what is not TLS is closed: %s', async (_what, bytes) => {
+  ])('what is not TLS gets no answer of the gate: %s', async (_what, bytes) => {
     await using harness = await startGate()
     const client = await openTcp({ port: harness.port, host: '127.0.0.1' })
     client.write(bytes)
     expect((await readToClose(client)).length).toBe(0)
-    await harness.waitFor('gate_dropped{not_tls}', 1)
+    await harness.waitFor('gate_strangers{not_tls}', 1)
   })
 
   it('what is not TLS goes whole to whoever wants it', async () => {

@@ -63,13 +63,13 @@ it('the gate holds a flood to the rate', async () => {
   }
   for (let count = 0; count < 8; count += 1) await knock()
   expect(harness.counters.snapshot()).toMatchObject({
-    'gate_dropped{not_tls}': 5,
+    'gate_strangers{not_tls}': 5,
     'gate_dropped{connection_rate}': 3,
   })
   clock.advance(1000)
   for (let count = 0; count < 3; count += 1) await knock()
   expect(harness.counters.snapshot()).toMatchObject({
-    'gate_dropped{not_tls}': 7,
+    'gate_strangers{not_tls}': 7,
     'gate_dropped{connection_rate}': 4,
   })
 })

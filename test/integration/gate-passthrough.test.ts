@@ -85,7 +85,7 @@ it('passing on keeps half-close both ways', async () => {
   })
   await using server = await listening(upstream, { port: 0, host: '127.0.0.1' })
   await using harness = await startGate()
-  harness.gate.update({ hosts: passOnly(portOf(server)) })
+  harness.update({ hosts: passOnly(portOf(server)) })
   const client = await openTcp({ port: harness.port, host: '127.0.0.1', allowHalfOpen: true })
   client.end(hello)
   expect((await readToClose(client)).toString()).toBe('answered after the end')
@@ -98,7 +98,7 @@ it('passing on to a server that is not there closes and counts', async () => {
   gone.close()
   await once(gone, 'close')
   await using harness = await startGate()
-  harness.gate.update({ hosts: passOnly(port) })
+  harness.update({ hosts: passOnly(port) })
   const client = await openTcp({ port: harness.port, host: '127.0.0.1' })
   client.write(hello)
   expect((await readToClose(client)).length).toBe(0)
@@ -115,7 +115,7 @@ it('passing on lets go of the server when the client leaves, and of the client w
   })
   await using server = await listening(upstream, { port: 0, host: '127.0.0.1' })
   await using harness = await startGate({ clock })
-  harness.gate.update({ hosts: passOnly(portOf(server)) })
+  harness.update({ hosts: passOnly(portOf(server)) })
   for (const leave of ['client', 'server'] as const) {
     const client = await openTcp({ port: harness.port, host: '127.0.0.1' })
     const closed = readToClose(client)
@@ -141,7 +141,7 @@ async function passOne(harness: GateHarness): Promise<{ client: Socket; server: 
     }),
     { port: 0, host: '127.0.0.1' },
   )
-  harness.gate.update({ hosts: passOnly(portOf(upstream)) })
+  harness.update({ hosts: passOnly(portOf(upstream)) })
   const client = await openTcp({ port: harness.port, host: '127.0.0.1' })
   client.write(hello)
   const server = await arrived.promise

@@ -47,6 +47,8 @@ export interface GateHarness extends AsyncDisposable {
   readonly port: number
   readonly gate: Gate
   readonly counters: Counters
+  /** Replaces rules or hosts, or both. */
+  update(change: { rules?: InboundRules; hosts?: HostMap }): void
   /** Everything that got through, in order. */
   readonly accepted: GatedConnection[]
   /** Waits until a counter or gauge has this value. */
@@ -74,6 +76,14 @@ export async function startGate(options: GateHarnessOptions = {}): Promise<GateH
   const sockets = new Set<Socket>()
   const terminator = createTerminator(clock, counters)
   const idleMonitor = new IdleMonitor(clock)
+  const rules = new InboundRules({ defaultAction: 'allow', rules: options.rules ?? [] })
+  const hostMap = new HostMap({
+    hosts: hosts.map(({ pair: { certificate, privateKey }, ...host }) => ({
+      ...host,
+      certificate: terminator.createCertificate({ cert: certificate, key: privateKey }),
+    })),
+    pass: options.pass ?? [],
+  })
   const gate = new Gate(
     {
       helloTimeoutMs: HELLO_TIMEOUT_MS,
@@ -83,14 +93,8 @@ export async function startGate(options: GateHarnessOptions = {}): Promise<GateH
       ...options.gate,
       limits: { ...LIMITS, ...options.limits },
     },
-    new InboundRules({ defaultAction: 'allow', rules: options.rules ?? [] }),
-    new HostMap({
-      hosts: hosts.map(({ pair: { certificate, privateKey }, ...host }) => ({
-        ...host,
-        certificate: terminator.createCertificate({ cert: certificate, key: privateKey }),
-      })),
-      pass: options.pass ?? [],
-    }),
+    rules,
+    hostMap,
     {
       clock,
       counters,
@@ -99,7 +103,8 @@ export async function startGate(options: GateHarnessOptions = {}): Promise<GateH
         accepted.push(connection)
         terminator.accept(connection)
       },
-      ...(options.onNotTls && { onNotTls: options.onNotTls }),
+      onNotTls: options.onNotTls ?? (({ socket }) => void socket.destroy()),
+      mayAccept: () => true,
       splice: (client, upstream) => {
         void relayStreams(relayEnd(client), relayEnd(upstream), {
           idleTimeoutMs: 60_000,
@@ -122,6 +127,7 @@ export async function startGate(options: GateHarnessOptions = {}): Promise<GateH
     port: (server.address() as AddressInfo).port,
     gate,
     counters,
+    update: (change) => gate.update({ rules, hosts: hostMap, ...change }),
     accepted,
     waitFor,
     async [Symbol.asyncDispose]() {

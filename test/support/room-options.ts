@@ -7,7 +7,7 @@ export const UDP_OPTIONS = {
   queueDatagrams: 4096,
 } as const
 
-export const UDP_EGRESS_OPTIONS = { maxSendQueueBytes: 256 * 1024 } as const
+export const UDP_EGRESS_OPTIONS = { maxSendQueueBytes: 256 * 1024, mayDial: (): boolean => true } as const
 
 export const ICMP_OPTIONS = {
   interfaceName: undefined,
