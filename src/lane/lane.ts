@@ -101,10 +101,17 @@ export class Lane {
     const replacement = await this.#http3.openReplacement(Buffer.from(first.cert), Buffer.from(first.key))
     return {
       takeOver: async () => {
-        this.#http3Certificate = certificate
-        await replacement?.takeOver().catch((error: unknown) => {
-          this.#deps.log.error({ err: error }, 'HTTP/3 is gone: its port cannot be bound again')
-        })
+        try {
+          await replacement?.takeOver()
+          this.#http3Certificate = certificate
+        } catch (error) {
+          // It shows none: the next change tries again, whatever its certificate.
+          this.#http3Certificate = ''
+          this.#deps.log.error(
+            { err: error },
+            'HTTP/3 is gone until the next reload: its port cannot be bound again',
+          )
+        }
       },
     }
   }

@@ -95,7 +95,29 @@ export class Http3Transport {
     old.retire()
     await Promise.all([...this.#retired].map((each) => each.close(graceMs)))
     this.#retired.delete(old)
-    if (!this.#isClosed() && this.#listener === listener) listener.listen(options)
+    await this.#bind(options, listener)
+  }
+
+  /**
+   * Somebody else may have the port for a moment. A server of the library that could not bind says ever after that it
+   * is listening, so that every further attempt takes a new one.
+   */
+  async #bind(options: Http3Options, first: Listener): Promise<void> {
+    let listener = first
+    for (let attempt = 1; !this.#isClosed() && this.#listener === listener; attempt++) {
+      try {
+        return listener.listen(options)
+      } catch (error) {
+        if (attempt === OPEN_ATTEMPTS) throw error
+      }
+      await pause(this.#deps.clock, OPEN_RETRY_MS * attempt)
+      if (this.#isClosed() || this.#listener !== listener) return
+      const created = createListener(options, this.#deps)
+      if (created.kind === 'unavailable') throw created.error
+      this.#listener = created.listener
+      await listener.close(0)
+      listener = created.listener
+    }
   }
 
   /** Takes no new requests, lets open streams finish, then closes the port. Idempotent. */
