@@ -33,11 +33,19 @@ export class OwnAddresses {
   has(address: string): boolean {
     const now = this.#options.clock.now()
     if (now - this.#readAt >= READ_EVERY_MS) {
+      this.#read()
       this.#readAt = now
-      this.#addresses = new Set(
-        this.#options.read().map((text) => normalizePeerAddress(text)?.address ?? text),
-      )
     }
     return this.#addresses.has(address)
+  }
+
+  /** What was read last stays when the system refuses, but without any list nothing may be dialled. */
+  #read(): void {
+    try {
+      const texts = this.#options.read()
+      this.#addresses = new Set(texts.map((text) => normalizePeerAddress(text)?.address ?? text))
+    } catch (error) {
+      if (this.#readAt === -Infinity) throw error
+    }
   }
 }

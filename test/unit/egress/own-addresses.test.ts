@@ -25,6 +25,29 @@ it('an address of the machine that has come or gone is noticed without reading f
   expect([own.has('9.9.9.1'), own.has('9.9.9.2'), reads]).toEqual([false, true, 2])
 })
 
+it('addresses of the machine stay known while the system cannot say which there are', () => {
+  const clock = new FakeClock()
+  let list: string[] | undefined
+  const own = new OwnAddresses({
+    clock,
+    read: () => {
+      if (list === undefined) throw new Error('no descriptor is left')
+      return list
+    },
+  })
+  // Nothing is known yet: no answer would be right, now or at the next question.
+  expect(() => own.has('9.9.9.1')).toThrow()
+  expect(() => own.has('9.9.9.1')).toThrow()
+  list = ['9.9.9.1']
+  expect(own.has('9.9.9.1')).toBe(true)
+  list = undefined
+  clock.advance(5000)
+  expect([own.has('9.9.9.1'), own.has('9.9.9.2')]).toEqual([true, false])
+  list = ['9.9.9.2']
+  clock.advance(5000)
+  expect([own.has('9.9.9.1'), own.has('9.9.9.2')]).toEqual([false, true])
+})
+
 it('addresses of the machine are compared as canonical texts without zones', () => {
   const own = new OwnAddresses({ clock: new FakeClock(), read: () => ['2620:FE:0:0::1', 'fe80::1%eth0'] })
   expect([own.has('2620:fe::1'), own.has('fe80::1')]).toEqual([true, true])
