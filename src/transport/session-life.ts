@@ -35,7 +35,7 @@ export abstract class SessionLife {
     }
     if (this.#state === 'open') {
       this.#state = 'draining'
-      this.onDrain()
+      this.onDrain(graceMs)
     }
     return this.#closed.promise
   }
@@ -47,7 +47,7 @@ export abstract class SessionLife {
   }
 
   /** No more requests are taken; those under way go on. */
-  protected abstract onDrain(): void
+  protected abstract onDrain(graceMs: number): void
 
   /** Ends the connection now; {@link settle} follows. */
   protected abstract onDestroy(reason: Error): void

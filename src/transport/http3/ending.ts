@@ -10,9 +10,13 @@
  *      that is never still, that time must pass twice after everything that was unsent has gone out.
  *
  * On a short path this takes about 60 ms. All waiting streams of a session share the questions that it takes.
+ *
+ * A session that drains ends in the same way: not before the client has everything, including what was sent on streams
+ * that both sides have ended.
  */
 import type { Clock, Timer } from '../../clock.ts'
 import type { Backlog } from './backlog.ts'
+import { H3_NO_ERROR } from './error-codes.ts'
 import type { SendWindow } from './send-window.ts'
 import type { Wire, WireSample } from './wire.ts'
 
@@ -36,7 +40,6 @@ const PATIENCE_MS = 30_000
 const CONTENT_PATIENCE_MS = 300_000
 /** For an answer that is cut short: what has been sent of it should arrive, but it is broken anyway. */
 const BREAK_PATIENCE_MS = 250
-const H3_NO_ERROR = 0x100
 
 /** The endings of all sessions of one native server. */
 export class Endings {
@@ -85,12 +88,8 @@ export class Endings {
   }
 }
 
-interface Ending {
-  readonly window: SendWindow
-  readonly code: number
-  readonly contentBytes: number
-  readonly expiresAt: number
-  taken: boolean
+/** What QUIC has taken and the client may not have yet. */
+interface Delivery {
   /** A ping that was sent after QUIC had taken everything. */
   ping: number | undefined
   /** How many bytes will have been sent when everything ahead of it is out. */
@@ -99,13 +98,24 @@ interface Ending {
   rounds: number
 }
 
-/** Streams of one session that we have ended and the client has not. */
+interface Ending extends Delivery {
+  readonly window: SendWindow
+  /** With which the stream is reset. Undefined when the client has ended its side too. */
+  code: number | undefined
+  readonly contentBytes: number
+  readonly expiresAt: number
+  taken: boolean
+}
+
+/** Streams of one session that we have ended, until QUIC has taken everything and the client has ended its side. */
 export class SessionEndings {
   readonly #all: Endings
   readonly #wire: Wire
   readonly #backlog: Backlog
   readonly #reset: (stream: number, code: number) => void
   readonly #endings = new Map<number, Ending>()
+  /** Everything that was sent, once somebody waits until the client has it. */
+  #delivery: (Delivery & { readonly run: () => void }) | undefined
   #askAt = 0
   #sentBytes = 0
 
@@ -126,7 +136,26 @@ export class SessionEndings {
     this.#add(stream, window, code, 0, BREAK_PATIENCE_MS)
   }
 
-  #add(stream: number, window: SendWindow, code: number, contentBytes: number, patienceMs: number): void {
+  /** Both sides have ended the stream: keeps its window until QUIC has taken everything. */
+  finish(stream: number, window: SendWindow): void {
+    if (window.unconfirmedBytes === 0) window.close()
+    else this.#add(stream, window, undefined, 0, Infinity)
+  }
+
+  /** Calls `run` once when the client has everything that was sent. No stream may be open any more. */
+  whenDelivered(run: () => void): void {
+    this.#delivery = { run, ping: undefined, outAtBytes: Infinity, rounds: 0 }
+    this.#askAt = 0
+    this.#all.watch(this)
+  }
+
+  #add(
+    stream: number,
+    window: SendWindow,
+    code: number | undefined,
+    contentBytes: number,
+    patienceMs: number,
+  ): void {
     const expiresAt = this.#all.clock.now() + patienceMs
     const ending: Ending = {
       window,
@@ -139,15 +168,20 @@ export class SessionEndings {
       rounds: 0,
     }
     this.#endings.set(stream, ending)
+    if (code !== undefined) this.#all.watch(this)
     window.settle(() => {
       ending.taken = true
       this.#askAt = 0
+      if (ending.code === undefined) this.forget(stream)
     })
-    this.#all.watch(this)
   }
 
   has(stream: number): boolean {
     return this.#endings.has(stream)
+  }
+
+  get isEmpty(): boolean {
+    return this.#endings.size === 0
   }
 
   window(stream: number): SendWindow | undefined {
@@ -156,16 +190,21 @@ export class SessionEndings {
 
   /** The client has ended its side: there is nothing left to stop. */
   onClientEnd(stream: number): void {
-    if (this.#endings.get(stream)?.code === H3_NO_ERROR) this.forget(stream)
+    const ending = this.#endings.get(stream)
+    if (ending?.code !== H3_NO_ERROR) return
+    ending.code = undefined
+    if (ending.taken) this.forget(stream)
   }
 
   /** The stream is gone. */
   forget(stream: number): void {
     this.#endings.get(stream)?.window.close()
-    if (this.#endings.delete(stream) && this.#endings.size === 0) this.#all.unwatch(this)
+    if (this.#endings.delete(stream) && !this.#isWaiting()) this.#all.unwatch(this)
   }
 
   close(): void {
+    this.#delivery = undefined
+    this.#all.unwatch(this)
     for (const stream of this.#endings.keys()) this.forget(stream)
   }
 
@@ -175,12 +214,21 @@ export class SessionEndings {
 
   /** True when there is more to wait for. */
   onTick(now: number): boolean {
-    const ready = this.#endings.values().some(({ taken }) => taken)
+    const ready = this.#mayDeliver() || this.#endings.values().some(({ taken }) => taken)
     const sample = ready ? this.#wire.sample() : undefined
     if (sample !== undefined) this.#onSample(sample)
     this.#askAt = now + (sample === undefined ? IDLE_MS : quietMs(sample))
     for (const [stream, ending] of this.#endings) if (now >= ending.expiresAt) this.#end(stream, ending)
-    return this.#endings.size > 0
+    return this.#isWaiting()
+  }
+
+  #isWaiting(): boolean {
+    return this.#endings.size > 0 || this.#delivery !== undefined
+  }
+
+  /** Whether somebody waits for the client to have everything, and QUIC has taken all of it. */
+  #mayDeliver(): boolean {
+    return this.#delivery !== undefined && this.#endings.values().every(({ taken }) => taken)
   }
 
   /** Samples are at least {@link quietMs} apart. */
@@ -188,25 +236,36 @@ export class SessionEndings {
     const progress = sentBytes - this.#sentBytes
     this.#sentBytes = sentBytes
     let ping: number | undefined
+    /** True when the client has it; otherwise asks again. */
+    const arrived = (delivery: Delivery): boolean => {
+      if (delivery.ping !== undefined) {
+        if (this.#wire.answered < delivery.ping) return false
+        if (progress < QUIET_BYTES || sentBytes >= delivery.outAtBytes) delivery.rounds++
+        if (progress <= STILL_BYTES || delivery.rounds === ROUNDS) return true
+      }
+      delivery.ping = ping ??= this.#wire.ping()
+      return false
+    }
     for (const [stream, ending] of this.#endings) {
-      if (!ending.taken || (ending.ping !== undefined && this.#wire.answered < ending.ping)) continue
+      if (!ending.taken) continue
       if (ending.ping === undefined) {
         const aheadBytes = this.#backlog.unsentBytes + 2 * Math.min(ending.contentBytes, STREAM_WINDOW_BYTES)
         ending.outAtBytes = sentBytes + aheadBytes
-      } else {
-        if (progress < QUIET_BYTES || sentBytes >= ending.outAtBytes) ending.rounds++
-        if (progress <= STILL_BYTES || ending.rounds === ROUNDS) {
-          this.#end(stream, ending)
-          continue
-        }
       }
-      ending.ping = ping ??= this.#wire.ping()
+      if (arrived(ending)) this.#end(stream, ending)
     }
+    if (this.#delivery !== undefined && this.#mayDeliver() && arrived(this.#delivery)) this.#deliver()
+  }
+
+  #deliver(): void {
+    const run = this.#delivery?.run
+    this.#delivery = undefined
+    run?.()
   }
 
   #end(stream: number, { code }: Ending): void {
     this.forget(stream)
-    this.#reset(stream, code)
+    if (code !== undefined) this.#reset(stream, code)
   }
 }
 

@@ -1,6 +1,6 @@
 /** One QUIC connection as a `Session` (RFC 9114, specification 3.2 and 10.2). */
 import { serverNameIn } from '../../wire/host-name.ts'
-import type { Clock, Timer } from '../../clock.ts'
+import type { Clock } from '../../clock.ts'
 import type { Counters } from '../../counters.ts'
 import { isRevocation } from '../../errors.ts'
 import type { Channel, Session } from '../../contract/session.ts'
@@ -15,20 +15,18 @@ import type { Respond } from './exchange.ts'
 import type { SendWindows } from './send.ts'
 import type { SendShare } from './send-share.ts'
 import type { SendOwner, SendWindow } from './send-window.ts'
-import {
-  H3_EXCESSIVE_LOAD,
-  H3_MESSAGE_ERROR,
-  H3_NO_ERROR,
-  H3_REQUEST_REJECTED,
-  Http3Stream,
-} from './stream.ts'
+import { H3_EXCESSIVE_LOAD, H3_MESSAGE_ERROR, H3_NO_ERROR, H3_REQUEST_REJECTED } from './error-codes.ts'
+import { Http3Stream } from './stream.ts'
 import type { SilenceWatch, Speaker } from './silence.ts'
 import type { StreamOutcome, StreamHost } from './stream.ts'
 import type { UploadBuffer, UploadListener, UploadStore } from './upload.ts'
 import { Wire } from './wire.ts'
 
-/** Time between the end of the last stream and that of a draining session: its last bytes are still on their way. */
-const FLUSH_MS = 500
+/**
+ * A session whose last stream ended this long ago and that is still sending nothing of it can be closed without asking
+ * its client, which may be gone without a word.
+ */
+const REST_MS = 30_000
 
 /**
  * Heads that a client may send before it has authenticated. The library may keep each of them until the connection
@@ -66,8 +64,7 @@ export class Http3Session extends SessionLife implements Session, StreamHost {
   /** Streams that were ended by us and not yet by the client. */
   readonly #endings: SessionEndings
   #listener: SessionListener | undefined
-  /** Set once the streams of a draining session have ended. */
-  #flush: Timer | undefined
+  #lastEndAt: number
   #strangerHeadBytes = 0
 
   constructor(
@@ -82,6 +79,7 @@ export class Http3Session extends SessionLife implements Session, StreamHost {
     this.remoteAddress = remote.address
     this.remotePort = remote.port
     this.#context = context
+    this.#lastEndAt = context.clock.now()
     this.#wire = new Wire(handle, context.server)
     this.#share = context.windows.openSession(this.#wire)
     this.#endings = context.endings.open(this.#wire, this.#share.backlog, (stream, code) =>
@@ -174,7 +172,6 @@ export class Http3Session extends SessionLife implements Session, StreamHost {
     if (this.state === 'closed') return
     if (error !== undefined) this.fail(error)
     this.settle()
-    this.#flush?.cancel()
     for (const stream of this.#streams.values()) stream.abandon()
     this.#endings.close()
     this.#share.close()
@@ -183,8 +180,14 @@ export class Http3Session extends SessionLife implements Session, StreamHost {
     this.#listener?.onClose(this.error)
   }
 
-  protected override onDrain(): void {
-    if (this.#streams.size === 0) this.#end()
+  protected override onDrain(graceMs: number): void {
+    if (this.#streams.size > 0) return
+    if (graceMs === 0 || this.#isAtRest()) this.#end()
+    else this.#endings.whenDelivered(() => this.#end())
+  }
+
+  #isAtRest(): boolean {
+    return this.#endings.isEmpty && this.#context.clock.now() - this.#lastEndAt >= REST_MS
   }
 
   protected override onDestroy(): void {
@@ -221,12 +224,15 @@ export class Http3Session extends SessionLife implements Session, StreamHost {
     const { id, window } = stream
     this.#streams.delete(id)
     this.#context.silence.remove(stream)
-    if (this.state !== 'closed' && end.kind === 'unended') this.#endings.end(id, window, stream.writtenBytes)
-    else if (this.state !== 'closed' && end.kind === 'reset') this.#reset(stream, end.code)
+    this.#lastEndAt = this.#context.clock.now()
+    if (this.state === 'closed') return window.close()
+    if (end.kind === 'unended') this.#endings.end(id, window, stream.writtenBytes)
+    else if (end.kind === 'finished') this.#endings.finish(id, window)
+    else if (end.kind === 'reset') this.#reset(stream, end.code)
     else window.close()
-    if (this.state === 'closed') return
-    if (this.state !== 'draining' || this.#streams.size > 0 || this.#flush !== undefined) return
-    this.#flush = this.#context.clock.after(FLUSH_MS, () => this.#streams.size > 0 || this.#end())
+    if (this.state === 'draining' && this.#streams.size === 0) {
+      this.#endings.whenDelivered(() => this.#end())
+    }
   }
 
   /** A reset takes back what the client has not received yet. If it cuts an answer short, it can wait a little. */

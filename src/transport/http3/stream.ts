@@ -5,25 +5,26 @@
  */
 import { Duplex } from 'node:stream'
 import type { StreamReset } from '../../contract/stream-end.ts'
+import {
+  H3_CONNECT_ERROR,
+  H3_EXCESSIVE_LOAD,
+  H3_INTERNAL_ERROR,
+  H3_MESSAGE_ERROR,
+  H3_NO_ERROR,
+  H3_REQUEST_CANCELLED,
+} from './error-codes.ts'
 import { releaseChunk } from './lent-chunk.ts'
 import type { UploadBuffer, UploadListener, UploadOverflow } from './upload.ts'
 import { MAX_PIECE_BYTES } from './send-window.ts'
 import type { SendOwner, SendWindow } from './send-window.ts'
 import type { Speaker } from './silence.ts'
 
-/** RFC 9114 section 8.1. */
-export const H3_NO_ERROR = 0x100
-export const H3_EXCESSIVE_LOAD = 0x107
-export const H3_REQUEST_REJECTED = 0x10b
-const H3_REQUEST_CANCELLED = 0x10c
-export const H3_MESSAGE_ERROR = 0x10e
-
 const RESET_CODES: Record<StreamReset, number> = {
   no_error: H3_NO_ERROR,
   cancel: H3_REQUEST_CANCELLED,
-  connect_error: 0x10f,
+  connect_error: H3_CONNECT_ERROR,
   excessive_load: H3_EXCESSIVE_LOAD,
-  internal_error: 0x102,
+  internal_error: H3_INTERNAL_ERROR,
 }
 
 const HIGH_WATER_MARK_BYTES = 64 * 1024

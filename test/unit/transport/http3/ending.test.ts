@@ -56,6 +56,17 @@ class Stage {
     if (taken) window.onMark()
     return window
   }
+
+  /** Sends something and lets both sides of the stream end. */
+  finish(stream: number): SendWindow {
+    const window = new SendWindow(this.#hub, this.#share, 1, stream, {
+      onSendReady() {},
+      onSendStuck() {},
+    })
+    window.send(Buffer.alloc(1000), true)
+    this.endings.finish(stream, window)
+    return window
+  }
 }
 
 describe('a stream that we have ended', () => {
@@ -144,5 +155,57 @@ describe('a stream that we have ended', () => {
     stage.clock.advance(200)
     expect(stage.released).toHaveLength(100)
     expect(stage.sentBytes - 20_000).toBeLessThanOrEqual(3 * PING_BYTES)
+  })
+})
+
+describe('a session that waits until its client has everything', () => {
+  test('a session waits for streams that both sides have ended', () => {
+    const stage = new Stage()
+    let delivered = false
+    const window = stage.finish(0)
+    stage.endings.whenDelivered(() => (delivered = true))
+    stage.clock.advance(10_000)
+    expect(delivered).toBe(false)
+    window.onMark()
+    stage.clock.advance(300)
+    expect(delivered).toBe(true)
+    expect(stage.released).toEqual([])
+    expect(stage.clock.pending).toBe(0)
+  })
+
+  test('a session waits for a stream whose other side ends meanwhile', () => {
+    const stage = new Stage()
+    let delivered = false
+    const window = stage.end(0, { contentBytes: 1000, taken: false })
+    stage.endings.whenDelivered(() => (delivered = true))
+    stage.endings.onClientEnd(0)
+    stage.clock.advance(10_000)
+    expect(delivered).toBe(false)
+    window.onMark()
+    stage.clock.advance(300)
+    expect(delivered).toBe(true)
+    expect(stage.released).toEqual([])
+  })
+
+  test('a session waits while its client answers nothing', () => {
+    const stage = new Stage()
+    let delivered = false
+    stage.connected = false
+    stage.endings.whenDelivered(() => (delivered = true))
+    stage.clock.advance(10_000)
+    expect(delivered).toBe(false)
+    stage.endings.close()
+    stage.clock.advance(1000)
+    expect(delivered).toBe(false)
+    expect(stage.clock.pending).toBe(0)
+  })
+
+  test('a session with nothing on its way is done within 100 ms on a short path', () => {
+    const stage = new Stage()
+    let delivered = false
+    stage.rttMs = 1
+    stage.endings.whenDelivered(() => (delivered = true))
+    stage.clock.advance(100)
+    expect(delivered).toBe(true)
   })
 })
