@@ -5,8 +5,12 @@
  */
 import type { Writable } from 'node:stream'
 
-/** The size of an HTTP/2 DATA frame (RFC 9113 section 4.2). A longer frame is written alone. */
-export const BATCH_BYTES = 16_384
+/**
+ * No DATA frame cuts a write of this size in two: one of HTTP/2 holds 16,384 bytes (RFC 9113 section 4.2), and over
+ * HTTP/3 a piece is at most 16,383, so that two bytes hold its length (RFC 9000 section 16). A longer frame is written
+ * alone.
+ */
+export const BATCH_BYTES = 16_383
 
 /** A frame that is encoded only when it is written. */
 export interface QueuedDatagram {

@@ -10,6 +10,7 @@ import {
   type QueuedDatagram,
   type QueueDropReason,
 } from '../../../src/relay/datagram-queue.ts'
+import { MAX_PIECE_BYTES } from '../../../src/transport/http3/send-window.ts'
 
 /** A datagram of `size` bytes of one value. */
 function datagram(size: number, value = 1): QueuedDatagram {
@@ -80,6 +81,15 @@ describe('DatagramQueue', () => {
       ),
       { numRuns: 40 },
     )
+  })
+
+  it('a datagram queue writes no more at once than one piece of HTTP/3 and one DATA frame of HTTP/2 hold', async () => {
+    const { sink, queue } = start()
+    // Together 16,384 bytes: HTTP/3 used to send them in two pieces, the second datagram cut in two.
+    for (const value of [1, 2]) queue.push(datagram(8192, value))
+    await nextTurn()
+    expect(sink.writes.map(({ length }) => length)).toEqual([8192, 8192])
+    expect(BATCH_BYTES).toBeLessThanOrEqual(Math.min(MAX_PIECE_BYTES, 16_384))
   })
 
   it('a datagram queue waits for drain and drops the newest beyond its bytes', async () => {
