@@ -29,6 +29,7 @@ export function loadClients(file: string | null, findings: Findings): readonly C
     aliases: aliasesOf(entry, {
       warn: (message) => findings.warn(file, findings.placeOf(entry), message),
       problem: (message) => findings.problem(file, findings.placeOf(entry), message),
+      wrong: findings.isWrong(file, findings.placeOf(entry)),
     }),
   }))
 }
@@ -36,6 +37,8 @@ export function loadClients(file: string | null, findings: Findings): readonly C
 interface Report {
   readonly warn: (message: string) => void
   readonly problem: (message: string) => void
+  /** Whether a key of the user was wrong, and stands here as if it were absent. */
+  readonly wrong: boolean
 }
 
 function aliasesOf(entry: Entry, report: Report): ClientAlias[] {
@@ -44,11 +47,11 @@ function aliasesOf(entry: Entry, report: Report): ClientAlias[] {
 }
 
 /** The previous password. It stays after its time: as long as it is in the file, what it opened goes on. */
-function formerOf(entry: Entry, { warn, problem }: Report): ClientAlias[] {
+function formerOf(entry: Entry, { warn, problem, wrong }: Report): ClientAlias[] {
   const { username, password_previous: password, previous_until: validUntil } = entry
   if (password === null && validUntil === null) return []
   if (password === null || validUntil === null) {
-    problem('password_previous and previous_until belong together')
+    if (!wrong) problem('password_previous and previous_until belong together')
     return []
   }
   if (validUntil <= Date.now()) {

@@ -32,6 +32,11 @@ export class Findings {
     if (!known) this.warnings.push({ file, path, message })
   }
 
+  /** Whether a key of the table at `path` is wrong, so that what it was replaced by means nothing. */
+  isWrong(file: string, path: string): boolean {
+    return this.problems.some((each) => each.file === file && each.path.startsWith(`${path}.`))
+  }
+
   notePlace(table: object, path: string): void {
     this.#places.set(table, path)
   }
@@ -187,5 +192,6 @@ function show(value: unknown): string {
 
 /** Integers arrive as bigint, so a number is a float even when it is whole. */
 function showScalar(value: unknown): string {
+  if (value instanceof Date) return value.toISOString()
   return typeof value === 'number' && Number.isInteger(value) ? value.toFixed(1) : String(value)
 }

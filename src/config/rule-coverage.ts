@@ -32,7 +32,8 @@ export async function warnOfCoveredRules(
   const lists = [inbound.rules.map(inboundConditions), outbound.rules.map(outboundConditions)]
   const rangeOf = lists.some((list) => list.length > 1) ? await loadRanges() : () => null
   for (const list of lists) {
-    const rules = list.map(({ prefix, ...rest }) => ({ ...rest, addresses: prefix && rangeOf(prefix) }))
+    const sound = list.filter(({ rule }) => !findings.isWrong(file, findings.placeOf(rule)))
+    const rules = sound.map(({ prefix, ...rest }) => ({ ...rest, addresses: prefix && rangeOf(prefix) }))
     for (const [index, rule] of rules.entries()) {
       const earlier = rules.slice(0, index).find((each) => covers(each, rule))
       if (earlier === undefined) continue

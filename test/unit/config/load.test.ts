@@ -355,12 +355,14 @@ describe('credentials.toml', () => {
       },
     )
 
-    it.each(['2999-01-01', '2999-01-01T00:00:00', '"soon"', '1', '"2999-13-01T00:00:00Z"'])(
+    it.each(['2999-01-01', '2999-01-01T00:00:00.000', '"soon"', '1', '"2999-13-01T00:00:00Z"'])(
       'a former password is refused with %s as its time',
       async (until) => {
         const text = user('password_previous = "old"', `previous_until = ${until}`)
         using directory = new ConfigDirectory({ 'credentials.toml': text })
-        expect((await directory.problems()).join()).toContain('a date and time with its offset')
+        expect(await directory.problems()).toEqual([
+          `client[0].previous_until: ${until} is not allowed; allowed is a date and time with its offset, 2027-01-31T12:00:00Z`,
+        ])
       },
     )
   })
@@ -397,6 +399,14 @@ const withRules = (rules: string, more = '') => ({
 })
 
 describe('rules.toml', () => {
+  it('rules.toml with a wrong range does not make its rule one for everybody', async () => {
+    const wrong = '[[rule]]\ncidr = "300.0.0.0/8"\naction = "allow"\n'
+    const sound = '[[rule]]\ncidr = "10.0.0.0/8"\naction = "deny"\n'
+    using directory = new ConfigDirectory(withRules(wrong + sound))
+    const error: unknown = await directory.load().catch((reason: unknown) => reason)
+    expect(error).toMatchObject({ problems: [{ path: 'rule[0].cidr' }], warnings: [] })
+  })
+
   it('rules.toml takes the legacy list as inbound rules', async () => {
     using directory = new ConfigDirectory(
       withRules('[[rule]]\ncidr = "192.0.2.0/24"\nclient_random_prefix = "aa/f0"\naction = "deny"'),
