@@ -35,8 +35,13 @@ interface SupervisorOptions {
 
 const LANE_THREAD = new URL('../lane/thread.ts', import.meta.url)
 const TICKET_KEY_BYTES = 48
-/** How long a lane may take beyond the grace before its thread is terminated. */
-const CLOSE_MARGIN_MS = 5000
+/**
+ * How long a lane may take beyond the grace before its thread is terminated: more than the end of HTTP/3, which is up to
+ * 1 s for its connections and 5 s for its threads.
+ */
+const CLOSE_MARGIN_MS = 8000
+/** Node runs timers that are set for longer at once. */
+const MAX_TIMER_MS = 2 ** 31 - 1
 
 export class Supervisor {
   readonly #options: SupervisorOptions
@@ -144,7 +149,7 @@ export class Supervisor {
 
   async #close(graceMs: number): Promise<void> {
     this.#watch.close()
-    const margin = this.#clock.after(graceMs + CLOSE_MARGIN_MS, () =>
+    const margin = this.#clock.after(Math.min(graceMs + CLOSE_MARGIN_MS, MAX_TIMER_MS), () =>
       this.destroy(new Error('close takes too long')),
     )
     // A lane that has already ended counts as closed.

@@ -6,8 +6,10 @@ import type { AddressInfo } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { connect as connectTls, createServer as createTlsServer } from 'node:tls'
 import { describe, expect, it } from 'vitest'
+import { systemClock } from '../../src/clock.ts'
+import type { Clock } from '../../src/clock.ts'
 import { testCertificate } from '../support/certificate.ts'
-import { USER } from '../support/endpoint.ts'
+import { startEndpoint, USER } from '../support/endpoint.ts'
 import { EndpointProcess } from '../support/endpoint-process.ts'
 import { H2Client } from '../support/h2-client.ts'
 import { Happened } from '../support/happened.ts'
@@ -126,6 +128,26 @@ it('a second signal ends at once what is open', async () => {
   await closed
   expect((await endpoint.program.finished).code).toBe(0)
   await expect.poll(() => echo.sockets.size).toBe(0)
+})
+
+it.each([
+  ['none', 0],
+  ['the longest that a timer can have', 2 ** 31 - 1],
+])('a lane has time beyond the grace to end HTTP/3, with a grace of %s', async (_name, graceMs) => {
+  const delays: number[] = []
+  const clock: Clock = {
+    ...systemClock,
+    after: (delayMs, run) => {
+      delays.push(delayMs)
+      return systemClock.after(delayMs, run)
+    },
+  }
+  await using endpoint = await startEndpoint({ clock })
+  await endpoint.supervisor.close({ graceMs })
+  expect(delays.length).toBeGreaterThan(0)
+  // The first is the limit of the whole end. Timers that are set for longer run at once.
+  expect(delays[0]).toBeGreaterThan(6000)
+  expect(delays[0]).toBeLessThan(2 ** 31)
 })
 
 expectNothingLeftOpen()
