@@ -300,11 +300,32 @@ export class Http3Server implements WirePort {
       try {
         this.#dispatch(event)
       } catch (error) {
-        this.#events.onFault(error instanceof Error ? error : new Error(String(error)))
+        this.#onThrow(error)
       }
     }
-    if (this.#drains.size > 0) this.#dispatchDrains()
-    if (this.#events.onBatchEnd() || this.#closing !== undefined) this.acknowledge()
+    const drains = [...this.#drains.values()]
+    this.#drains.clear()
+    // Two of the same stream mean that nothing is left (see `#noteDrain`).
+    for (const { session, stream, count } of drains) {
+      this.#guard(() => this.#events.onRoom(session, stream, count > 1))
+    }
+    // A batch must be acknowledged whatever happens: a few that are not, and the addon stops reading.
+    let acknowledge = true
+    this.#guard(() => (acknowledge = this.#events.onBatchEnd()))
+    if (acknowledge || this.#closing !== undefined) this.acknowledge()
+  }
+
+  /** A fault with one event must not keep the others from being handled. */
+  #guard(run: () => void): void {
+    try {
+      run()
+    } catch (error) {
+      this.#onThrow(error)
+    }
+  }
+
+  #onThrow(error: unknown): void {
+    this.#events.onFault(error instanceof Error ? error : new Error(String(error)))
   }
 
   #dispatch(event: NativeEvent): void {
@@ -363,22 +384,15 @@ export class Http3Server implements WirePort {
     this.#events.onStreamError(session, stream, meta?.errorReason ?? 'stream error')
   }
 
+  /**
+   * The addon reports DRAIN when a blocked stream becomes writable, and again when nothing is left to write. The two
+   * look alike, but the first kind comes at most once per batch, so two of them mean "nothing is left".
+   */
   #noteDrain(session: number, stream: number): void {
     const key = `${session}:${stream}`
     const seen = this.#drains.get(key)
     if (seen === undefined) this.#drains.set(key, { session, stream, count: 1 })
     else seen.count++
-  }
-
-  /**
-   * The addon reports DRAIN when a blocked stream becomes writable, and again when nothing is left to write. The two
-   * look alike, but the first kind comes at most once per batch, so two of them mean "nothing is left".
-   */
-  #dispatchDrains(): void {
-    for (const { session, stream, count } of this.#drains.values()) {
-      this.#events.onRoom(session, stream, count > 1)
-    }
-    this.#drains.clear()
   }
 }
 
