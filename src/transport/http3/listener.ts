@@ -1,4 +1,5 @@
 /** One native HTTP/3 server, bound to a port with one certificate, and its sessions. */
+import { randomBytes } from 'node:crypto'
 import type { ConnectionPlace, Http3Dependencies, Http3Options } from './options.ts'
 import { releaseChunk } from './lent-chunk.ts'
 import { Endings } from './ending.ts'
@@ -20,6 +21,8 @@ const MAX_PAUSE_MS = 2000
 const CLOSE_PATIENCE_MS = 1000
 const CLOSE_POLL_MS = 10
 
+/** Different in every thread of the process; session ids begin with it. */
+const ID_PREFIX = `h3-${randomBytes(3).toString('hex')}`
 let sessionCount = 0
 
 export type ListenerCreation =
@@ -193,7 +196,12 @@ export class Listener implements Http3Events {
     handshake.deadline.cancel()
     this.#handshakes.delete(handle)
     this.#places.get(handle)?.handshakeDone()
-    const session = new Http3Session(handle, handshake, `h3-${process.pid}-${++sessionCount}`, this.#context)
+    const session = new Http3Session(
+      handle,
+      handshake,
+      `${ID_PREFIX}-${(++sessionCount).toString(36)}`,
+      this.#context,
+    )
     this.#sessions.set(handle, session)
     session.open(this.#deps.acceptSession)
   }
