@@ -115,8 +115,8 @@ export class Backlog {
     return this.#unsent
   }
 
-  /** Whether `bytes` more may be handed over. If not, `onRoom` follows. */
-  mayTake(bytes: number): boolean {
+  /** True when `bytes` more may be handed over. If not, `onRoom` follows. May ask the session, which waits. */
+  askForRoom(bytes: number): boolean {
     const after = this.#unsent + bytes
     if (after <= MIN_BACKLOG_BYTES) return true
     if (after > this.#all.allowanceBytes / 2) this.#askWhenDue()

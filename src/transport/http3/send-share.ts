@@ -43,9 +43,9 @@ export class SendShare implements WindowShare {
     return new SendWindow(this.#hub, this, this.session, stream, owner)
   }
 
-  /** Whether `window` may have `bytes` more on their way. If not, it is notified when there is room. */
-  mayTake(window: SendWindow, bytes: number): boolean {
-    if (this.#hasRoom(window, bytes)) return true
+  /** True when `window` may have `bytes` more on their way. If not, it is notified when there is room. */
+  askForRoom(window: SendWindow, bytes: number): boolean {
+    if (this.#tryRoom(window, bytes)) return true
     this.#hungry.add(window)
     this.#hub.markAll()
     return false
@@ -69,7 +69,7 @@ export class SendShare implements WindowShare {
   /** Notifies waiting streams as long as there is room. */
   feed(): void {
     for (const window of this.#hungry) {
-      if (!this.#hasRoom(window, MAX_PIECE_BYTES)) continue
+      if (!this.#tryRoom(window, MAX_PIECE_BYTES)) continue
       this.#hungry.delete(window)
       window.owner.onSendReady()
     }
@@ -87,11 +87,11 @@ export class SendShare implements WindowShare {
     this.#hub.removeSession(this)
   }
 
-  #hasRoom(window: SendWindow, bytes: number): boolean {
+  #tryRoom(window: SendWindow, bytes: number): boolean {
     const after = this.bytes + bytes
     const fair = this.punished ? 0 : (CAPACITY_BYTES - this.#hub.totalBytes) / 2
     const limit =
       window.unconfirmedBytes === 0 && !this.punished ? MAX_SHARE_BYTES : Math.max(MIN_SHARE_BYTES, fair)
-    return after <= Math.min(MAX_SHARE_BYTES, limit) && this.backlog.mayTake(bytes)
+    return after <= Math.min(MAX_SHARE_BYTES, limit) && this.backlog.askForRoom(bytes)
   }
 }

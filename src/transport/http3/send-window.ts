@@ -42,7 +42,7 @@ export interface SendOwner {
 
 /** A window's view of the share that its session has. */
 export interface WindowShare {
-  mayTake(window: SendWindow, bytes: number): boolean
+  askForRoom(window: SendWindow, bytes: number): boolean
   take(bytes: number): void
   /** `written`: QUIC has taken the bytes, rather than the bytes being given up. */
   release(bytes: number, written: boolean): void
@@ -98,7 +98,8 @@ export class SendWindow {
 
   /** Sends at most {@link MAX_PIECE_BYTES}. False when nothing was taken; `onSendReady` follows. */
   send(piece: Buffer, fin: boolean): boolean {
-    if (!this.#isOpen() || !this.#share.mayTake(this, piece.length) || !this.#hand(piece, fin)) return false
+    if (!this.#isOpen() || !this.#share.askForRoom(this, piece.length) || !this.#hand(piece, fin))
+      return false
     if (this.#state === 'free') this.#markWhenHalf()
     return true
   }

@@ -53,7 +53,7 @@ class Stage {
 /** Hands over as much as is taken; returns how much that was. */
 function fill(backlog: Backlog): number {
   let bytes = 0
-  for (; backlog.mayTake(PIECE_BYTES); bytes += PIECE_BYTES) backlog.add(PIECE_BYTES)
+  for (; backlog.askForRoom(PIECE_BYTES); bytes += PIECE_BYTES) backlog.add(PIECE_BYTES)
   return bytes
 }
 
@@ -66,7 +66,7 @@ describe('a backlog', () => {
     const stage = new Stage()
     const backlog = stage.open()
     for (let bytes = 0; bytes < MAX_BACKLOG_BYTES / 4; bytes += PIECE_BYTES) {
-      expect(backlog.mayTake(PIECE_BYTES)).toBe(true)
+      expect(backlog.askForRoom(PIECE_BYTES)).toBe(true)
       backlog.add(PIECE_BYTES)
     }
     expect(stage.port.asked).toBe(0)

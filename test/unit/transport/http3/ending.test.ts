@@ -38,7 +38,7 @@ class Stage {
     removeUnmarked() {},
     remove() {},
   }
-  readonly #share: WindowShare = { mayTake: () => true, take() {}, release() {}, remove() {} }
+  readonly #share: WindowShare = { askForRoom: () => true, take() {}, release() {}, remove() {} }
   readonly endings: SessionEndings
 
   constructor() {
