@@ -1,4 +1,7 @@
-/** RESET events of the addon that name a different session from the one they mean. */
+/**
+ * RESET events of the addon that name a different session from the one they mean. They need several native threads,
+ * which there are only where `one-thread.ts` changes nothing: on other systems than Linux.
+ */
 
 /** Above this bit, a session handle contains the number of its native thread. */
 export const THREAD_SHIFT = 20
