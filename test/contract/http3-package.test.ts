@@ -8,6 +8,7 @@ import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
+import { setTimeout } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { HTTP3_PACKAGE } from '../../src/transport/http3/native.ts'
 import { MAX_PIECE_BYTES } from '../../src/transport/http3/send-window.ts'
@@ -29,6 +30,8 @@ interface Server {
   sendResponseHeaders(session: number, stream: number, fields: object[], fin: boolean): boolean
   streamSend(session: number, stream: number, data: Buffer, fin: boolean): { status: number; written: number }
   streamClose(session: number, stream: number, code: number): boolean
+  getSessionMetrics(session: number): { bytesOut: number; rttMs: number }
+  pingSession(session: number): boolean
   ackEventBatch(count: number): void
   requestShutdown(): boolean
   joinWorker(): void
@@ -61,6 +64,8 @@ describe('package', () => {
       'streamSend',
       'streamClose',
       'closeSession',
+      'getSessionMetrics',
+      'pingSession',
       'ackEventBatch',
       'requestShutdown',
       'joinWorker',
@@ -89,6 +94,8 @@ class DatagramRelay implements Disposable {
   readonly #front: Socket = createSocket('udp4')
   readonly #back: Socket = createSocket('udp4')
   largest = 0
+  /** Loses everything that the server sends. */
+  held = false
 
   async open(serverPort: number): Promise<number> {
     let clientPort = 0
@@ -97,6 +104,7 @@ class DatagramRelay implements Disposable {
       this.#back.send(datagram, serverPort, '127.0.0.1')
     })
     this.#back.on('message', (datagram) => {
+      if (this.held) return
       this.largest = Math.max(this.largest, datagram.length)
       this.#front.send(datagram, clientPort, '127.0.0.1')
     })
@@ -200,6 +208,38 @@ describe('events', () => {
     )) as [Buffer]
     expect(String(chunk)).toBe('alive')
     tunnel.client.end()
+  })
+
+  test('event 17 tells once per ping, after the client has acknowledged what was sent before', async () => {
+    const tunnel = await accepted('ping:1')
+    const answers = (): number =>
+      events.filter(({ eventType, connHandle }) => eventType === 17 && connHandle === tunnel.session).length
+    for (let count = 1; count <= 3; count++) {
+      relay.held = true
+      expect(server.pingSession(tunnel.session)).toBe(true)
+      await setTimeout(50)
+      expect(answers()).toBe(count - 1)
+      relay.held = false
+      await expect.poll(answers, { timeout: 10_000 }).toBe(count)
+    }
+    server.streamSend(tunnel.session, tunnel.stream, Buffer.alloc(0), true)
+    tunnel.client.end()
+  })
+
+  test('metrics count every byte sent and give the round trip; they throw for a session that does not exist', async () => {
+    const tunnel = await accepted('metrics:1')
+    tunnel.client.resume()
+    const before = server.getSessionMetrics(tunnel.session)
+    expect(before.rttMs).toBeGreaterThanOrEqual(0)
+    const sent = 8 * MAX_PIECE_BYTES
+    for (let piece = 0; piece < 8; piece++) {
+      server.streamSend(tunnel.session, tunnel.stream, Buffer.alloc(MAX_PIECE_BYTES), piece === 7)
+    }
+    tunnel.client.end()
+    await expect
+      .poll(() => server.getSessionMetrics(tunnel.session).bytesOut - before.bytesOut, { timeout: 10_000 })
+      .toBeGreaterThan(sent)
+    expect(() => server.getSessionMetrics(999_999)).toThrow()
   })
 
   test('event 16 tells that a stream is blocked; two events 8 in one batch that nothing is left', async () => {
