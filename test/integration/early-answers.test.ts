@@ -64,10 +64,9 @@ describe.each(MATRIX)('an origin behind a proxy over %s', (way, protocol, openCl
     await work(client.send(queryFor(query)))
   }
 
-  // Over HTTP/1.1 a request without a length has no content.
-  it.skipIf(protocol === 'HTTP1')(
-    'an origin behind a proxy gets a GET whose stream stays open as one without content',
-    async () => {
+  // Over HTTP/1.1 a request without a length has no content: there is nothing to be silent about.
+  if (protocol !== 'HTTP1') {
+    it('an origin behind a proxy gets a GET whose stream stays open as one without content', async () => {
       const heads: string[] = []
       onSocket = async (socket) => {
         heads.push(await readHead(socket))
@@ -82,12 +81,9 @@ describe.each(MATRIX)('an origin behind a proxy over %s', (way, protocol, openCl
       })
       expect(heads[0]).toMatch(/^GET /)
       expect(heads[0]).not.toMatch(/transfer-encoding|content-length/i)
-    },
-  )
+    })
 
-  it.skipIf(protocol === 'HTTP1')(
-    'an origin behind a proxy gets the content of a GET that a field announces',
-    async () => {
+    it('an origin behind a proxy gets the content of a GET that a field announces', async () => {
       onSocket = async (socket) => {
         const head = await readHead(socket)
         expect(head).toMatch(/transfer-encoding: chunked/i)
@@ -101,8 +97,8 @@ describe.each(MATRIX)('an origin behind a proxy over %s', (way, protocol, openCl
         expect(status).toBe(200)
         expect((await hashOf(body)).bytes).toBe(3)
       })
-    },
-  )
+    })
+  }
 
   it('an origin behind a proxy that answers a POST on its head, reads nothing and keeps the connection, is asked for no more', async () => {
     onSocket = async (socket) => {
