@@ -12,7 +12,7 @@ import * as map from './options.ts'
 import type { ListenAddress } from './messages.ts'
 import type { Http3Replacement, Http3Transport } from '../transport/http3/transport.ts'
 import type { Certificate } from '../transport/tls.ts'
-import { createDirectory, createHostMap, createHttp3, destroyRooms, openRooms } from './rooms.ts'
+import { createDirectory, createHostMap, createHttp3, openRooms } from './rooms.ts'
 import type { LaneDependencies, Rooms } from './rooms.ts'
 
 const LISTEN_BACKLOG = 1024
@@ -48,7 +48,7 @@ export class Lane {
       return lane
     } catch (error) {
       server.close()
-      destroyRooms(rooms, new Error('start has failed'))
+      rooms.destroy(new Error('start has failed'))
       throw error
     }
   }
@@ -139,7 +139,7 @@ export class Lane {
     this.#deps.log.debug({ reason: reason.message }, 'lane ends')
     this.#server.close()
     this.#http3?.destroy(reason)
-    destroyRooms(this.#rooms, reason)
+    this.#rooms.destroy(reason)
   }
 }
 

@@ -34,13 +34,13 @@ import { relayStreams } from '../relay/stream-relay.ts'
 import { nginxStyle } from '../web/nginx/answer-head.ts'
 import { answerPlainHttp } from '../web/nginx/plain-http.ts'
 import { createWebSite } from '../web/site.ts'
-import type { WebSite } from '../web/site.ts'
 import { Http1Transport } from '../transport/http1/transport.ts'
 import type { Http1Style } from '../transport/http1/head.ts'
 import { Http2Transport } from '../transport/http2/transport.ts'
 import { Http3Transport } from '../transport/http3/transport.ts'
 import type { Http3Options } from '../transport/http3/options.ts'
 import { TlsTerminator } from '../transport/tls.ts'
+import type { AcceptSession } from '../contract/session-listener.ts'
 import { AuthThrottle } from '../dispatch/auth-throttle.ts'
 import { SessionRegistry } from '../dispatch/session-registry.ts'
 import { Dispatcher } from '../dispatch/dispatcher.ts'
@@ -57,12 +57,6 @@ export interface LaneDependencies {
   readonly ticketKeys: Buffer
 }
 
-/** Idle limit of connections that are passed on to another server. */
-const PASS_IDLE_MS = 3_600_000
-/** nginx's limits for the head of a request: 4 buffers of 8 KiB, 60 s. */
-const HEAD_TIMEOUT_MS = 60_000
-const HTTP1_OPTIONS = { headTimeoutMs: HEAD_TIMEOUT_MS, maxHeadBytes: 32_768 }
-
 /** The parts of one lane. */
 export interface Rooms {
   readonly counters: Counters
@@ -70,18 +64,18 @@ export interface Rooms {
   readonly dispatcher: Dispatcher
   readonly gate: Gate
   readonly tls: TlsTerminator
-  readonly http1: Http1Transport
-  readonly http2: Http2Transport
-  readonly site: WebSite
   readonly policy: EgressPolicy
   readonly icmp: IcmpEgress | undefined
   readonly descriptors: DescriptorReserve
+  /** Ends everything now, what was opened last first. Idempotent. */
+  destroy(reason: Error): void
 }
 
 /** Leaves nothing open when it fails. */
 export async function openRooms(settings: Settings, deps: LaneDependencies): Promise<Rooms> {
   const { clock, log } = deps
   using opened = new DisposableStack()
+  let endReason = new Error('start has failed')
   const counters = new Counters()
   const policy = new EgressPolicy(
     new AddressPolicy(map.addressPolicy(settings), new OwnAddresses({ clock, read: readInterfaceAddresses })),
@@ -98,8 +92,6 @@ export async function openRooms(settings: Settings, deps: LaneDependencies): Pro
   opened.defer(() => descriptors.close())
   const { mayDial, mayAccept } = descriptors
   const idleMonitor = new IdleMonitor(clock)
-  const registry = new SessionRegistry({ idleTimeoutMs: map.sessionIdleMs(settings) }, { clock, counters })
-  opened.defer(() => registry.destroy(new Error('start has failed')))
   const readPool = new ReadPool()
   const dialer = createTcpEgress(settings, { policy, counters, clock, readPool, mayDial })
   const forwarders = createForwarders(settings, {
@@ -120,6 +112,13 @@ export async function openRooms(settings: Settings, deps: LaneDependencies): Pro
     idleMonitor,
     isOwnName: (name) => gate.isOwnName(name),
   })
+  opened.defer(() => site.destroy())
+  const acceptSession: AcceptSession = (session) => dispatcher.acceptSession(session)
+  const http2 = new Http2Transport(map.http2Options(settings), { clock, counters, acceptSession })
+  opened.defer(() => http2.destroy())
+  // After what its sessions use until they have ended.
+  const registry = new SessionRegistry({ idleTimeoutMs: map.sessionIdleMs(settings) }, { clock, counters })
+  opened.defer(() => registry.destroy(endReason))
   const limits = map.dispatcherOptions(settings)
   const maxTunnelsPerUser = descriptors.lower(limits.maxTunnelsPerUser, SHARE_OF_A_USER.tunnels)
   const dispatcher = new Dispatcher(
@@ -135,15 +134,13 @@ export async function openRooms(settings: Settings, deps: LaneDependencies): Pro
       forwarders,
     },
   )
-  const { acceptSession } = dispatcher
   const mayUpgrade: Http1Style['mayUpgrade'] = (...asked) => site.router.mayUpgrade(...asked)
-  const http1 = new Http1Transport(HTTP1_OPTIONS, {
+  const http1 = new Http1Transport(map.HTTP1_OPTIONS, {
     clock,
     counters,
     acceptSession,
     style: { ...nginxStyle, mayUpgrade },
   })
-  const http2 = new Http2Transport(map.http2Options(settings), { clock, counters, acceptSession })
   const tls = new TlsTerminator(map.tlsOptions(settings, deps.ticketKeys), {
     clock,
     counters,
@@ -158,13 +155,17 @@ export async function openRooms(settings: Settings, deps: LaneDependencies): Pro
     log,
     onConnection: (connection) => tls.accept(connection),
     onNotTls: ({ socket }) =>
-      answerPlainHttp(socket, { headTimeoutMs: HEAD_TIMEOUT_MS }, { clock, counters }),
+      answerPlainHttp(socket, { headTimeoutMs: map.HTTP1_OPTIONS.headTimeoutMs }, { clock, counters }),
     splice: (client, upstream) => void splice(client, upstream, idleMonitor),
     mayAccept,
   })
-  // From here on, closing them is the task of `destroyRooms`.
-  opened.move()
-  return { counters, registry, dispatcher, gate, tls, http1, http2, site, policy, icmp, descriptors }
+  opened.defer(() => gate.destroy())
+  const rooms = opened.move()
+  const destroy = (reason: Error): void => {
+    endReason = reason
+    rooms.dispose()
+  }
+  return { counters, registry, dispatcher, gate, tls, policy, icmp, descriptors, destroy }
 }
 
 /**
@@ -254,16 +255,6 @@ const fillRandom = (bytes: Buffer): void => void randomFillSync(bytes)
 
 /** Connects a client that is not ours with the server that its connection is for. */
 async function splice(client: Socket, upstream: Socket, idleMonitor: IdleMonitor): Promise<void> {
-  const options = { idleMonitor, idleTimeoutMs: PASS_IDLE_MS, signal: new AbortController().signal }
+  const options = { idleMonitor, idleTimeoutMs: map.PASS_IDLE_MS, signal: new AbortController().signal }
   await relayStreams(tcpEnd(client), tcpEnd(upstream), options)
-}
-
-export function destroyRooms(rooms: Rooms, reason: Error): void {
-  rooms.gate.destroy()
-  rooms.registry.destroy(reason)
-  rooms.http1.destroy()
-  rooms.http2.destroy()
-  rooms.site.destroy()
-  rooms.icmp?.close()
-  rooms.descriptors.close()
 }

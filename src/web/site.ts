@@ -50,7 +50,7 @@ const MAX_OPEN_FILES = 256
 const MAX_SPEEDTESTS = 16
 const HTTPS_PORT = 443
 
-export interface WebSite {
+interface WebSite {
   readonly router: Router
   /** Closes the connections to origins. */
   destroy(): void

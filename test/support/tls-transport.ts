@@ -69,7 +69,6 @@ export async function startTlsTransport(
       for (const socket of sockets) socket.destroy()
       server.close()
       await once(server, 'close')
-      http1.destroy()
       http2.destroy()
     },
   }

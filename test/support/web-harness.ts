@@ -78,7 +78,6 @@ export async function startWebHarness(
     [Symbol.asyncDispose]: async () => {
       for (const listener of listeners) listener.close()
       for (const socket of sockets) socket.destroy()
-      http1.destroy()
       http2.destroy()
       const open = [...sockets].filter((socket) => !socket.closed)
       await Promise.all(open.map((socket) => once(socket, 'close')))

@@ -57,11 +57,6 @@ export class Http1Transport {
     this.#server.emit('connection', connection.socket)
   }
 
-  /** Stops Node's own connection checks. Whoever has the sessions ends them. */
-  destroy(): void {
-    this.#server.close()
-  }
-
   #onConnect(message: IncomingMessage, socket: Duplex, head: Buffer): void {
     const session = this.#sessions.get(socket)
     session?.onExchange(new Http1Connect(session, session.connection, message, head))
