@@ -87,10 +87,6 @@ export class Listener implements Http3Events {
     return this.#server?.port ?? 0
   }
 
-  get sessionCount(): number {
-    return this.#sessions.size
-  }
-
   run(server: Http3Server): void {
     const { clock, counters, uploads, userOf, channelOf } = this.#deps
     this.#server = server

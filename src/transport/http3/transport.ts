@@ -24,8 +24,11 @@ type Http3Start =
 
 /** A second server with another certificate, ready to take the place of the first. */
 export interface Http3Replacement {
-  /** Resolves when the first server is gone and the second has its port; rejects when it cannot get it. */
-  takeOver(options?: { graceMs?: number }): Promise<void>
+  /**
+   * Ends the sessions of the first server, whose clients connect again. Resolves when it is gone and the second has
+   * its port; rejects when it cannot get it.
+   */
+  takeOver(): Promise<void>
 }
 
 /** Threads of one process create servers through files with the same name, and may disturb each other. */
@@ -44,13 +47,6 @@ export class Http3Transport {
     this.#deps = deps
   }
 
-  /** Sessions whose handshake is complete. */
-  get sessions(): number {
-    let count = this.#listener?.sessionCount ?? 0
-    for (const { sessionCount: more } of this.#retired) count += more
-    return count
-  }
-
   /** Binds UDP. Rejects when the certificate is refused or the address is taken. */
   async start(): Promise<Http3Start> {
     if (this.#state !== 'new') throw new Error('started already')
@@ -65,35 +61,26 @@ export class Http3Transport {
   }
 
   /**
-   * Makes new connections use the new certificate. The library cannot exchange it, and a port has only one server: the
-   * old server is closed, after telling its clients to reconnect, once `graceMs` are over (default: at once); then the
-   * new one is bound. When the certificate is refused, rejects and changes nothing.
-   */
-  async replaceCertificate(cert: Buffer, key: Buffer, { graceMs = 0 } = {}): Promise<void> {
-    const replacement = await this.openReplacement(cert, key)
-    await replacement?.takeOver({ graceMs })
-  }
-
-  /**
-   * The first half of {@link replaceCertificate}, for callers that have more to replace: afterwards the certificate is
-   * known to be usable, and the first server is still running. Undefined when nothing listens that could be replaced.
+   * Prepares a server with a new certificate, which is known to be usable afterwards; the first is still running. The
+   * library cannot exchange a certificate, and a port has only one server. Rejects and changes nothing when the
+   * certificate is refused. Undefined when nothing listens that could be replaced.
    */
   async openReplacement(cert: Buffer, key: Buffer): Promise<Http3Replacement | undefined> {
     if (this.#state !== 'listening') return undefined
     const options = { ...this.#options, cert, key }
     const created = await this.#attempt(() => createListener(options, this.#deps))
     if (created.kind === 'unavailable') throw created.error
-    return { takeOver: ({ graceMs = 0 } = {}) => this.#replace(options, created.listener, graceMs) }
+    return { takeOver: () => this.#replace(options, created.listener) }
   }
 
-  async #replace(options: Http3Options, listener: Listener, graceMs: number): Promise<void> {
+  async #replace(options: Http3Options, listener: Listener): Promise<void> {
     const old = this.#listener
     if (this.#isClosed() || old === undefined) return
     this.#options = options
     this.#listener = listener
     this.#retired.add(old)
     old.retire()
-    await Promise.all([...this.#retired].map((each) => each.close(graceMs)))
+    await Promise.all([...this.#retired].map((each) => each.close(0)))
     this.#retired.delete(old)
     await this.#bind(options, listener)
   }
