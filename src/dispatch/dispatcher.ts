@@ -15,7 +15,7 @@ import { authRefusal, refusalOf, systemCodeOf } from './refusal.ts'
 import type { Refusal } from './refusal.ts'
 import { DelayedAnswers } from './delayed-answers.ts'
 import { SessionRecord } from './session-record.ts'
-import type { Guest, UserDirectory, Visit } from './session-record.ts'
+import type { CredentialFault, Guest, UserDirectory, Visit } from './session-record.ts'
 import { UserLimits } from './user-limits.ts'
 import type { UserLimitsOptions } from './user-limits.ts'
 import type { SessionRegistry } from './session-registry.ts'
@@ -71,6 +71,13 @@ interface Admitted {
   readonly authority: Authority
   /** Gives the place back; call it once. */
   readonly leave: () => void
+}
+
+/** What the log says about a refused request besides its code. */
+interface Why {
+  readonly user?: User
+  readonly error?: unknown
+  readonly fault?: CredentialFault
 }
 
 export class Dispatcher {
@@ -142,7 +149,10 @@ export class Dispatcher {
     if (exchange.channel !== 'main') return this.#visitSite(exchange)
     if (exchange.kind === 'plain') return this.#onPlain(exchange, record)
     const guest = this.#authenticate(exchange.headers['proxy-authorization'], record)
-    if (guest === undefined) return this.#afterFailure(exchange, () => this.#answerStranger(exchange))
+    if (guest === undefined) {
+      const { fault } = record
+      return this.#afterFailure(exchange, () => this.#answerStranger(exchange, fault))
+    }
     this.#guard(guest.begin(exchange), (visit) => this.#openTunnel(exchange, record, visit))
   }
 
@@ -154,7 +164,13 @@ export class Dispatcher {
     const credentials = exchange.headers['proxy-authorization']
     if (credentials === undefined || !this.#deps.site.mayForward(exchange)) return this.#visitSite(exchange)
     const guest = this.#authenticate(credentials, record)
-    if (guest === undefined) return this.#afterFailure(exchange, () => this.#visitSite(exchange))
+    if (guest === undefined) {
+      const { fault } = record
+      return this.#afterFailure(exchange, () => {
+        this.#report(exchange, { code: 'auth_required' }, { fault })
+        this.#visitSite(exchange)
+      })
+    }
     this.#guard(guest.begin(exchange), (visit) => this.#forward(exchange, record, visit))
   }
 
@@ -188,11 +204,11 @@ export class Dispatcher {
     this.#delayed.delay(exchange, delayMs, answer)
   }
 
-  #answerStranger(exchange: Exchange): void {
+  #answerStranger(exchange: Exchange, fault: CredentialFault): void {
     const refusal = this.#strangerRefusal
-    if (refusal.status === 407) this.#refuse(exchange, refusal)
+    if (refusal.status === 407) this.#refuse(exchange, refusal, { fault })
     else {
-      this.#report(exchange, refusal)
+      this.#report(exchange, refusal, { fault })
       this.#deps.site.handleDecoyStatus(exchange, refusal.status)
     }
   }
@@ -293,16 +309,22 @@ export class Dispatcher {
 
   #refuseVisit({ guest, exchange, signal }: Visit, error: unknown): void {
     // A client that is gone needs no answer, and a failure caused by its leaving is not a refusal.
-    if (!signal.aborted) this.#refuse(exchange, refusalOf(error, exchange.authority), guest.user, error)
+    if (!signal.aborted)
+      this.#refuse(exchange, refusalOf(error, exchange.authority), { user: guest.user, error })
   }
 
-  #refuse(exchange: Exchange, refusal: Refusal, user?: User, error?: unknown): void {
+  #refuse(exchange: Exchange, refusal: Refusal, why: Why): void {
     if (exchange.signal.aborted) return
     exchange.refuse(refusal.status, refusal.headers)
-    this.#report(exchange, refusal, user, error)
+    this.#report(exchange, refusal, why)
   }
 
-  #report(exchange: Exchange, { code, status }: Refusal, user?: User, error?: unknown): void {
+  /** Without a status, the answer is whatever page the site has for the request. */
+  #report(
+    exchange: Exchange,
+    { code, status }: Pick<Refusal, 'code'> & Partial<Refusal>,
+    { user, error, fault }: Why,
+  ): void {
     const { log, counters } = this.#deps
     const { privacy } = this.#options
     const cause = systemCodeOf(error)
@@ -317,6 +339,7 @@ export class Dispatcher {
         ...clientFields(privacy, exchange.session.remoteAddress),
         ...targetFields(privacy, exchange.authority),
         ...(cause !== undefined && { cause }),
+        ...(fault && { reason: fault }),
         ...(error instanceof Error && privacy === 'full' && { reason: error.message }),
       },
       'request refused',

@@ -115,6 +115,9 @@ export class Visit {
   }
 }
 
+/** Why credentials were not accepted. For the log alone: no answer may depend on it. */
+export type CredentialFault = 'missing' | 'wrong' | 'another_user'
+
 /** Everything about a session except its connection. */
 export class SessionRecord {
   readonly startedAt: number
@@ -126,6 +129,7 @@ export class SessionRecord {
   /** Keyed by name; there is nearly always one. */
   readonly #guests = new Map<string, Guest>()
   #firstName: string | undefined
+  #fault: CredentialFault = 'missing'
   #running = 0
   #onSettled: (() => void) | undefined
 
@@ -140,10 +144,16 @@ export class SessionRecord {
     return this.#firstName
   }
 
+  /** Why {@link authenticate} has just refused; `another_user` when the session is somebody else's. */
+  get fault(): CredentialFault {
+    return this.#fault
+  }
+
   /** Credentials accepted on this session before are accepted again without further work. */
   authenticate(header: string | undefined, directory: UserDirectory, nowMs: number): Guest | undefined {
     for (const guest of this.#guests.values()) if (guest.knows(header, nowMs)) return guest
     const grant = directory.authenticate(header, nowMs)
+    this.#fault = header === undefined ? 'missing' : grant === undefined ? 'wrong' : 'another_user'
     if (grant === undefined) return undefined
     const guest = this.#guests.get(grant.user.name) ?? this.#welcome(grant.user)
     guest?.remember(header, grant)

@@ -33,6 +33,8 @@ describe('error table, targets open', () => {
       status: 407,
       headers: { 'proxy-authenticate': 'Basic realm="Authorization Required"' },
     })
+    const line = await endpoint.waitForLog(({ code }) => code === 'auth_required')
+    expect(line['reason']).toBe('missing')
   })
 
   it('target_refused is answered when nothing listens', async () => {

@@ -48,6 +48,11 @@ describe('a session', () => {
     const names = new Names(['alice', 'bob'])
     expect(record.authenticate('alice', names, NOW)?.user.name).toBe('alice')
     expect(record.authenticate('bob', names, NOW)).toBeUndefined()
+    expect(record.fault).toBe('another_user')
+    expect(record.authenticate('eve', names, NOW)).toBeUndefined()
+    expect(record.fault).toBe('wrong')
+    expect(record.authenticate(undefined, names, NOW)).toBeUndefined()
+    expect(record.fault).toBe('missing')
     expect(record.authenticate('alice other', names, NOW)?.user.name).toBe('alice')
   })
 
