@@ -1,6 +1,7 @@
 /** What the sessions of all HTTP versions have in common: their state, the drain and the end. */
 import type { Clock, Timer } from '../clock.ts'
-import type { Session } from '../contract/session.ts'
+import type { Counters } from '../counters.ts'
+import type { ProtocolLabel, Session } from '../contract/session.ts'
 
 /**
  * Specification 10.1 and 10.2, in GOAWAY and in the close of a QUIC connection: the credentials of the session are no
@@ -10,14 +11,19 @@ import type { Session } from '../contract/session.ts'
 export const AUTHENTICATION_REQUIRED = 0x1f
 
 export abstract class SessionLife {
+  abstract readonly protocol: ProtocolLabel
   readonly #clock: Clock
+  readonly #counters: Counters
   readonly #closed = Promise.withResolvers<void>()
   #state: Session['state'] = 'open'
   #error: Error | undefined
+  /** The reason came from the client or the network. */
+  #failed = false
   #deadline: Timer | undefined
 
-  constructor(clock: Clock) {
+  constructor(clock: Clock, counters: Counters) {
     this.#clock = clock
+    this.#counters = counters
   }
 
   get state(): Session['state'] {
@@ -42,7 +48,7 @@ export abstract class SessionLife {
 
   destroy(reason: Error): void {
     if (this.#state === 'closed') return
-    this.fail(reason)
+    this.#error ??= reason
     this.onDestroy(reason)
   }
 
@@ -57,14 +63,17 @@ export abstract class SessionLife {
     if (this.#state === 'open') this.#state = 'draining'
   }
 
-  /** Remembers the first reason. */
+  /** A protocol error, or the connection is lost. The first reason counts, be it this or that of {@link destroy}. */
   protected fail(reason: Error): void {
-    this.#error ??= reason
+    if (this.#error !== undefined) return
+    this.#error = reason
+    this.#failed = true
   }
 
   /** The connection has ended. */
   protected settle(): void {
     this.#state = 'closed'
+    if (this.#failed) this.#counters.count('session_errors', this.protocol)
     this.#deadline?.cancel()
     this.#closed.resolve()
   }

@@ -21,7 +21,7 @@ const LINGER_MS = 2000
 
 export class Http1Session extends SessionLife implements Session {
   readonly id
-  readonly protocol = 'HTTP1'
+  override readonly protocol = 'HTTP1'
   readonly channel
   readonly remoteAddress
   readonly remotePort
@@ -39,7 +39,7 @@ export class Http1Session extends SessionLife implements Session {
   tunnelling = false
 
   constructor(connection: TransportConnection, headTimeoutMs: number, deps: Http1Dependencies) {
-    super(deps.clock)
+    super(deps.clock, deps.counters)
     this.connection = connection
     this.#headTimeoutMs = headTimeoutMs
     this.id = connection.id
@@ -61,6 +61,7 @@ export class Http1Session extends SessionLife implements Session {
   listen(): void {
     this.#listener = this.#deps.acceptSession(this)
     this.#awaitHead()
+    this.connection.socket.on('error', (error) => this.fail(error))
     this.connection.socket.once('close', () => {
       this.#headDeadline?.cancel()
       this.#lingerDeadline?.cancel()

@@ -25,7 +25,7 @@ const GOODBYE_MS = 30_000
 
 export class Http2Session extends SessionLife implements Session {
   readonly id
-  readonly protocol = 'HTTP2'
+  override readonly protocol = 'HTTP2'
   readonly channel
   readonly remoteAddress
   readonly remotePort
@@ -45,7 +45,7 @@ export class Http2Session extends SessionLife implements Session {
     linger: LingerQueue,
     heads: HeadMemory,
   ) {
-    super(deps.clock)
+    super(deps.clock, deps.counters)
     this.id = connection.id
     this.channel = connection.channel
     this.remoteAddress = connection.remoteAddress
@@ -103,7 +103,6 @@ export class Http2Session extends SessionLife implements Session {
   #onClose(listener: SessionListener): void {
     this.#goodbye?.cancel()
     this.settle()
-    if (this.error) this.#deps.counters.count('session_errors', 'HTTP2')
     listener.onClose(this.error)
   }
 

@@ -51,7 +51,7 @@ export interface SessionContext {
 
 export class Http3Session extends SessionLife implements Session, StreamHost {
   readonly id: string
-  readonly protocol = 'HTTP3'
+  override readonly protocol = 'HTTP3'
   readonly remoteAddress: string
   readonly remotePort: number
   /** The library does not reveal it. */
@@ -73,7 +73,7 @@ export class Http3Session extends SessionLife implements Session, StreamHost {
     id: string,
     context: SessionContext,
   ) {
-    super(context.clock)
+    super(context.clock, context.counters)
     this.handle = handle
     this.id = id
     this.remoteAddress = remote.address
@@ -175,7 +175,6 @@ export class Http3Session extends SessionLife implements Session, StreamHost {
     for (const stream of this.#streams.values()) stream.abandon()
     this.#endings.close()
     this.#share.close()
-    if (this.error) this.#context.counters.count('session_errors', 'HTTP3')
     this.#context.onEnd(this)
     this.#listener?.onClose(this.error)
   }
