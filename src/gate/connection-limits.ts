@@ -18,7 +18,7 @@ export interface ConnectionLimitsOptions {
   readonly connectionRate: number
 }
 
-export type LimitReason =
+type LimitReason =
   | 'handshakes_total'
   | 'handshakes_per_address'
   | 'connections_total'

@@ -6,7 +6,7 @@
  */
 import type { Socket } from 'node:net'
 import type { Clock, Timer } from '../clock.ts'
-import type { Counters } from '../counters.ts'
+import type { Counters, TotalLabel } from '../counters.ts'
 import type { Log } from '../log.ts'
 import type { GatedConnection } from '../contract/gated-connection.ts'
 import type { Channel } from '../contract/session.ts'
@@ -17,11 +17,11 @@ import { prefixHolds } from '../wire/ip-prefix.ts'
 import type { IpPrefix } from '../wire/ip-prefix.ts'
 import type { PassTarget } from '../wire/target.ts'
 import { ConnectionLimits } from './connection-limits.ts'
-import type { Admission, ConnectionLimitsOptions, LimitReason } from './connection-limits.ts'
+import type { Admission, ConnectionLimitsOptions } from './connection-limits.ts'
 import { readClientHello, readProxyHeader } from './hello-reader.ts'
 import type { HelloOutcome, ProxyHeaderOutcome } from './hello-reader.ts'
 import type { HostMap, Route } from './host-map.ts'
-import type { InboundRules } from './inbound-rules.ts'
+import type { InboundRules, Verdict } from './inbound-rules.ts'
 import { passThrough } from './passthrough.ts'
 import type { Splice } from './passthrough.ts'
 
@@ -62,16 +62,7 @@ interface GateDependencies {
   readonly mayAccept: () => boolean
 }
 
-type DropReason =
-  | LimitReason
-  | 'hello_timeout'
-  | 'ended_early'
-  | 'denied'
-  | 'unknown_name'
-  | 'proxy_header'
-  | 'pass_failed'
-  | 'no_descriptor'
-  | 'closing'
+type DropReason = TotalLabel<'gate_dropped'>
 
 const KEEP_ALIVE_DELAY_MS = 60_000
 /** Limits warnings, because others decide how often there is a reason for one. */
@@ -130,7 +121,7 @@ export class Gate {
     const admission = this.#limits.admit()
     if (typeof admission === 'string') return this.#refuse(admission)
     const verdict = this.#rules.evaluate({ address })
-    const reason = verdict.action === 'deny' ? 'denied' : admission.identify(address)
+    const reason = this.#isDenied(verdict) ? 'denied' : admission.identify(address)
     if (reason === undefined) return admission
     admission.release()
     return this.#refuse(reason)
@@ -244,13 +235,17 @@ export class Gate {
       random: hello?.random,
       serverName: hello?.serverName,
     })
-    if (verdict.action === 'deny') {
-      this.#deps.counters.count('gate_denied', typeof verdict.by === 'number' ? `${verdict.by}` : verdict.by)
-      return this.#treat(arrival, hello, this.#options.denied, 'denied')
-    }
+    if (this.#isDenied(verdict)) return this.#treat(arrival, hello, this.#options.denied, 'denied')
     const route = this.#hosts.find(hello?.serverName)
     if (route === undefined) return this.#treat(arrival, hello, this.#options.unknownSni, 'unknown_name')
     this.#follow(arrival, hello, route)
+  }
+
+  /** Counts which rule denied the connection, if one did. */
+  #isDenied({ action, by }: Verdict): boolean {
+    if (action === 'allow') return false
+    this.#deps.counters.count('gate_denied', typeof by === 'number' ? `${by}` : by)
+    return true
   }
 
   #treat(

@@ -123,6 +123,17 @@ describe('rules on the random', () => {
     })
   })
 
+  it('rules on the random deny QUIC, which does not show it, and count that like any other denial', async () => {
+    await using harness = await startGate({
+      rules: inboundRules({ clientRandomPrefix: prefix, action: 'deny' }),
+    })
+    expect(harness.gate.admitQuic('192.0.2.1')).toBeUndefined()
+    expect(harness.counters.snapshot()).toMatchObject({
+      'gate_denied{no_random}': 1,
+      'gate_dropped{denied}': 1,
+    })
+  })
+
   it('rules on the random follow an update', async () => {
     await using harness = await startGate()
     harness.update({
