@@ -4,7 +4,7 @@
  */
 import { Worker } from 'node:worker_threads'
 import type { Clock } from '../clock.ts'
-import type { FromLane, LaneBirth, LaneFault, LaneQuestion } from '../lane/messages.ts'
+import type { FromLane, LaneAnswers, LaneBirth, LaneFault, LaneQuestion } from '../lane/messages.ts'
 
 interface LaneHandleOptions {
   readonly birth: LaneBirth
@@ -52,13 +52,14 @@ export class LaneHandle {
   }
 
   /** Rejects when the lane refuses, and when it has ended or ends before it answers. */
-  ask(question: LaneQuestion): Promise<unknown> {
+  ask<Q extends LaneQuestion>(question: Q): Promise<LaneAnswers[Q['type']]> {
     if (this.#state === 'ended') return Promise.reject(this.#endError())
     const id = ++this.#questions
     const answer = Promise.withResolvers<unknown>()
     this.#pending.set(id, answer)
     this.#worker.postMessage({ ...question, id })
-    return answer.promise
+    // The thread keeps to the same table (`lane/thread.ts`).
+    return answer.promise as Promise<LaneAnswers[Q['type']]>
   }
 
   /** Resolves when the thread is gone; rejects when it does not go. */

@@ -22,6 +22,14 @@ export type LaneQuestion =
   | { readonly type: 'stats' }
   | { readonly type: 'close'; readonly graceMs: number }
 
+/** What the lane answers, by the type of the question. */
+export interface LaneAnswers {
+  readonly start: ListenAddress
+  readonly apply: undefined
+  readonly stats: Record<string, number>
+  readonly close: undefined
+}
+
 /** A question carries an `id`; its `answer` or `failure` carries the same one. */
 export type ToLane = LaneQuestion & { readonly id: number }
 

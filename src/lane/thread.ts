@@ -3,7 +3,7 @@ import { parentPort, workerData } from 'node:worker_threads'
 import { pino } from 'pino'
 import { systemClock } from '../clock.ts'
 import { collectGarbageOfStart } from '../heap.ts'
-import type { FromLane, LaneBirth, LaneFault, ToLane } from './messages.ts'
+import type { FromLane, LaneAnswers, LaneBirth, LaneFault, ToLane } from './messages.ts'
 import { Lane } from './lane.ts'
 
 const port = parentPort
@@ -29,7 +29,7 @@ port.on('message', (message: ToLane) => {
   )
 })
 
-async function perform(message: ToLane): Promise<unknown> {
+async function perform(message: ToLane): Promise<LaneAnswers[ToLane['type']]> {
   if (message.type === 'start') {
     opening ??= Lane.open(birth.settings, deps)
     const { address } = await opening
@@ -39,13 +39,16 @@ async function perform(message: ToLane): Promise<unknown> {
   if (message.type === 'close') return closeLane(message.graceMs)
   if (opening === undefined) throw new Error('the lane has not been started')
   const lane = await opening
-  return message.type === 'apply' ? lane.apply(message.settings) : lane.stats()
+  if (message.type === 'stats') return lane.stats()
+  await lane.apply(message.settings)
+  return undefined
 }
 
 /** A lane that never opened needs no closing. */
-async function closeLane(graceMs: number): Promise<void> {
+async function closeLane(graceMs: number): Promise<undefined> {
   const lane = await opening?.catch(() => undefined)
   await lane?.close({ graceMs })
+  return undefined
 }
 
 function send(message: FromLane): void {
