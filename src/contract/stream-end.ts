@@ -1,4 +1,5 @@
 /** One end of a stream that is relayed: the client's side of a tunnel, a socket to a target. */
+import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 
 /**
@@ -28,4 +29,9 @@ export interface StreamEnd {
   reset(reason: StreamReset): void
   /** Takes back a chunk that was read from `io`, once it has been written to the other end. */
   recycle?(chunk: Buffer): void
+}
+
+/** A TCP connection; `io` is also for those who need the socket itself, as `node:http` does. It has an error listener. */
+export interface TcpEnd extends StreamEnd {
+  readonly io: Socket
 }

@@ -10,6 +10,7 @@
 import net from 'node:net'
 import type { OnReadOpts, Socket } from 'node:net'
 import type { Clock, Timer } from '../clock.ts'
+import type { TcpEnd } from '../contract/stream-end.ts'
 import type { Counters } from '../counters.ts'
 import { EndpointError, type RefusalCode } from '../errors.ts'
 import type { IpAddress } from '../wire/ip-address.ts'
@@ -34,6 +35,12 @@ export interface DialResolver {
   resolve(host: string, options: { signal: AbortSignal }): Promise<IpAddress[]>
 }
 
+/** The part of `ReadPool` that dialling needs: what sockets are read into, and who takes that back. */
+interface ReadMemory {
+  readInto(socket: () => Socket): OnReadOpts
+  endOf(socket: Socket): TcpEnd
+}
+
 interface TcpEgressOptions {
   readonly policy: DialPolicy
   readonly resolver: DialResolver
@@ -44,8 +51,7 @@ interface TcpEgressOptions {
   readonly counters: Counters
   /** Whether there is a descriptor for one more connection. */
   readonly mayDial: () => boolean
-  /** Reads sockets into memory of its own (`relay/read-pool.ts`). Default: Node's way of reading. */
-  readonly readInto?: (socket: () => Socket) => OnReadOpts
+  readonly memory: ReadMemory
 }
 
 const CODE_BY_ERRNO: Readonly<Record<string, RefusalCode>> = {
@@ -83,7 +89,7 @@ class Race {
   readonly #port: number
   readonly #clock: Clock
   readonly #counters: Counters
-  readonly #readInto: TcpEgressOptions['readInto']
+  readonly #memory: ReadMemory
   readonly #mayDial: TcpEgressOptions['mayDial']
   readonly #onOpen: (socket: Socket) => void
   readonly #done = Promise.withResolvers<Socket>()
@@ -104,7 +110,7 @@ class Race {
     this.#port = port
     this.#clock = egress.clock
     this.#counters = egress.counters
-    this.#readInto = egress.readInto
+    this.#memory = egress.memory
     this.#mayDial = egress.mayDial
     this.#onOpen = onOpen
   }
@@ -128,9 +134,8 @@ class Race {
     // Asked here, because others may have taken the last ones while the name was resolved or an attempt waited.
     if (!this.#mayDial()) return this.#onExhausted()
     this.#next += 1
-    const onread = this.#readInto?.(() => socket)
     const socket: Socket = net.connect({
-      ...(onread && { onread }),
+      onread: this.#memory.readInto(() => socket),
       host: address.address,
       port: this.#port,
       allowHalfOpen: true,
@@ -283,18 +288,18 @@ export class TcpEgress {
   }
 
   /**
-   * A connected socket with half-close, keep-alive, no delay and an error listener; nothing has been read from it
+   * A connection with half-close, keep-alive, no delay and an error listener; nothing has been read from it
    * beyond what it buffers itself. The caller owns it.
    * @throws EndpointError `target_refused`, `target_unreachable`, `target_timeout`, `target_private`,
    *   `target_loopback`, `target_denied`, or `limit_exceeded` when there is no descriptor for it.
    */
-  async dial(target: Target, { signal }: { signal: AbortSignal }): Promise<Socket> {
-    const { mayDial, counters } = this.#options
+  async dial(target: Target, { signal }: { signal: AbortSignal }): Promise<TcpEnd> {
+    const { mayDial, counters, memory } = this.#options
     if (!mayDial()) {
       counters.count('outbound_descriptors_exhausted')
       throw noDescriptor()
     }
-    return new Dial(target, this.#options, this.#onOpen).run(signal)
+    return memory.endOf(await new Dial(target, this.#options, this.#onOpen).run(signal))
   }
 
   readonly #onOpen = (socket: Socket): void => {

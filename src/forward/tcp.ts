@@ -1,8 +1,5 @@
 /** TCP tunnels: a connection to the target, then the relay (specification section 5). */
-import type { Socket } from 'node:net'
 import type { IdleMonitor } from '../relay/idle-monitor.ts'
-import type { ReadPool } from '../relay/read-pool.ts'
-import { tcpEnd } from '../relay/tcp-end.ts'
 import { relayStreams } from '../relay/stream-relay.ts'
 import type { Forwarder, OpenTunnel, TunnelContext, TunnelEnd } from '../contract/forwarder.ts'
 import type { StreamEnd } from '../contract/stream-end.ts'
@@ -10,8 +7,8 @@ import type { Target } from '../wire/target.ts'
 
 /** Opens connections within a time limit of its own: `egress/tcp.ts`, or an upstream. */
 interface TcpDialer {
-  /** Rejects with an `EndpointError` whose code is a `RefusalCode`. The socket has an error listener. */
-  dial(target: Target, options: { signal: AbortSignal }): Promise<Socket>
+  /** Rejects with an `EndpointError` whose code is a `RefusalCode`. `io` has an error listener. */
+  dial(target: Target, options: { signal: AbortSignal }): Promise<StreamEnd>
 }
 
 interface TcpForwarderOptions {
@@ -19,24 +16,22 @@ interface TcpForwarderOptions {
   /** Limit for both directions together. */
   readonly idleTimeoutMs: number
   readonly idleMonitor: IdleMonitor
-  /** The pool that the dialer's sockets are read into, if it uses one. */
-  readonly readPool?: ReadPool
 }
 
 class TcpTunnel implements OpenTunnel {
-  readonly #socket: Socket
+  readonly #target: StreamEnd
   readonly #context: TunnelContext
   readonly #options: TcpForwarderOptions
 
-  constructor(socket: Socket, context: TunnelContext, options: TcpForwarderOptions) {
-    this.#socket = socket
+  constructor(target: StreamEnd, context: TunnelContext, options: TcpForwarderOptions) {
+    this.#target = target
     this.#context = context
     this.#options = options
   }
 
   run(stream: StreamEnd): Promise<TunnelEnd> {
     const { idleTimeoutMs, idleMonitor } = this.#options
-    return relayStreams(stream, tcpEnd(this.#socket, this.#options.readPool), {
+    return relayStreams(stream, this.#target, {
       idleTimeoutMs,
       idleMonitor,
       signal: this.#context.signal,
@@ -44,7 +39,7 @@ class TcpTunnel implements OpenTunnel {
   }
 
   destroy(): void {
-    this.#socket.destroy()
+    this.#target.io.destroy()
   }
 }
 
@@ -56,7 +51,7 @@ export class TcpForwarder implements Forwarder<Target> {
   }
 
   async open(target: Target, context: TunnelContext): Promise<OpenTunnel> {
-    const socket = await this.#options.dialer.dial(target, { signal: context.signal })
-    return new TcpTunnel(socket, context, this.#options)
+    const end = await this.#options.dialer.dial(target, { signal: context.signal })
+    return new TcpTunnel(end, context, this.#options)
   }
 }

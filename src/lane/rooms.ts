@@ -92,8 +92,7 @@ export async function openRooms(settings: Settings, deps: LaneDependencies): Pro
   opened.defer(() => descriptors.close())
   const { mayDial, mayAccept } = descriptors
   const idleMonitor = new IdleMonitor(clock)
-  const readPool = new ReadPool()
-  const dialer = createTcpEgress(settings, { policy, counters, clock, readPool, mayDial })
+  const dialer = createTcpEgress(settings, { policy, counters, clock, mayDial })
   const forwarders = createForwarders(settings, {
     policy,
     icmp,
@@ -101,7 +100,6 @@ export async function openRooms(settings: Settings, deps: LaneDependencies): Pro
     counters,
     clock,
     dialer,
-    readPool,
     descriptors,
   })
   const site = createWebSite(map.webSiteOptions(settings), {
@@ -205,9 +203,9 @@ export function createHttp3(
 
 function createTcpEgress(
   settings: Settings,
-  deps: Pick<Rooms, 'counters' | 'policy'> & { clock: Clock; readPool: ReadPool; mayDial: () => boolean },
+  deps: Pick<Rooms, 'counters' | 'policy'> & { clock: Clock; mayDial: () => boolean },
 ): TcpEgress {
-  const { counters, policy, clock, readPool, mayDial } = deps
+  const { counters, policy, clock, mayDial } = deps
   return new TcpEgress({
     ...map.tcpEgress(settings),
     policy,
@@ -215,7 +213,7 @@ function createTcpEgress(
     clock,
     counters,
     mayDial,
-    readInto: (socket) => readPool.readInto(socket),
+    memory: new ReadPool(),
   })
 }
 
@@ -225,15 +223,14 @@ function createForwarders(
     idleMonitor: IdleMonitor
     clock: Clock
     dialer: TcpEgress
-    readPool: ReadPool
   },
 ): Forwarders {
-  const { counters, policy, icmp, idleMonitor, clock, dialer, readPool, descriptors } = deps
+  const { counters, policy, icmp, idleMonitor, clock, dialer, descriptors } = deps
   const udp = new UdpEgress({ ...map.udpEgress(settings), policy, counters, mayDial: descriptors.mayDial })
   const limits = map.udpForwarding(settings)
   const maxFlowsPerUser = descriptors.lower(limits.maxFlowsPerUser, SHARE_OF_A_USER.flows)
   return {
-    tcp: new TcpForwarder({ ...map.tcpForwarding(settings), dialer, idleMonitor, readPool }),
+    tcp: new TcpForwarder({ ...map.tcpForwarding(settings), dialer, idleMonitor }),
     udp: new UdpForwarder({ ...limits, maxFlowsPerUser, dialer: udp, clock, counters }),
     icmp: new IcmpForwarder({ ...map.icmpForwarding(settings), sender: icmp, counters }),
     check: new CheckForwarder(),

@@ -4,6 +4,8 @@
  * download. All sockets of a lane share one buffer that the system reads into, so an idle one holds nothing.
  */
 import type { OnReadOpts, Socket } from 'node:net'
+import type { TcpEnd } from '../contract/stream-end.ts'
+import { tcpEnd } from './tcp-end.ts'
 
 const BLOCK_BYTES = 65_536
 /** Reads smaller than this are cheaper as an ordinary buffer from Node's own pool. */
@@ -19,6 +21,11 @@ export class ReadPool {
   /** The `onread` option for a socket that does not exist yet. Backpressure works as for any stream. */
   readInto(socket: () => Socket): OnReadOpts {
     return { buffer: this.#shared, callback: (bytes) => socket().push(this.#copy(bytes)) }
+  }
+
+  /** `socket`, which is read into this pool and has an error listener, as an end that gives its chunks back. */
+  endOf(socket: Socket): TcpEnd {
+    return { ...tcpEnd(socket), recycle: (chunk) => this.recycle(chunk) }
   }
 
   /** Takes back a chunk that nobody will look at again; a chunk from elsewhere is ignored. */

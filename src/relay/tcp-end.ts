@@ -1,7 +1,6 @@
 /** A TCP socket as an end of the relay, where a reset is RST. */
 import type { Socket } from 'node:net'
-import type { ReadPool } from './read-pool.ts'
-import type { StreamEnd } from '../contract/stream-end.ts'
+import type { TcpEnd } from '../contract/stream-end.ts'
 
 /**
  * Sends RST and destroys `socket`. While the FIN of `end()` is under way libuv refuses that (`uv_tcp_close_reset`
@@ -18,8 +17,7 @@ function resetFinished(this: Socket): void {
   this.resetAndDestroy()
 }
 
-/** The socket must have an error listener of its own. `pool` is the pool it is read into, if any. */
-export function tcpEnd(socket: Socket, pool?: ReadPool): StreamEnd {
-  const end = { io: socket, reset: () => resetSocket(socket) }
-  return pool === undefined ? end : { ...end, recycle: (chunk) => pool.recycle(chunk) }
+/** The socket must have an error listener of its own. */
+export function tcpEnd(socket: Socket): TcpEnd {
+  return { io: socket, reset: () => resetSocket(socket) }
 }

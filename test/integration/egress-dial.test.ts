@@ -14,6 +14,7 @@ import { OutboundRules } from '../../src/egress/outbound-rules.ts'
 import { CheckForwarder } from '../../src/forward/check.ts'
 import { TcpForwarder } from '../../src/forward/tcp.ts'
 import { IdleMonitor } from '../../src/relay/idle-monitor.ts'
+import { ReadPool } from '../../src/relay/read-pool.ts'
 import { parseIpAddress, type IpAddress } from '../../src/wire/ip-address.ts'
 import type { TunnelContext } from '../../src/contract/forwarder.ts'
 import type { Target } from '../../src/wire/target.ts'
@@ -24,6 +25,8 @@ import { SilentListener } from '../support/silent-listener.ts'
 import { findClosedPort, openEcho, openRequestResponder } from '../support/targets.ts'
 
 const TIMEOUT_MS = 30_000
+/** Smaller reads do not take a block of the pool. */
+const SMALL_READ_BYTES = 4096
 const loopback = policyOf({})
 const anything: DialPolicy = { refusal: () => undefined, nameRefusal: () => undefined }
 const internet = policyOf({ allowPrivate: false })
@@ -76,11 +79,20 @@ function egress({
   mayDial = () => true,
 }: Given = {}): TcpEgress {
   counters = new Counters()
-  return new TcpEgress({ policy, resolver, connectTimeoutMs: TIMEOUT_MS, clock, counters, mayDial })
+  return new TcpEgress({
+    policy,
+    resolver,
+    connectTimeoutMs: TIMEOUT_MS,
+    clock,
+    counters,
+    mayDial,
+    memory: new ReadPool(),
+  })
 }
 
-function dial(target: Target, given: Given = {}): Promise<Socket> {
-  return egress(given).dial(target, { signal: abort.signal })
+async function dial(target: Target, given: Given = {}): Promise<Socket> {
+  const { io } = await egress(given).dial(target, { signal: abort.signal })
+  return io
 }
 
 function literal(address: string, port: number): Target {
@@ -121,6 +133,20 @@ describe('a connection', () => {
     const [chunk] = (await once(socket, 'data')) as [Buffer]
     expect(chunk.toString()).toBe('x')
     await once(socket, 'close')
+  })
+
+  it('a connection is read into memory that its end takes back', async () => {
+    await using target = await openRequestResponder(() => Buffer.alloc(8_000_000, 1))
+    const end = await egress().dial(literal('127.0.0.1', target.port), { signal: abort.signal })
+    const blocks = new Set<ArrayBufferLike>()
+    end.io.on('data', (chunk: Buffer) => {
+      if (chunk.length > SMALL_READ_BYTES) blocks.add(chunk.buffer)
+      end.recycle?.(chunk)
+    })
+    end.io.end()
+    await once(end.io, 'close')
+    expect(blocks.size).toBeGreaterThan(0)
+    expect(blocks.size).toBeLessThan(10)
   })
 
   it('a connection goes to the first address that answers and leaves nothing of the others', async () => {
@@ -304,12 +330,14 @@ import { once } from 'node:events'
 import { systemClock as clock } from './src/clock.ts'
 import { Counters } from './src/counters.ts'
 import { TcpEgress } from './src/egress/tcp.ts'
+import { ReadPool } from './src/relay/read-pool.ts'
 const server = net.createServer().listen(0, '127.0.0.1')
 await once(server, 'listening')
 const { port } = server.address()
 const counters = new Counters()
 const policy = { refusal: () => undefined }
-const egress = new TcpEgress({ policy, resolver: {}, connectTimeoutMs: 5000, clock, counters, mayDial: () => true })
+const memory = new ReadPool()
+const egress = new TcpEgress({ policy, resolver: {}, connectTimeoutMs: 5000, clock, counters, mayDial: () => true, memory })
 const target = { kind: 'address', address: '127.0.0.1', family: 4, port }
 const options = { signal: new AbortController().signal }
 for (;;) {

@@ -26,7 +26,7 @@ import type { IdleMonitor } from '../../relay/idle-monitor.ts'
 /** Connects to targets under the same address policy, outbound rules, time limit and error codes as tunnels. */
 export interface ForwardDialer {
   /** Rejects with an `EndpointError` whose code is a `RefusalCode`. The socket has an error listener. */
-  dial(target: Target, options: { signal: AbortSignal }): Promise<Socket>
+  dial(target: Target, options: { signal: AbortSignal }): Promise<{ readonly io: Socket }>
 }
 
 interface ForwardProxyOptions {
@@ -60,8 +60,8 @@ export class ForwardProxy {
   async forward(request: PlainExchange, target: Target): Promise<ForwardEnd> {
     try {
       if (!isForwardablePath(request)) throw new EndpointError('target_refused', 'bad path')
-      const socket = await this.#deps.dialer.dial(target, { signal: request.signal })
-      return await new ForwardExchange(request, socket, this.#limits, this.#deps).run()
+      const { io } = await this.#deps.dialer.dial(target, { signal: request.signal })
+      return await new ForwardExchange(request, io, this.#limits, this.#deps).run()
     } catch (failure) {
       return { reason: 'aborted', uplinkBytes: 0, downlinkBytes: 0, failure }
     }
