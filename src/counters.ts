@@ -89,7 +89,10 @@ export const TOTALS = {
     doc: 'Requests by what they are: CONNECT to an address or name, UDP, ICMP, checks, `http:` requests, web pages.',
     labels: ['address', 'name', 'udp', 'icmp', 'check', 'forward', 'site'],
   },
-  refused_requests: { doc: 'Requests that were refused, by code.', labels: ERROR_CODES },
+  refused_requests: {
+    doc: 'Requests that were refused, by code.',
+    labels: ['auth_required', ...REFUSAL_CODES],
+  },
   auth_delayed: { doc: 'Answers to failed authentications that waited.' },
   auth_not_delayed: {
     doc: 'Answers that should have waited and did not, because as many were waiting as may.',

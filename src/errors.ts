@@ -3,9 +3,8 @@
  * asserts.
  */
 
-/** Why a tunnel request was refused. `docs/protocol.md` gives the status and headers of each. */
+/** Why a tunnel was refused to a user, whose credentials are in order. `docs/protocol.md` gives the status and headers of each. */
 export const REFUSAL_CODES = [
-  'auth_required',
   'target_refused',
   'target_unreachable',
   'target_timeout',

@@ -7,12 +7,11 @@ import type { RefusalCode } from '../errors.ts'
 import type { ResponseHeaders } from '../contract/exchange.ts'
 
 export interface Refusal {
-  readonly code: RefusalCode
+  readonly code: RefusalCode | 'auth_required'
   readonly status: number
   readonly headers: ResponseHeaders
 }
 
-const DEFAULT_REALM = 'Authorization Required'
 const DEFAULT_RETRY_AFTER_SECS = 30
 
 const WARNINGS = {
@@ -28,7 +27,7 @@ const WARNINGS = {
  * The answer to credentials that are not accepted (`auth_failure_status_code`: 407, 405, 404 or 403), whatever is wrong
  * with them. The reference endpoint leaves the realm unquoted; RFC 9110 section 11.5 requires the quotes.
  */
-export function authRefusal(status: number, realm: string = DEFAULT_REALM): Refusal {
+export function authRefusal(status: number, realm: string): Refusal {
   const headers = status === 407 ? { 'proxy-authenticate': `Basic realm=${quote(realm)}` } : {}
   return { code: 'auth_required', status, headers }
 }
@@ -42,8 +41,6 @@ function quote(text: string): string {
 export function refusalOf(error: unknown, authority: string): Refusal {
   const code = isRefusal(error) ? error.code : 'target_refused'
   switch (code) {
-    case 'auth_required':
-      return authRefusal(407)
     case 'limit_exceeded':
       return { code, status: 429, headers: { 'retry-after': String(retryAfter(error)) } }
     case 'not_available':

@@ -76,7 +76,7 @@ describe('documents', () => {
       protocol.indexOf('## Where documents'),
     )
     const codes = [...table.matchAll(/^\| `(\w+)` \|/gm)].map((match) => match[1])
-    expect(codes.toSorted()).toEqual(REFUSAL_CODES.toSorted())
+    expect(codes.toSorted()).toEqual(['auth_required', ...REFUSAL_CODES].toSorted())
   })
 })
 

@@ -5,7 +5,6 @@ import { authRefusal, refusalOf, systemCodeOf } from '../../../src/dispatch/refu
 
 const AUTHORITY = '10.0.0.1:80'
 const TABLE = {
-  auth_required: [407, { 'proxy-authenticate': 'Basic realm="Authorization Required"' }],
   target_refused: [502, { 'x-warning': '300 - Connection failed for some reason' }],
   target_unreachable: [502, { 'x-warning': '301 - Remote host is unreachable' }],
   target_timeout: [502, { 'x-warning': '302 - Connection timed out' }],
@@ -40,7 +39,7 @@ describe('refusalOf', () => {
 
   it('refusalOf challenges with 407 only', () => {
     for (const status of [405, 404, 403] as const) {
-      expect(authRefusal(status)).toEqual({ code: 'auth_required', status, headers: {} })
+      expect(authRefusal(status, 'a realm')).toEqual({ code: 'auth_required', status, headers: {} })
     }
   })
 })
