@@ -3,7 +3,13 @@ import { EndpointError, type RefusalCode } from '../errors.ts'
 import type { AddressPolicy } from './address-policy.ts'
 import type { OutboundRules } from './outbound-rules.ts'
 
-export class EgressPolicy {
+/** The part of {@link EgressPolicy} that sending datagrams needs; port 0 stands for "no port". */
+export interface AddressCheck {
+  /** @throws EndpointError with a refusal code. */
+  check(address: string, port: number): void
+}
+
+export class EgressPolicy implements AddressCheck {
   readonly #addresses: AddressPolicy
   #rules: OutboundRules
 

@@ -15,6 +15,7 @@ import type { Log } from '../log.ts'
 import type { IcmpReply, IcmpRequest } from '../wire/icmp-frame.ts'
 import { formatIp, ipBytes } from '../wire/ip-address.ts'
 import { normalizePeerAddress } from '../wire/ip-kind.ts'
+import type { AddressCheck } from './egress-policy.ts'
 import {
   createEchoRequest,
   echoPayload,
@@ -37,12 +38,6 @@ const RECEIVE_BUFFER_BYTES = 256 * 1024
 
 type DropReason = TotalLabel<'icmp_drops'>
 
-/** What the address policy and the outbound rules say; port 0 stands for "no port". */
-interface IcmpPolicy {
-  /** @throws EndpointError with a refusal code. */
-  check(address: string, port: number): void
-}
-
 export interface IcmpOptions {
   /** Use this interface only. */
   readonly interfaceName: string | undefined
@@ -53,7 +48,7 @@ export interface IcmpOptions {
   readonly maxPending: number
   /** Unanswered requests of one user. */
   readonly maxPendingPerUser: number
-  readonly policy: IcmpPolicy
+  readonly policy: AddressCheck
   /** Fills its argument with unpredictable bytes (`crypto.randomFillSync`). */
   readonly fillRandom: (bytes: Buffer) => void
   readonly clock: Clock

@@ -3,6 +3,7 @@
  * address that is really used passes the policy first.
  */
 import { createSocket, type Socket, type SocketOptions } from 'node:dgram'
+import type { AddressCheck } from './egress-policy.ts'
 import type { UdpHandlers, UdpSocket } from '../contract/udp-socket.ts'
 import type { Counters } from '../counters.ts'
 import { EndpointError } from '../errors.ts'
@@ -14,14 +15,8 @@ const MAX_EARLY_BYTES = 64 * 1024
 /** How many sends are in flight before asking for the length of the kernel's backlog. */
 const UNSENT_BEFORE_CHECK = 64
 
-/** What the address policy and the outbound rules say about an address that is about to be used. */
-export interface UdpPolicy {
-  /** @throws EndpointError with a refusal code. */
-  check(address: string, port: number): void
-}
-
 interface UdpEgressOptions {
-  readonly policy: UdpPolicy
+  readonly policy: AddressCheck
   readonly ipv6Available: boolean
   /** Bytes that may wait in one socket while the kernel does not take them. */
   readonly maxSendQueueBytes: number

@@ -10,11 +10,12 @@
  * Bytes that wait for the disk are memory beyond the allowance. When there are too many of them in all, the area is
  * `congested`, and its user should stop producing for a moment; a single stream with far too many is given up.
  */
+import type { TotalLabel } from '../counters.ts'
 import { BLOCK_BYTES, SpillFile } from './spill-file.ts'
 import type { StoredBlock } from './spill-file.ts'
 
-/** Why a stream was given up; the label of `spill_overflows`. */
-export type SpillOverflow = 'stranger' | 'budget' | 'disk_slow' | 'disk_failed'
+/** Why a stream was given up. */
+export type SpillOverflow = TotalLabel<'spill_overflows'>
 
 /** Whose memory it is: users', or that of clients who have not authenticated. */
 export type SpillParty = 'user' | 'stranger'

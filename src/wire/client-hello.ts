@@ -31,8 +31,6 @@ export interface ClientHello {
   readonly serverName: string | undefined
   /** In the client's order; empty when it sent none. */
   readonly alpn: readonly string[]
-  /** 0x0303 in every current client. */
-  readonly legacyVersion: number
   /** From `supported_versions`; empty below TLS 1.3. */
   readonly supportedVersions: readonly number[]
 }
@@ -128,7 +126,8 @@ export class ClientHelloParser {
  */
 function decodeClientHello(body: Uint8Array): ClientHello {
   const cursor = new Cursor(body)
-  const legacyVersion = cursor.u16()
+  // legacy_version
+  cursor.skip(2)
   const random = Buffer.from(cursor.bytes(32))
   cursor.skip(cursor.u8())
   cursor.skip(cursor.u16())
@@ -142,7 +141,6 @@ function decodeClientHello(body: Uint8Array): ClientHello {
     random,
     serverName: names && readServerName(names),
     alpn: protocols ? readProtocols(protocols) : [],
-    legacyVersion,
     supportedVersions: versions ? readVersions(versions) : [],
   }
 }

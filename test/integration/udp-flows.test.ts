@@ -14,7 +14,8 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { systemClock, type Clock } from '../../src/clock.ts'
 import { Counters } from '../../src/counters.ts'
 import { EndpointError } from '../../src/errors.ts'
-import { UdpEgress, type UdpPolicy } from '../../src/egress/udp.ts'
+import type { AddressCheck } from '../../src/egress/egress-policy.ts'
+import { UdpEgress } from '../../src/egress/udp.ts'
 import { UdpForwarder, type UdpForwarderOptions } from '../../src/forward/udp.ts'
 import {
   encodeAddressing,
@@ -74,7 +75,7 @@ function frame(target: Target, payload: string | Buffer, source = SOURCE): Buffe
 }
 
 interface SetUp extends Partial<UdpForwarderOptions> {
-  readonly policy?: UdpPolicy
+  readonly policy?: AddressCheck
   readonly ipv6Available?: boolean
   readonly highWaterMark?: number
 }
@@ -220,7 +221,7 @@ describe('a flow', () => {
   it('a UDP flow to a forbidden destination is never opened and hurts nothing', async () => {
     const target = await serve('127.0.0.1')
     const judged: string[] = []
-    const policy: UdpPolicy = {
+    const policy: AddressCheck = {
       check: (address) => {
         judged.push(address)
         if (address !== '127.0.0.1') throw new EndpointError('target_private', 'no')

@@ -2,8 +2,10 @@
  * What HTTP/3 needs to hold uploads that arrive faster than their targets take them. `lane/rooms.ts` passes in the
  * spill area of `relay`.
  */
+import type { TotalLabel } from '../../counters.ts'
 
-export type UploadOverflow = 'stranger' | 'budget' | 'disk_slow' | 'disk_failed'
+/** Why an upload was given up. */
+export type UploadOverflow = TotalLabel<'spill_overflows'>
 
 export interface UploadListener {
   /** `read` has something again. */

@@ -31,7 +31,6 @@ describe('captured hellos', () => {
       random: vector.clientRandomHex,
       serverName: vector.sni ?? undefined,
       alpn: vector.alpn,
-      legacyVersion: 0x0303,
     }
     for (let at = 0; at <= bytes.length; at += 1) {
       expect(shown(parse(bytes.subarray(0, at), bytes.subarray(at)))).toMatchObject(expected)
@@ -117,7 +116,6 @@ describe('what is no ClientHello', () => {
       random: RANDOM,
       serverName: undefined,
       alpn: [],
-      legacyVersion: 0x0303,
       supportedVersions: [],
     })
   })
