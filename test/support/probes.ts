@@ -130,6 +130,12 @@ const HTTP1_PROBES: Probe[] = [
     head('POST /missing HTTP/1.1', 'Transfer-Encoding: chunked') + '3\r\na=b\r\n0\r\n\r\n',
   ),
   http1('bad chunk', head('POST /missing HTTP/1.1', 'Transfer-Encoding: chunked') + 'zz\r\n'),
+  { ...http1('unknown expectation, to the letter', head('GET / HTTP/1.1', 'Expect: foo')), shows: 'text' },
+  http1('unknown expectation', head('GET / HTTP/1.1', 'Expect: foo')),
+  http1(
+    'unknown expectation with content',
+    head('POST / HTTP/1.1', 'Expect: foo', 'Content-Length: 3') + 'a=b',
+  ),
   http1('expect', head('POST /missing HTTP/1.1', 'Expect: 100-continue', 'Content-Length: 3')),
   http1('huge content', head('POST / HTTP/1.1', 'Content-Length: 9999999999')),
   http1('bad content-length', head('POST / HTTP/1.1', 'Content-Length: x')),

@@ -46,6 +46,8 @@ export class Http1Transport {
     this.#server.on('request', (message, response) => this.#onExchange(message, response))
     this.#server.on('upgrade', (message, socket, head) => this.#onUpgrade(message, socket, head))
     this.#server.on('checkContinue', (message, response) => this.#onExchange(message, response))
+    // Node would answer 417 itself; a web server ignores an expectation that it does not know.
+    this.#server.on('checkExpectation', (message, response) => this.#onExchange(message, response))
     this.#server.on('clientError', (error, socket) => this.#onClientError(error, socket))
   }
 
