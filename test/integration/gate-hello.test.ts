@@ -1,7 +1,9 @@
 /** The ClientHello in every way it can arrive, and bytes that are not a ClientHello. */
 import { once } from 'node:events'
-import { describe, expect, it } from 'vitest'
+import { Socket } from 'node:net'
+import { describe, expect, it, onTestFinished, vi } from 'vitest'
 import { InboundRules } from '../../src/gate/inbound-rules.ts'
+import { ClientHelloParser } from '../../src/wire/client-hello.ts'
 import { FakeClock } from '../support/fake-clock.ts'
 import { HELLO_TIMEOUT_MS, startGate } from '../support/gate-harness.ts'
 import { expectNothingLeftOpen } from '../support/leak-check.ts'
@@ -210,23 +212,37 @@ describe('peers that do not finish', () => {
     expect(harness.counters.snapshot()['gate_dropped{ended_early}']).toBe(3)
   })
 
-  it('peers that do not finish leave the event loop idle while they wait, and cost little for each byte', async () => {
+  it('peers that do not finish are not read again while they wait, and each byte is looked at once', async () => {
     await using harness = await startGate({ limits: { connectionBurst: 200, handshakesPerAddress: 200 } })
+    const push = vi.spyOn(ClientHelloParser.prototype, 'push')
+    const read = vi.spyOn(Socket.prototype, 'read')
+    onTestFinished(() => void vi.restoreAllMocks())
+    const parsed = (): number => push.mock.calls.reduce((sum, [bytes]) => sum + bytes.length, 0)
     const clients = await Promise.all(
       Array.from({ length: 100 }, () => openTcp({ port: harness.port, host: '127.0.0.1' })),
     )
+    const waiting = new Set(clients.map(({ localPort }) => localPort))
     for (const client of clients) client.write(largest.bytes.subarray(0, 500))
-    await harness.waitFor('gate_connections', 100)
-    await new Promise((resolve) => setTimeout(resolve, 100))
-    const before = performance.eventLoopUtilization()
-    await new Promise((resolve) => setTimeout(resolve, 500))
-    expect(performance.eventLoopUtilization(before).utilization).toBeLessThan(0.5)
+    await vi.waitFor(() => expect(parsed()).toBe(100 * 500), { timeout: 10_000 })
+    // The loop goes round many times meanwhile. A reader that spins would be called in each of its turns.
+    const other = await openTls(harness.port)
+    await readGreeting(other)
+    read.mockClear()
+    push.mockClear()
+    other.write('echo')
+    await readNext(other, 4)
+    other.destroy()
+    const again = (read.mock.contexts as Socket[]).filter(
+      ({ localPort, remotePort }) => localPort === harness.port && waiting.has(remotePort),
+    )
+    expect([again.length, parsed()]).toEqual([0, 0])
     for (const client of clients) client.destroy()
     // More than is ever looked at, in one-byte records, one byte at a time: after that, TLS may deal with it.
     const slow = await openTcp({ port: harness.port, host: '127.0.0.1' })
     const endless = inRecords(Buffer.from(`1603010000${'01003ff0'.padEnd(6000, '0')}`, 'hex'), 1)
     await writeInPieces(slow, endless, 1)
     await harness.waitFor('gate_accepted{decoy}', 1)
+    expect(parsed()).toBeLessThanOrEqual(endless.length)
     slow.destroy()
   })
 })
