@@ -18,12 +18,18 @@ export interface ConnectionLimitsOptions {
   readonly connectionRate: number
 }
 
-type LimitReason =
-  | 'handshakes_total'
-  | 'handshakes_per_address'
-  | 'connections_total'
-  | 'connections_per_address'
-  | 'connection_rate'
+const LIMIT_REASONS = [
+  'handshakes_total',
+  'handshakes_per_address',
+  'connections_total',
+  'connections_per_address',
+  'connection_rate',
+] as const
+export type LimitReason = (typeof LIMIT_REASONS)[number]
+
+export function isLimitReason(reason: string): reason is LimitReason {
+  return (LIMIT_REASONS as readonly string[]).includes(reason)
+}
 
 /** How many addresses without a connection are remembered for their tokens; above it the longest idle is forgotten. */
 const MAX_IDLE_ADDRESSES = 8192

@@ -16,12 +16,13 @@ import { normalizePeerAddress } from '../wire/ip-kind.ts'
 import { prefixHolds } from '../wire/ip-prefix.ts'
 import type { IpPrefix } from '../wire/ip-prefix.ts'
 import type { PassTarget } from '../wire/target.ts'
-import { ConnectionLimits } from './connection-limits.ts'
+import { ConnectionLimits, isLimitReason } from './connection-limits.ts'
 import type { Admission, ConnectionLimitsOptions } from './connection-limits.ts'
 import { readClientHello, readProxyHeader } from './hello-reader.ts'
 import type { HelloOutcome, ProxyHeaderOutcome } from './hello-reader.ts'
 import type { HostMap, Route } from './host-map.ts'
 import type { InboundRules, Verdict } from './inbound-rules.ts'
+import { LimitWarnings } from './limit-warnings.ts'
 import { passThrough } from './passthrough.ts'
 import type { Splice } from './passthrough.ts'
 
@@ -72,6 +73,7 @@ export class Gate {
   readonly #options: GateOptions
   readonly #deps: GateDependencies
   readonly #limits: ConnectionLimits
+  readonly #limitWarnings: LimitWarnings
   /** Sockets whose hello is not complete: only the gate knows them. */
   readonly #own = new Set<Socket>()
   /** Passed on to another server: nobody else would end them. */
@@ -90,6 +92,7 @@ export class Gate {
     this.#options = options
     this.#deps = deps
     this.#limits = new ConnectionLimits(options.limits, deps.clock)
+    this.#limitWarnings = new LimitWarnings(deps.clock, deps.log)
     this.#rules = rules
     this.#hosts = hosts
     deps.counters.gauge('gate_connections', () => this.#limits.connections)
@@ -129,6 +132,7 @@ export class Gate {
 
   #refuse(reason: DropReason): undefined {
     this.#deps.counters.count('gate_dropped', reason)
+    if (isLimitReason(reason)) this.#limitWarnings.note(reason)
   }
 
   /** The system had a connection for us but could not hand it over: there is no descriptor or no memory left for it. */
@@ -323,7 +327,7 @@ export class Gate {
   }
 
   #drop(socket: Socket, reason: DropReason): void {
-    this.#deps.counters.count('gate_dropped', reason)
+    this.#refuse(reason)
     socket.destroy()
   }
 }

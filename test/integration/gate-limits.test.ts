@@ -72,6 +72,15 @@ it('the gate holds a flood to the rate', async () => {
     'gate_strangers{not_tls}': 7,
     'gate_dropped{connection_rate}': 4,
   })
+  // One line a minute, however many were closed: the next one says so.
+  const told = (): unknown[] => harness.logs.map(({ reason, connections }) => [reason, connections])
+  expect(told()).toEqual([['connection_rate', 1]])
+  clock.advance(60_000)
+  for (let count = 0; count < 6; count += 1) await knock()
+  expect(told()).toEqual([
+    ['connection_rate', 1],
+    ['connection_rate', 4],
+  ])
 })
 
 expectNothingLeftOpen()

@@ -43,10 +43,14 @@ export interface GateHarnessOptions {
   readonly onNotTls?: (connection: PlainConnection) => void
 }
 
+type LogLine = Readonly<Record<string, unknown>>
+
 export interface GateHarness extends AsyncDisposable {
   readonly port: number
   readonly gate: Gate
   readonly counters: Counters
+  /** Parsed log lines so far. */
+  readonly logs: readonly LogLine[]
   /** Replaces rules or hosts, or both. */
   update(change: { rules?: InboundRules; hosts?: HostMap }): void
   /** Everything that got through, in order. */
@@ -73,6 +77,7 @@ export async function startGate(options: GateHarnessOptions = {}): Promise<GateH
   const clock = options.clock ?? systemClock
   const counters = new Counters()
   const accepted: GatedConnection[] = []
+  const logs: LogLine[] = []
   const sockets = new Set<Socket>()
   const terminator = createTerminator(clock, counters)
   const idleMonitor = new IdleMonitor(clock)
@@ -98,7 +103,7 @@ export async function startGate(options: GateHarnessOptions = {}): Promise<GateH
     {
       clock,
       counters,
-      log: pino({ level: 'silent' }),
+      log: pino({ level: 'warn' }, { write: (line) => void logs.push(JSON.parse(line) as LogLine) }),
       onConnection: (connection) => {
         accepted.push(connection)
         terminator.accept(connection)
@@ -127,6 +132,7 @@ export async function startGate(options: GateHarnessOptions = {}): Promise<GateH
     port: (server.address() as AddressInfo).port,
     gate,
     counters,
+    logs,
     update: (change) => gate.update({ rules, hosts: hostMap, ...change }),
     accepted,
     waitFor,
