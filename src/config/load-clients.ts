@@ -5,6 +5,9 @@ import { readFields, type Findings } from './read.ts'
 import type { ClientAlias, ClientSettings } from './settings.ts'
 
 type Entry = Omit<ClientSettings, 'aliases'>
+/** Stands in `docs/sample/credentials.toml`. */
+const SAMPLE_PASSWORD = credentialsFields.client.fields.password.example
+
 type Credentials = Pick<ClientAlias, 'username' | 'password'>
 
 /**
@@ -21,6 +24,12 @@ export function loadClients(file: string | null, findings: Findings): readonly C
     const path = findings.placeOf(entry)
     if (seen.has(entry.username)) findings.problem(file, path, `Username must be unique: ${entry.username}`)
     seen.add(entry.username)
+    if (entry.password === SAMPLE_PASSWORD)
+      findings.warn(
+        file,
+        path,
+        'the password is that of the sample, which everybody can read: choose another',
+      )
     if (`${entry.username}${entry.password}${entry.password_previous ?? ''}`.includes('\0'))
       findings.problem(file, path, 'username and password must not contain a NUL character')
   }
