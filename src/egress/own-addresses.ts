@@ -4,25 +4,30 @@
  */
 import { networkInterfaces } from 'node:os'
 import type { Clock } from '../clock.ts'
-import { normalizePeerAddress } from '../wire/ip-kind.ts'
+import { formatIp, ipBytes } from '../wire/ip-address.ts'
+import { parseIpPrefix, prefixHolds } from '../wire/ip-prefix.ts'
+import type { IpPrefix } from '../wire/ip-prefix.ts'
+import { readLocalRoutes } from './local-routes.ts'
 
 /** How long an address may have appeared or disappeared without being noticed. */
 const READ_EVERY_MS = 5000
 
 interface OwnAddressesOptions {
   readonly clock: Clock
-  /** As text, with or without a zone. */
+  /** Addresses, with or without a zone, and ranges, as text. */
   readonly read: () => readonly string[]
 }
 
-/** Addresses of all interfaces that are up. */
-export function readInterfaceAddresses(): string[] {
-  return Object.values(networkInterfaces()).flatMap((each) => (each ?? []).map(({ address }) => address))
+/** What Node knows on every system, and what Linux says beyond that. */
+export function readOwnAddresses(): string[] {
+  const interfaces = Object.values(networkInterfaces()).flatMap((each) => each ?? [])
+  return [...interfaces.map(({ address }) => address), ...readLocalRoutes()]
 }
 
 export class OwnAddresses {
   readonly #options: OwnAddressesOptions
   #addresses: ReadonlySet<string> = new Set()
+  #ranges: readonly IpPrefix[] = []
   #readAt = -Infinity
 
   constructor(options: OwnAddressesOptions) {
@@ -36,16 +41,31 @@ export class OwnAddresses {
       this.#read()
       this.#readAt = now
     }
-    return this.#addresses.has(address)
+    return this.#addresses.has(address) || this.#isInRange(address)
   }
 
   /** What was read last stays when the system refuses, but without any list nothing may be dialled. */
   #read(): void {
     try {
-      const texts = this.#options.read()
-      this.#addresses = new Set(texts.map((text) => normalizePeerAddress(text)?.address ?? text))
+      const prefixes = this.#options.read().flatMap((text) => parseIpPrefix(withoutZone(text)) ?? [])
+      this.#addresses = new Set(prefixes.filter(isSingle).map(({ bytes }) => formatIp(bytes)))
+      this.#ranges = prefixes.filter((prefix) => !isSingle(prefix))
     } catch (error) {
       if (this.#readAt === -Infinity) throw error
     }
   }
+
+  #isInRange(address: string): boolean {
+    if (this.#ranges.length === 0) return false
+    const bytes = ipBytes(address)
+    return bytes !== undefined && this.#ranges.some((range) => prefixHolds(range, bytes))
+  }
+}
+
+function isSingle({ bytes, bits }: IpPrefix): boolean {
+  return bits === bytes.length * 8
+}
+
+function withoutZone(text: string): string {
+  return text.replace(/%.*/, '')
 }

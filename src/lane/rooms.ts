@@ -14,7 +14,7 @@ import { openIcmp } from '../egress/icmp.ts'
 import type { IcmpEgress } from '../egress/icmp.ts'
 import { OutboundRules } from '../egress/outbound-rules.ts'
 import { Resolver } from '../egress/resolver.ts'
-import { OwnAddresses, readInterfaceAddresses } from '../egress/own-addresses.ts'
+import { OwnAddresses, readOwnAddresses } from '../egress/own-addresses.ts'
 import { UdpEgress } from '../egress/udp.ts'
 import { CheckForwarder } from '../forward/check.ts'
 import { IcmpForwarder } from '../forward/icmp.ts'
@@ -78,7 +78,7 @@ export async function openRooms(settings: Settings, deps: LaneDependencies): Pro
   let endReason = new Error('start has failed')
   const counters = new Counters()
   const policy = new EgressPolicy(
-    new AddressPolicy(map.addressPolicy(settings), new OwnAddresses({ clock, read: readInterfaceAddresses })),
+    new AddressPolicy(map.addressPolicy(settings), new OwnAddresses({ clock, read: readOwnAddresses })),
     new OutboundRules(map.outboundRules(settings)),
   )
   const icmp = await openIcmpEgress(settings, { policy, counters }, deps)

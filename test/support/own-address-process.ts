@@ -9,7 +9,8 @@ import { H2Client } from './h2-client.ts'
 import { openEcho, openUdpEcho } from './targets.ts'
 import { UdpClient } from './udp-client.ts'
 
-const [OWN = '', LATER = ''] = process.argv.slice(2)
+/** The rest are addresses of the machine that no interface lists. */
+const [OWN = '', LATER = '', ...UNLISTED] = process.argv.slice(2)
 
 await using closed = await openEcho('0.0.0.0')
 await using opened = await openEcho('0.0.0.0')
@@ -22,12 +23,15 @@ await using endpoint = await startEndpoint({
 await using client = await H2Client.open({ port: endpoint.port, ...USER })
 
 async function connect(address: string, port: number): Promise<string> {
-  const { status, headers, stream } = await client.connect(`${address}:${port}`)
+  const authority = address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`
+  const { status, headers, stream } = await client.connect(authority)
   stream.close()
   return `${status} ${String(headers['x-warning'] ?? '')}`.trim()
 }
 
 const tcp = { closed: await connect(OWN, closed.port), opened: await connect(OWN, opened.port) }
+const unlisted: string[] = []
+for (const address of UNLISTED) unlisted.push(await connect(address, closed.port))
 
 const udp = await UdpClient.open(client)
 udp.send({ address: OWN, port: udpClosed.port }, 'x')
@@ -47,6 +51,7 @@ while (!later.startsWith('502 310')) {
 console.log(
   JSON.stringify({
     tcp,
+    unlisted,
     udp: { reply: udpReply, received: udpClosed.received.length, drops: stats['udp_drops{target_private}'] },
     later,
   }),

@@ -3,7 +3,7 @@
  * outdated.
  */
 import { expect, it } from 'vitest'
-import { OwnAddresses, readInterfaceAddresses } from '../../../src/egress/own-addresses.ts'
+import { OwnAddresses, readOwnAddresses } from '../../../src/egress/own-addresses.ts'
 import { FakeClock } from '../../support/fake-clock.ts'
 
 it('an address of the machine that has come or gone is noticed without reading for each question', () => {
@@ -54,5 +54,12 @@ it('addresses of the machine are compared as canonical texts without zones', () 
 })
 
 it('addresses of the machine are read from the system', () => {
-  expect(readInterfaceAddresses()).toContain('127.0.0.1')
+  expect(readOwnAddresses()).toContain('127.0.0.1')
+})
+
+it('addresses of the machine may be ranges', () => {
+  const read = (): string[] => ['9.9.0.0/16', '2620:fe::/64', '9.10.0.1/32']
+  const own = new OwnAddresses({ clock: new FakeClock(), read })
+  expect(['9.9.255.1', '9.10.0.1', '2620:fe::5'].filter((address) => !own.has(address))).toEqual([])
+  expect(['9.10.0.2', '9.8.9.9', '2620:fe:0:1::5'].filter((address) => own.has(address))).toEqual([])
 })
