@@ -88,7 +88,7 @@ describe.each(FORWARD_CLIENTS)('the reverse proxy over %s', (_, openClient) => {
   }
 
   it('the reverse proxy keeps every way out of the mask', async () => {
-    expect(await get('/app/../app/x')).toBe('from the origin')
+    expect(await get('/app/x')).toBe('from the origin')
     for (const path of ['/app/../admin', '/app/%2e%2e/admin', '/app%2f..%2fadmin', '/app/..;/admin']) {
       expect(await get(path)).not.toBe('from the origin')
     }
