@@ -36,7 +36,7 @@ interface Site {
    */
   mayForward(exchange: PlainExchange): boolean
   /** Forwards it. Never rejects; with `failure`, the request still waits for an answer. */
-  forward(exchange: PlainExchange, target: Target): Promise<ForwardEnd>
+  forward(exchange: PlainExchange, target: Target, options: { signal: AbortSignal }): Promise<ForwardEnd>
 }
 
 export interface Forwarders {
@@ -271,7 +271,7 @@ export class Dispatcher {
       const target = parseHttpAuthority(exchange.authority)
       release = this.#limits.takeTunnel(guest.user)
       record.onTunnelStart()
-      const end = await site.forward(exchange, target)
+      const end = await site.forward(exchange, target, { signal: visit.signal })
       this.#account(exchange, record, end)
       if (end.failure !== undefined) throw end.failure
       counters.count('forwards_ended', end.reason)

@@ -107,13 +107,15 @@ describe('a dial under way ends when its user is revoked', () => {
   }
 
   it.each([
-    ['HTTP/2', 'alone', false],
-    ['HTTP/2', 'with another user', true],
-    ['HTTP/3', 'alone', false],
-    ['HTTP/3', 'with another user', true],
+    ['CONNECT', 'HTTP/2', 'alone', false],
+    ['CONNECT', 'HTTP/2', 'with another user', true],
+    ['CONNECT', 'HTTP/3', 'alone', false],
+    ['CONNECT', 'HTTP/3', 'with another user', true],
+    ['GET', 'HTTP/2', 'alone', false],
+    ['GET', 'HTTP/3', 'with another user', true],
   ] as const)(
-    'a dial under way ends when its user is revoked: over %s, %s on the session',
-    async (version, _, shared) => {
+    'a dial under way ends when its user is revoked: for a %s over %s, %s on the session',
+    async (method, version, _, shared) => {
       await using endpoint = await startEndpoint(options)
       await using target = await SilentListener.open('127.0.0.1')
       await using client = await opens[version](endpoint.port)
@@ -121,7 +123,10 @@ describe('a dial under way ends when its user is revoked', () => {
         'tunnel' in client ? client.tunnel('_check', as(name)) : client.connect('_check', as(name))
       if (shared) expect((await check('first')).status).toBe(200)
       const authority = `127.0.0.1:${target.port}`
-      if ('tunnel' in client) client.connect(authority, as('second'))
+      const forwarded = { ':method': 'GET', ':scheme': 'http', ':authority': authority, ':path': '/' }
+      if (method === 'GET')
+        client.session.request({ ...forwarded, ...as('second') }, { endStream: true }).on('error', () => {})
+      else if ('tunnel' in client) client.connect(authority, as('second'))
       else client.request(authority, as('second'))
       await endpoint.waitForStats((stats) => stats['outbound_tcp_sockets'] === 1)
       await writeFile(join(endpoint.directory, 'credentials.toml'), FIRST)
