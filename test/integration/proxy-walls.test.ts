@@ -92,7 +92,7 @@ describe.each(FORWARD_CLIENTS)('the reverse proxy over %s', (_, openClient) => {
     for (const path of ['/app/../admin', '/app/%2e%2e/admin', '/app%2f..%2fadmin', '/app/..;/admin']) {
       expect(await get(path)).not.toBe('from the origin')
     }
-    expect(requests.map(({ url }) => url)).toEqual(['/app/../app/x'])
+    expect(requests.map(({ url }) => url)).toEqual(['/app/x'])
   })
 
   it('the reverse proxy asks for a host of ours or for the server itself', async () => {
