@@ -159,6 +159,7 @@ export const TOTALS = {
       'too_many',
       'bad_request',
       'connect',
+      'no_descriptor',
       'timeout',
       'origin',
       'response_cut',
@@ -177,6 +178,7 @@ export const GAUGES = {
   auth_waiting: { doc: 'Answers to failed authentications that wait.' },
   outbound_tcp_sockets: { doc: 'TCP connections to targets.' },
   outbound_udp_sockets: { doc: 'UDP sockets towards targets.' },
+  origin_sockets: { doc: 'TCP connections to web servers behind the endpoint.' },
   icmp_pending: { doc: 'Echo requests that wait for an answer.' },
 } as const satisfies Readonly<Record<string, Description>>
 

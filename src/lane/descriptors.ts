@@ -13,10 +13,15 @@ const SHARE_FOR_CLIENTS = 1 / 8
 export const SHARE_OF_A_USER = { tunnels: 1 / 2, flows: 1 / 4 } as const
 /** Kept for the files that a reload reads, the log, and queries to name servers. */
 const FOR_CONTROL = 24
-/** How often to count what no counter covers: files, sockets to origins and to name servers. */
+/** How often to count what no counter covers: files, sockets to name servers. */
 const COUNT_PERIOD_MS = 5000
 /** Gauges of which each unit is one descriptor. */
-const COUNTED = ['gate_tcp_connections', 'outbound_tcp_sockets', 'outbound_udp_sockets'] as const
+const COUNTED = [
+  'gate_tcp_connections',
+  'outbound_tcp_sockets',
+  'outbound_udp_sockets',
+  'origin_sockets',
+] as const
 
 interface DescriptorDependencies {
   readonly clock: Clock

@@ -109,6 +109,7 @@ export async function openRooms(settings: Settings, deps: LaneDependencies): Pro
     dialer,
     idleMonitor,
     isOwnName: (name) => gate.isOwnName(name),
+    mayDial,
   })
   opened.defer(() => site.destroy())
   const acceptSession: AcceptSession = (session) => dispatcher.acceptSession(session)

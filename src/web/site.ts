@@ -11,6 +11,7 @@ import { ForwardProxy } from './proxy/forward.ts'
 import type { ForwardDialer } from './proxy/forward.ts'
 import { OriginProxy } from './proxy/origin.ts'
 import type { IsOwnName } from './proxy/origin.ts'
+import { OriginSockets } from './proxy/origin-sockets.ts'
 import { DecoyOrigin, ReverseProxy } from './proxy/reverse.ts'
 import { Router } from './router.ts'
 import type { RouterOptions } from './router.ts'
@@ -40,6 +41,8 @@ interface WebSiteDependencies {
   readonly dialer: ForwardDialer
   readonly idleMonitor: IdleMonitor
   readonly isOwnName: IsOwnName
+  /** Whether one more descriptor may go to an origin. */
+  readonly mayDial: () => boolean
 }
 
 /** nginx's `send_timeout` and `proxy_read_timeout`. */
@@ -60,6 +63,7 @@ export function createWebSite(options: WebSiteOptions, deps: WebSiteDependencies
   const { clock, counters, log, dialer, idleMonitor, isOwnName } = deps
   const pages = new WebPages(clock)
   const proxies: OriginProxy[] = []
+  const sockets = new OriginSockets(deps)
   const openProxy = (origin: HttpOrigin): OriginProxy => {
     const limits = {
       connectTimeoutMs: options.connectTimeoutMs,
@@ -69,7 +73,7 @@ export function createWebSite(options: WebSiteOptions, deps: WebSiteDependencies
     }
     const proxy = new OriginProxy(
       { origin, ...limits },
-      { clock, counters, log, pages, idleMonitor, isOwnName },
+      { clock, counters, log, pages, idleMonitor, isOwnName, sockets },
     )
     proxies.push(proxy)
     return proxy

@@ -8,6 +8,7 @@ import { pino } from 'pino'
 import type { Clock } from '../../src/clock.ts'
 import { systemClock } from '../../src/clock.ts'
 import { Counters } from '../../src/counters.ts'
+import { OriginSockets } from '../../src/web/proxy/origin-sockets.ts'
 import { OriginProxy } from '../../src/web/proxy/origin.ts'
 import type { IsOwnName, OriginProxyOptions } from '../../src/web/proxy/origin.ts'
 import { ReverseProxy } from '../../src/web/proxy/reverse.ts'
@@ -84,6 +85,7 @@ export async function openProxyStage(
       pages: new WebPages(clock),
       idleMonitor: new IdleMonitor(clock),
       isOwnName,
+      sockets: new OriginSockets({ counters: new Counters(), mayDial: () => true }),
     },
   )
   const reverse = new ReverseProxy({ h3BackwardCompatibility: false }, proxy)

@@ -7,7 +7,7 @@ import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import type { Clock } from '../../clock.ts'
 import type { PlainExchange, ResponseHeaders } from '../../contract/exchange.ts'
-import { isRefusal } from '../../errors.ts'
+import { EndpointError, isRefusal } from '../../errors.ts'
 import type { IdleMonitor, IdleWatch } from '../../relay/idle-monitor.ts'
 import { discardContent } from '../content.ts'
 import { forwardedRequestHeaders, isInvalidHead } from './headers.ts'
@@ -54,6 +54,8 @@ export interface ForwardOptions {
 export type ExchangeFailure =
   | 'bad_request'
   | 'connect'
+  /** No descriptor was left for a connection. */
+  | 'no_descriptor'
   | 'timeout'
   | 'origin'
   | 'response_cut'
@@ -333,6 +335,7 @@ export class ProxyExchange {
     // After the answer has begun, the response itself reports how it ended.
     if (this.#answered) return
     if (outgoing.reusedSocket && this.#content.kind === 'none') return this.#send(false)
+    if (error instanceof EndpointError) return this.#fail('no_descriptor', 503)
     const refused = 'syscall' in error && error.syscall === 'connect'
     this.#fail(refused ? 'connect' : 'origin', 502, error)
   }

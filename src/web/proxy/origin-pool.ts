@@ -7,6 +7,7 @@ import type { Agent, ClientRequest } from 'node:http'
 import https from 'node:https'
 import type { HttpOrigin } from '../../wire/target.ts'
 import type { OriginSource, OutgoingHead } from './exchange.ts'
+import type { OriginSockets } from './origin-sockets.ts'
 
 /** Closes idle connections before most servers do, which commonly wait 5 s or longer. */
 const IDLE_MS = 4000
@@ -18,7 +19,7 @@ export class OriginPool implements OriginSource {
   readonly #single: Agent
 
   /** Requests above `maxConnections` wait for a connection. */
-  constructor(address: HttpOrigin, maxConnections: number) {
+  constructor(address: HttpOrigin, maxConnections: number, sockets: OriginSockets) {
     this.address = address
     const AgentClass = address.protocol === 'https:' ? https.Agent : http.Agent
     this.#reused = new AgentClass({
@@ -29,6 +30,8 @@ export class OriginPool implements OriginSource {
       scheduling: 'lifo',
     })
     this.#single = new AgentClass({ keepAlive: false, maxSockets: maxConnections })
+    sockets.guard(this.#reused)
+    sockets.guard(this.#single)
   }
 
   get authority(): string {

@@ -17,6 +17,7 @@ import type {
 } from './exchange.ts'
 import { forwardedResponseHeaders, publicLocation } from './headers.ts'
 import type { IdleMonitor } from '../../relay/idle-monitor.ts'
+import type { OriginSockets } from './origin-sockets.ts'
 import type { WebPages } from '../nginx/web-pages.ts'
 
 export interface OriginProxyOptions extends ExchangeLimits {
@@ -34,6 +35,7 @@ interface OriginProxyDependencies {
   log: Log
   pages: WebPages
   idleMonitor: IdleMonitor
+  sockets: OriginSockets
   /** Only for these names does the origin get the client's `Host`; for all others it gets its own. */
   isOwnName: IsOwnName
 }
@@ -55,7 +57,7 @@ export class OriginProxy implements ExchangeOwner {
     this.limits = limits
     this.#maxExchanges = maxExchanges
     this.clock = deps.clock
-    this.source = new OriginPool(origin, maxExchanges)
+    this.source = new OriginPool(origin, maxExchanges, deps.sockets)
     this.idleMonitor = deps.idleMonitor
     this.#deps = deps
   }
