@@ -152,6 +152,10 @@ export const TOTALS = {
     labels: ['decoy', 'ping', 'speedtest', 'reverse_proxy', 'refused'],
   },
   speedtest_refusals: { doc: 'Speed tests that were refused because too many ran.' },
+  decoy_waits: {
+    doc: 'Answers of the decoy site that found no room in memory, by what they did; `refused` ones were reset.',
+    labels: ['waited', 'refused'],
+  },
   decoy_failures: { doc: 'Pages of the decoy site that could not be served.' },
   proxy_failures: {
     doc: 'Requests to a web server behind the endpoint that failed, by reason.',
@@ -179,6 +183,8 @@ export const GAUGES = {
   outbound_tcp_sockets: { doc: 'TCP connections to targets.' },
   outbound_udp_sockets: { doc: 'UDP sockets towards targets.' },
   origin_sockets: { doc: 'TCP connections to web servers behind the endpoint.' },
+  decoy_held_bytes: { doc: 'Bytes of answers of the decoy site that their clients have not taken.' },
+  decoy_waiting: { doc: 'Answers of the decoy site that wait for room in memory.' },
   icmp_pending: { doc: 'Echo requests that wait for an answer.' },
 } as const satisfies Readonly<Record<string, Description>>
 

@@ -7,6 +7,8 @@ import type { IdleMonitor, IdleWatch } from '../relay/idle-monitor.ts'
 /** nginx's `lingering_time`. */
 const LINGER_MS = 30_000
 
+type Done = (error?: Error | null) => void
+
 /** Writes piece by piece, waits for a slow client, and gives up on one that has stalled. */
 export class ContentWriter {
   readonly #request: Exchange
@@ -37,6 +39,15 @@ export class ContentWriter {
     return sink.write(chunk) ? true : this.#drained()
   }
 
+  /** As {@link write}, but waits until nothing of `chunk` is in memory any more. `last` ends the content. */
+  send(chunk: Buffer, last: boolean): Promise<boolean> {
+    this.#pieces++
+    return this.until((done) => {
+      if (last) this.#sink.end(chunk, done)
+      else this.#sink.write(chunk, done)
+    })
+  }
+
   end(): void {
     this.#sink.end()
   }
@@ -54,21 +65,30 @@ export class ContentWriter {
 
   #drained(): Promise<boolean> {
     const sink = this.#sink
+    let onDrain: (() => void) | undefined
+    return this.until((done) => {
+      onDrain = () => done()
+      sink.on('drain', onDrain)
+    }).finally(() => onDrain && sink.off('drain', onDrain))
+  }
+
+  /** Resolves with true when `begin` reports success, with false when it fails or the client is lost before. */
+  until(begin: (done: Done) => void): Promise<boolean> {
+    const sink = this.#sink
+    if (sink.destroyed || sink.errored) return Promise.resolve(false)
     return new Promise((resolve) => {
       const settle = (alive: boolean): void => {
-        sink.off('drain', onDrain)
         sink.off('close', onClose)
         sink.off('error', onClose)
         this.#settle = undefined
         resolve(alive)
       }
-      const onDrain = (): void => settle(true)
       const onClose = (): void => settle(false)
       this.#settle = settle
-      sink.on('drain', onDrain)
-      // `drain` never comes once the stream is destroyed.
+      // Neither `drain` nor a callback need come once the stream is destroyed.
       sink.on('close', onClose)
       sink.on('error', onClose)
+      begin((error) => settle(!error))
     })
   }
 }

@@ -9,6 +9,8 @@ import { encodeBasicAuth } from '../../src/wire/basic-auth.ts'
 export interface H2ClientOptions {
   readonly port: number
   readonly host?: string
+  /** The client's own address. */
+  readonly localAddress?: string
   readonly serverName?: string
   readonly username?: string
   readonly password?: string
@@ -40,9 +42,11 @@ export class H2Client implements AsyncDisposable {
 
   static async open(options: H2ClientOptions): Promise<H2Client> {
     const { port, host = '127.0.0.1', serverName = 'vpn.endpoint', username, password, settings } = options
+    const { localAddress } = options
     const socket = connectTls({
       host,
       port,
+      ...(localAddress !== undefined && { localAddress }),
       servername: serverName,
       rejectUnauthorized: false,
       ALPNProtocols: ['h2'],

@@ -6,6 +6,8 @@ import type { Writable } from 'node:stream'
 import type { Clock } from '../../clock.ts'
 import type { Counters } from '../../counters.ts'
 import type { Exchange, PlainExchange, ResponseHeaders } from '../../contract/exchange.ts'
+import { ContentBudget } from './content-budget.ts'
+import type { ContentPlace } from './content-budget.ts'
 import { parseRange } from './byte-range.ts'
 import type { ByteRange } from './byte-range.ts'
 import { contentTypeOf } from './content-types.ts'
@@ -20,8 +22,8 @@ import type { WebPages } from './web-pages.ts'
 /** nginx's `client_max_body_size`. */
 const MAX_REQUEST_CONTENT_BYTES = 1_048_576
 const CHUNK_BYTES = 65_536
-/** Size of the first read, before it is known how much the client takes. */
-const FIRST_CHUNK_BYTES = 16_384
+/** Size of the first read, before it is known whether the client takes anything; nginx's `http2_chunk_size`. */
+const FIRST_CHUNK_BYTES = 8192
 
 interface DecoySiteOptions {
   /** The file that is served for a directory. */
@@ -48,12 +50,14 @@ export interface Decoy {
 export class DecoySite implements Decoy {
   readonly #options: DecoySiteOptions
   readonly #deps: DecoySiteDependencies
+  readonly #budget: ContentBudget
   /** nginx numbers its multipart boundaries; ours start at some number, as its own would be after some hours. */
   #boundary = 0
 
   constructor(options: DecoySiteOptions, deps: DecoySiteDependencies) {
     this.#options = options
     this.#deps = deps
+    this.#budget = new ContentBudget(deps.counters)
     this.#boundary = Math.floor(deps.clock.wall() / 1000) % 1_000_000
   }
 
@@ -177,15 +181,11 @@ export class DecoySite implements Decoy {
     discardContent(request, this.#deps.clock)
     if (empty) return
     const writer = new ContentWriter(request, sink, this.#deps.idleMonitor, this.#options.sendTimeoutMs)
+    const place = this.#budget.open(request.session.remoteAddress)
     try {
-      for (const piece of layout.pieces) {
-        const alive = Buffer.isBuffer(piece)
-          ? await writer.write(piece)
-          : await copyPiece(piece, file, writer)
-        if (!alive) return
-      }
-      writer.end()
+      if (!(await sendPieces(layout, file, writer, place))) request.reset('excessive_load')
     } finally {
+      place.release()
       writer.release()
     }
   }
@@ -223,19 +223,43 @@ function layOutMultipart(
   return [...pieces, Buffer.from(`\r\n--${boundary}--\r\n`)]
 }
 
-/** False when the client is gone. */
-async function copyPiece(piece: ByteRange, file: SiteFile, writer: ContentWriter): Promise<boolean> {
-  for (let offset = piece.start; offset < piece.end;) {
-    const wanted = offset === piece.start ? FIRST_CHUNK_BYTES : CHUNK_BYTES
-    const chunk = await file.read(offset, Math.min(wanted, piece.end - offset))
-    // The file was shortened while we read it: the promised length cannot be kept.
-    if (chunk.length === 0) throw new Error('file became shorter')
-    offset += chunk.length
-    const room = writer.write(chunk)
-    if (room === true) continue
-    // A client that reads slowly, or not at all, must not keep a file open.
-    await file.rest()
-    if (!(await room)) return false
+/**
+ * One chunk at a time: what a client does not take is in memory once, and counted. False when too many answers wait.
+ */
+async function sendPieces(
+  layout: Layout,
+  file: SiteFile,
+  writer: ContentWriter,
+  place: ContentPlace,
+): Promise<boolean> {
+  let leftBytes = layout.lengthBytes
+  let maxBytes = FIRST_CHUNK_BYTES
+  for (const piece of layout.pieces) {
+    const lengthBytes = pieceLength(piece)
+    for (let offset = 0; offset < lengthBytes;) {
+      const wanted = Math.min(maxBytes, lengthBytes - offset)
+      if (!place.take(wanted)) {
+        // An answer that waits holds neither bytes nor the file.
+        await file.rest()
+        let queued = true
+        const alive = await writer.until((done) => {
+          queued = place.queue(wanted, done)
+          if (!queued) done(new Error('too many wait'))
+        })
+        if (!alive) return queued
+      }
+      const chunk = Buffer.isBuffer(piece) ? piece : await file.read(piece.start + offset, wanted)
+      // The file was shortened while we read it: the promised length cannot be kept.
+      if (chunk.length === 0) throw new Error('file became shorter')
+      offset += chunk.length
+      leftBytes -= chunk.length
+      const sent = writer.send(chunk, leftBytes === 0)
+      // A client that reads slowly, or not at all, must not keep a file open.
+      await file.rest()
+      if (!(await sent)) return true
+      place.release()
+      maxBytes = CHUNK_BYTES
+    }
   }
   return true
 }
