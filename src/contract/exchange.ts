@@ -38,6 +38,8 @@ interface AnyExchange {
   respond(status: number, headers: ResponseHeaders, options?: { endStream?: boolean }): Writable
   /** Ends the exchange abruptly. Idempotent; never throws. */
   reset(reason: StreamReset): void
+  /** The same for an exchange that is still worked on: {@link signal} is aborted too. */
+  cancel(): void
 }
 
 export interface ConnectExchange extends AnyExchange {

@@ -36,7 +36,7 @@ interface Site {
    */
   mayForward(exchange: PlainExchange): boolean
   /** Forwards it. Never rejects; with `failure`, the request still waits for an answer. */
-  forward(exchange: PlainExchange, target: Target, options: { signal: AbortSignal }): Promise<ForwardEnd>
+  forward(exchange: PlainExchange, target: Target): Promise<ForwardEnd>
 }
 
 export interface Forwarders {
@@ -121,7 +121,6 @@ export class Dispatcher {
     } else {
       this.#deps.counters.count('sessions_revoked')
       session.destroy(new EndpointError('credentials_revoked', 'the user was removed or changed'))
-      for (const guest of found.revoked) guest.abort()
     }
   }
 
@@ -219,7 +218,7 @@ export class Dispatcher {
     try {
       const opened = await this.#open(admitted.authority, visit)
       if (opened === undefined) return
-      if (visit.signal.aborted) opened.destroy()
+      if (visit.exchange.signal.aborted) opened.destroy()
       else await this.#run(exchange, record, opened)
     } finally {
       admitted.leave()
@@ -271,7 +270,7 @@ export class Dispatcher {
       const target = parseHttpAuthority(exchange.authority)
       release = this.#limits.takeTunnel(guest.user)
       record.onTunnelStart()
-      const end = await site.forward(exchange, target, { signal: visit.signal })
+      const end = await site.forward(exchange, target)
       this.#account(exchange, record, end)
       if (end.failure !== undefined) throw end.failure
       counters.count('forwards_ended', end.reason)
@@ -290,9 +289,9 @@ export class Dispatcher {
     record.onTunnelEnd(end)
   }
 
-  #dispatch(authority: Authority, { guest, exchange, signal }: Visit): Promise<OpenTunnel> {
+  #dispatch(authority: Authority, { guest, exchange }: Visit): Promise<OpenTunnel> {
     const { forwarders, log } = this.#deps
-    const { session } = exchange
+    const { session, signal } = exchange
     const context = { user: guest.user.name, sessionId: session.id, protocol: session.protocol, log, signal }
     switch (authority.kind) {
       case 'udp':
@@ -307,9 +306,9 @@ export class Dispatcher {
     }
   }
 
-  #refuseVisit({ guest, exchange, signal }: Visit, error: unknown): void {
+  #refuseVisit({ guest, exchange }: Visit, error: unknown): void {
     // A client that is gone needs no answer, and a failure caused by its leaving is not a refusal.
-    if (!signal.aborted)
+    if (!exchange.signal.aborted)
       this.#refuse(exchange, refusalOf(error, exchange.authority), { user: guest.user, error })
   }
 

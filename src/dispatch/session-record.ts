@@ -64,7 +64,7 @@ export class Guest {
 
   /** The exchange belongs to this user until {@link Visit.end}. */
   begin(exchange: Exchange): Visit {
-    const visit = new Visit(this, exchange, () => this.#visits.delete(visit))
+    const visit: Visit = { guest: this, exchange, end: () => this.#visits.delete(visit) }
     this.#visits.add(visit)
     return visit
   }
@@ -77,42 +77,15 @@ export class Guest {
 
   /** Ends this user's exchanges, and nothing else of the session. */
   cutOff(): void {
-    for (const { exchange } of this.#visits) exchange.reset('cancel')
-    this.abort()
-  }
-
-  /** Stops what is under way for exchanges that end in another way. */
-  abort(): void {
-    for (const visit of this.#visits) visit.abort()
+    for (const { exchange } of this.#visits) exchange.cancel()
   }
 }
 
 /** One exchange of a user while it is worked on. */
-export class Visit {
+export interface Visit {
   readonly guest: Guest
   readonly exchange: Exchange
-  readonly #controller = new AbortController()
-  readonly #onEnd: () => void
-
-  constructor(guest: Guest, exchange: Exchange, onEnd: () => void) {
-    this.guest = guest
-    this.exchange = exchange
-    this.#onEnd = onEnd
-    if (exchange.signal.aborted) this.abort()
-    else exchange.signal.addEventListener('abort', this.abort)
-  }
-
-  /** Aborted with the exchange's own, and also when the user is cut off: a reset of ours does not abort that one. */
-  get signal(): AbortSignal {
-    return this.#controller.signal
-  }
-
-  readonly abort = (): void => this.#controller.abort()
-
-  end(): void {
-    this.exchange.signal.removeEventListener('abort', this.abort)
-    this.#onEnd()
-  }
+  end(): void
 }
 
 /** Why credentials were not accepted. For the log alone: no answer may depend on it. */

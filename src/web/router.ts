@@ -98,8 +98,8 @@ export class Router {
   }
 
   /** Forwards it. Never rejects; with `failure`, the request still waits for an answer. */
-  forward(request: PlainExchange, target: Target, options: { signal: AbortSignal }): Promise<ForwardEnd> {
-    return this.#deps.forwardProxy.forward(request, target, options)
+  forward(request: PlainExchange, target: Target): Promise<ForwardEnd> {
+    return this.#deps.forwardProxy.forward(request, target)
   }
 
   /** Plain text prefixes, in the reference endpoint's order: `/pingfoo` is a ping. */

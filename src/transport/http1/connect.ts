@@ -87,6 +87,11 @@ export class Http1Connect implements ConnectExchange, StreamEnd {
     else this.session.resetConnection()
   }
 
+  cancel(): void {
+    this.#abort?.abort()
+    this.reset('cancel')
+  }
+
   #writeHead(status: number, headers: ResponseHeaders): void {
     if (this.#answered) return
     this.#answered = true

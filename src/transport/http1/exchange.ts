@@ -125,6 +125,11 @@ export class Http1PlainExchange implements PlainExchange {
     else this.session.resetConnection()
   }
 
+  cancel(): void {
+    this.#abort?.abort()
+    this.reset('cancel')
+  }
+
   #onClose(): void {
     if (this.#done) return
     this.#done = true

@@ -98,6 +98,11 @@ abstract class Http2Exchange implements Lingering {
     stream.close(RESET_CODES[reason])
   }
 
+  cancel(): void {
+    this.#abort?.abort()
+    this.reset('cancel')
+  }
+
   /** Implements {@link Lingering}. */
   release(): void {
     this.stream.close(constants.NGHTTP2_NO_ERROR)

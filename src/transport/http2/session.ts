@@ -123,7 +123,7 @@ export class Http2Session extends SessionLife implements Session {
     // It has failed and only waits for its last write: a GOAWAY would throw.
     if (this.#session.destroyed) return this.#end()
     this.#session.goaway(AUTHENTICATION_REQUIRED)
-    for (const exchange of this.#exchanges) exchange.reset('cancel')
+    for (const exchange of this.#exchanges) exchange.cancel()
     this.#startGoodbye(FAILED_GOODBYE_MS)
     setImmediate(() => this.#socket.end())
   }

@@ -65,6 +65,11 @@ abstract class Http3Exchange {
     this.stream.resetFor(reason)
   }
 
+  cancel(): void {
+    this.#abort?.abort()
+    this.reset('cancel')
+  }
+
   protected answer(status: number, headers: ResponseHeaders, fin: boolean): boolean {
     if (this.stream.answered || this.stream.destroyed) return false
     this.stream.answered = true

@@ -57,14 +57,10 @@ export class ForwardProxy {
   }
 
   /** Resolves when the exchange is over. Never rejects; with `failure`, the request still waits for an answer. */
-  async forward(
-    request: PlainExchange,
-    target: Target,
-    { signal }: { signal: AbortSignal },
-  ): Promise<ForwardEnd> {
+  async forward(request: PlainExchange, target: Target): Promise<ForwardEnd> {
     try {
       if (!isForwardablePath(request)) throw new EndpointError('target_refused', 'bad path')
-      const { io } = await this.#deps.dialer.dial(target, { signal })
+      const { io } = await this.#deps.dialer.dial(target, { signal: request.signal })
       return await new ForwardExchange(request, io, this.#limits, this.#deps).run()
     } catch (failure) {
       return { reason: 'aborted', uplinkBytes: 0, downlinkBytes: 0, failure }

@@ -44,6 +44,7 @@ function requestOf(changes: Partial<PlainExchange>): PlainExchange {
     respond: unexpected,
     refuse: unexpected,
     reset: unexpected,
+    cancel: unexpected,
     ...changes,
   }
 }

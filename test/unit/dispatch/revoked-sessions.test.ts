@@ -40,6 +40,7 @@ function connectOn(session: Session): ConnectExchange {
     respond: unexpected,
     refuse: unexpected,
     reset: () => {},
+    cancel: () => {},
   }
 }
 

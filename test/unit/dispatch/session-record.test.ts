@@ -72,7 +72,7 @@ describe('a new snapshot', () => {
     const resets: string[] = []
     for (const name of ['alice', 'bob']) {
       const exchange = {
-        reset: () => void resets.push(name),
+        cancel: () => void resets.push(name),
         signal: new AbortController().signal,
       } as unknown as Exchange
       record.authenticate(name, both, NOW)?.begin(exchange)
