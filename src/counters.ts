@@ -151,7 +151,10 @@ export const TOTALS = {
     doc: 'Requests that the web side answered, by which part of it; `refused` looks like a web server that refuses.',
     labels: ['decoy', 'ping', 'speedtest', 'reverse_proxy', 'refused'],
   },
-  speedtest_refusals: { doc: 'Speed tests that were refused because too many ran.' },
+  speedtest_refusals: {
+    doc: 'Speed tests that were refused because too many ran, in all or of one address.',
+    labels: ['total', 'address'],
+  },
   decoy_waits: {
     doc: 'Answers of the decoy site that found no room in memory, by what they did; `refused` ones were reset.',
     labels: ['waited', 'refused'],
@@ -161,6 +164,7 @@ export const TOTALS = {
     doc: 'Requests to a web server behind the endpoint that failed, by reason.',
     labels: [
       'too_many',
+      'too_many_of_address',
       'bad_request',
       'connect',
       'no_descriptor',

@@ -109,7 +109,7 @@ export async function openRooms(settings: Settings, deps: LaneDependencies): Pro
     dialer,
     idleMonitor,
     isOwnName: (name) => gate.isOwnName(name),
-    mayDial,
+    descriptors,
   })
   opened.defer(() => site.destroy())
   const acceptSession: AcceptSession = (session) => dispatcher.acceptSession(session)

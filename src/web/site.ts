@@ -34,6 +34,13 @@ export interface WebSiteOptions extends RouterOptions {
   readonly forwardIdleMs: number
 }
 
+interface OriginDescriptors {
+  /** Whether one more may go to an origin. */
+  readonly mayDial: () => boolean
+  /** `limit`, or `share` of the descriptors if that is less. */
+  lower(limit: number, share: number): number
+}
+
 interface WebSiteDependencies {
   readonly clock: Clock
   readonly counters: Counters
@@ -41,8 +48,7 @@ interface WebSiteDependencies {
   readonly dialer: ForwardDialer
   readonly idleMonitor: IdleMonitor
   readonly isOwnName: IsOwnName
-  /** Whether one more descriptor may go to an origin. */
-  readonly mayDial: () => boolean
+  readonly descriptors: OriginDescriptors
 }
 
 /** nginx's `send_timeout` and `proxy_read_timeout`. */
@@ -51,6 +57,8 @@ const PROXY_IDLE_MS = 300_000
 const MAX_EXCHANGES = 1024
 const MAX_OPEN_FILES = 256
 const MAX_SPEEDTESTS = 16
+/** One client's largest share of each, so that others are still served. */
+const SHARE_OF_AN_ADDRESS = 1 / 4
 const HTTPS_PORT = 443
 
 interface WebSite {
@@ -60,16 +68,17 @@ interface WebSite {
 }
 
 export function createWebSite(options: WebSiteOptions, deps: WebSiteDependencies): WebSite {
-  const { clock, counters, log, dialer, idleMonitor, isOwnName } = deps
+  const { clock, counters, log, dialer, idleMonitor, isOwnName, descriptors } = deps
   const pages = new WebPages(clock)
   const proxies: OriginProxy[] = []
-  const sockets = new OriginSockets(deps)
+  const sockets = new OriginSockets({ counters, mayDial: descriptors.mayDial })
   const openProxy = (origin: HttpOrigin): OriginProxy => {
     const limits = {
       connectTimeoutMs: options.connectTimeoutMs,
       responseTimeoutMs: WEB_TIMEOUT_MS,
       idleTimeoutMs: PROXY_IDLE_MS,
       maxExchanges: MAX_EXCHANGES,
+      maxExchangesPerAddress: descriptors.lower(MAX_EXCHANGES * SHARE_OF_AN_ADDRESS, SHARE_OF_AN_ADDRESS),
     }
     const proxy = new OriginProxy(
       { origin, ...limits },
@@ -92,7 +101,7 @@ export function createWebSite(options: WebSiteOptions, deps: WebSiteDependencies
   }
   const stallTimeoutMs = options.speedtestStallMs
   const speedtest = new Speedtest(
-    { maxConcurrent: MAX_SPEEDTESTS, stallTimeoutMs },
+    { maxConcurrent: MAX_SPEEDTESTS, maxPerAddress: MAX_SPEEDTESTS * SHARE_OF_AN_ADDRESS, stallTimeoutMs },
     { counters, pages, idleMonitor },
   )
   const { proxied } = options

@@ -2,6 +2,7 @@
  * The speed test: `GET /{N}mb.bin` sends N MiB of zeros, `POST /upload.html` takes up to 120 MiB. Anything else is 400
  * without content. A download has no content-length; clients are used to that.
  */
+import { Places } from './places.ts'
 import type { Counters } from '../counters.ts'
 import type { Exchange, PlainExchange } from '../contract/exchange.ts'
 import { ContentWriter } from './content.ts'
@@ -16,6 +17,8 @@ const CHUNK = Buffer.alloc(65_536)
 interface SpeedtestOptions {
   /** Tests in progress at one time; any further one is answered 503. */
   maxConcurrent: number
+  /** The same for one address, or one /64 of IPv6. */
+  maxPerAddress: number
   /** A test in which nothing moves for this long is abandoned. */
   stallTimeoutMs: number
 }
@@ -29,29 +32,30 @@ interface SpeedtestDependencies {
 export class Speedtest {
   readonly #options: SpeedtestOptions
   readonly #deps: SpeedtestDependencies
-  #running = 0
+  readonly #places: Places
 
   constructor(options: SpeedtestOptions, deps: SpeedtestDependencies) {
     this.#options = options
+    this.#places = new Places({ total: options.maxConcurrent, perAddress: options.maxPerAddress })
     this.#deps = deps
   }
 
   get running(): number {
-    return this.#running
+    return this.#places.taken
   }
 
   /** `path` is what follows the base path, with or without a query. */
   handle(request: Exchange, path: string): void {
     const run = request.kind === 'plain' ? this.#choose(request, path) : undefined
     if (run === undefined) return this.#refuse(request, 400)
-    if (this.#running >= this.#options.maxConcurrent) {
-      this.#deps.counters.count('speedtest_refusals')
+    const place = this.#places.take(request.session.remoteAddress)
+    if (typeof place === 'string') {
+      this.#deps.counters.count('speedtest_refusals', place)
       return this.#refuse(request, 503)
     }
-    this.#running++
     run()
       .catch(() => request.reset('internal_error'))
-      .finally(() => this.#running--)
+      .finally(place)
   }
 
   #choose(request: PlainExchange, target: string): (() => Promise<void>) | undefined {

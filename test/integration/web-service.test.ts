@@ -67,7 +67,7 @@ async function stage(
   const pages = new WebPages(clock)
   const watch = new IdleMonitor(clock)
   const speedtest = new Speedtest(
-    { maxConcurrent, stallTimeoutMs: 30_000 },
+    { maxConcurrent, maxPerAddress: maxConcurrent, stallTimeoutMs: 30_000 },
     { counters, pages, idleMonitor: watch },
   )
   const proxied = { forward: (request: Exchange) => request.refuse(299) } as OriginProxy
@@ -215,7 +215,7 @@ describe('speed test', () => {
     stream.on('error', () => {})
     await once(stream, 'response')
     expect((await askHttp2(web.http2Port, { path: '/1mb.bin' })).status).toBe(503)
-    expect(counters.snapshot()['speedtest_refusals']).toBe(1)
+    expect(counters.snapshot()['speedtest_refusals{total}']).toBe(1)
     stream.close(http2.constants.NGHTTP2_CANCEL)
     await settled(() => speedtest.running === 0)
     expect((await askHttp2(web.http2Port, { path: '/1mb.bin' })).status).toBe(200)
@@ -248,7 +248,7 @@ describe('CONNECT', () => {
     const pages = new WebPages(systemClock)
     const watch = new IdleMonitor(systemClock)
     const speedtest = new Speedtest(
-      { maxConcurrent: 1, stallTimeoutMs: 1000 },
+      { maxConcurrent: 1, maxPerAddress: 1, stallTimeoutMs: 1000 },
       { counters, pages, idleMonitor: watch },
     )
     const service = new Router({}, { counters, pages, speedtest, decoy: marker(298), forwardProxy })

@@ -76,6 +76,7 @@ export async function openProxyStage(
       responseTimeoutMs: 60_000,
       idleTimeoutMs: 600_000,
       maxExchanges: 64,
+      maxExchangesPerAddress: 64,
       ...options,
     },
     {

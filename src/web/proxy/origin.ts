@@ -7,6 +7,7 @@ import type { PlainExchange, ResponseHeaders } from '../../contract/exchange.ts'
 import { OriginPool } from './origin-pool.ts'
 import { parseHostName } from '../../wire/host-name.ts'
 import type { HttpOrigin } from '../../wire/target.ts'
+import { Places } from '../places.ts'
 import { ProxyExchange } from './exchange.ts'
 import type {
   ExchangeFailure,
@@ -24,6 +25,8 @@ export interface OriginProxyOptions extends ExchangeLimits {
   origin: HttpOrigin
   /** Exchanges in progress; any further one is answered 503. */
   maxExchanges: number
+  /** The same for one address, or one /64 of IPv6. */
+  maxExchangesPerAddress: number
 }
 
 /** Whether a host name is one of the endpoint's at this moment: hosts come and go with reloads. */
@@ -48,14 +51,15 @@ export class OriginProxy implements ExchangeOwner {
   readonly clock: Clock
   readonly source: OriginPool
   readonly idleMonitor: IdleMonitor
-  readonly #maxExchanges: number
+  readonly #places: Places
   readonly #deps: OriginProxyDependencies
   readonly #exchanges = new Set<ProxyExchange>()
   readonly #nextWarningMs = new Map<ExchangeFailure, number>()
 
-  constructor({ origin, maxExchanges, ...limits }: OriginProxyOptions, deps: OriginProxyDependencies) {
+  constructor(options: OriginProxyOptions, deps: OriginProxyDependencies) {
+    const { origin, maxExchanges, maxExchangesPerAddress, ...limits } = options
     this.limits = limits
-    this.#maxExchanges = maxExchanges
+    this.#places = new Places({ total: maxExchanges, perAddress: maxExchangesPerAddress })
     this.clock = deps.clock
     this.source = new OriginPool(origin, maxExchanges, deps.sockets)
     this.idleMonitor = deps.idleMonitor
@@ -67,8 +71,10 @@ export class OriginProxy implements ExchangeOwner {
   }
 
   forward(request: PlainExchange, options: ForwardOptions = {}): void {
-    if (this.#exchanges.size >= this.#maxExchanges) {
-      this.#deps.counters.count('proxy_failures', 'too_many')
+    const place = this.#places.take(request.session.remoteAddress)
+    if (typeof place === 'string') {
+      const failure = place === 'total' ? 'too_many' : 'too_many_of_address'
+      this.#deps.counters.count('proxy_failures', failure)
       this.#deps.pages.send(request, 503)
       return
     }
@@ -76,6 +82,7 @@ export class OriginProxy implements ExchangeOwner {
     this.#exchanges.add(exchange)
     void exchange.run().then((outcome) => {
       this.#exchanges.delete(exchange)
+      place()
       if (outcome.kind === 'failed') this.#onFailure(request, outcome)
     })
   }
