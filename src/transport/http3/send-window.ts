@@ -15,6 +15,8 @@ import type { Clock } from '../../clock.ts'
  */
 export const MAX_PIECE_BYTES = 16_383
 
+/** What a stream may have on its way before its client has taken anything of it. */
+const FIRST_WINDOW_BYTES = MAX_PIECE_BYTES
 const MIN_WINDOW_BYTES = 2 * MAX_PIECE_BYTES
 const MAX_WINDOW_BYTES = 16 * MAX_PIECE_BYTES
 /**
@@ -73,7 +75,7 @@ export class SendWindow {
   readonly #share: WindowShare
   readonly #stream: number
   #state: 'free' | 'blocked' | 'closed' = 'free'
-  #windowBytes = MIN_WINDOW_BYTES
+  #windowBytes = FIRST_WINDOW_BYTES
   /** Bytes sent but not confirmed, and how many of them the mark under way covers. */
   #unconfirmed = 0
   #marked = 0
@@ -81,6 +83,8 @@ export class SendWindow {
   #trickled = 0
   #mayTrickle = false
   #silentSince: number | undefined
+  /** Since when nothing of the stream has been written, while it is blocked. */
+  #stuckSince: number | undefined
   #whenTaken: (() => void) | undefined
 
   constructor(hub: WindowHub, share: WindowShare, session: number, stream: number, owner: SendOwner) {
@@ -94,6 +98,11 @@ export class SendWindow {
   /** Bytes that were sent and may still be in the addon. */
   get unconfirmedBytes(): number {
     return this.#unconfirmed
+  }
+
+  /** The client has taken nothing of a blocked stream since `then`. */
+  isStuckSince(then: number): boolean {
+    return this.#state === 'blocked' && this.#stuckSince !== undefined && this.#stuckSince <= then
   }
 
   /** Sends at most {@link MAX_PIECE_BYTES}. False when nothing was taken; `onSendReady` follows. */
@@ -120,14 +129,16 @@ export class SendWindow {
     this.#marked = 0
     this.#trickled = 0
     this.#silentSince = undefined
+    this.#stuckSince ??= this.#hub.clock.now()
     this.#hub.removeUnmarked(this)
     this.#hub.addBlocked(this)
   }
 
   onRoom(empty: boolean): void {
     if (this.#state !== 'blocked') return
+    this.#stuckSince = this.#hub.clock.now()
     if (empty) this.#unblock()
-    else this.#silentSince = this.#hub.clock.now()
+    else this.#silentSince = this.#stuckSince
   }
 
   onMark(): void {
@@ -138,7 +149,7 @@ export class SendWindow {
     const confirmed = this.#marked
     this.#marked = 0
     if (this.#state !== 'free') return
-    this.#windowBytes = Math.min(this.#windowBytes * 2, MAX_WINDOW_BYTES)
+    this.#windowBytes = Math.min(Math.max(this.#windowBytes, MIN_WINDOW_BYTES) * 2, MAX_WINDOW_BYTES)
     this.#confirm(Math.min(confirmed, this.#unconfirmed))
     if (this.#whenTaken === undefined) this.#markWhenHalf()
     else this.askForMark()
@@ -184,6 +195,7 @@ export class SendWindow {
   #unblock(): void {
     this.#hub.removeBlocked(this)
     this.#state = 'free'
+    this.#stuckSince = undefined
     this.#windowBytes = MIN_WINDOW_BYTES
     this.#confirm(this.#unconfirmed)
     this.owner.onSendReady()

@@ -4,7 +4,7 @@
  * MiB and stop every other download; and what QUIC has taken is not limited at all. So there are three brakes:
  *
  *   a window per stream (`send-window.ts`): a stream whose client does not read holds one window;
- *   a share per session (`send-share.ts`): the streams of a session together leave room for other sessions;
+ *   rooms for users and strangers, divided by user or address (`send-room.ts`), then by session (`send-share.ts`);
  *   a backlog per session (`backlog.ts`): what QUIC has taken and not sent.
  *
  * Bytes are confirmed by marks, which come back when the addon has looked at everything sent before them. When a stream
@@ -13,14 +13,17 @@
  */
 import type { Clock, Timer } from '../../clock.ts'
 import { Backlogs } from './backlog.ts'
+import { STRANGER_ROOM_BYTES, SendRoom, USER_ROOM_BYTES } from './send-room.ts'
 import { SendShare } from './send-share.ts'
-import type { ShareHub } from './send-share.ts'
+import type { ShareHub, ShareOwner } from './send-share.ts'
 import type { SendWindow, WindowPort } from './send-window.ts'
 import type { Wire } from './wire.ts'
 
 const TICK_MS = 250
 /** How long the addon may refuse everybody before blocked streams are given up. */
 const REFUSAL_PATIENCE_MS = 2000
+/** How long a client may take nothing of a blocked stream while a session without room waits. */
+const STUCK_MS = 1000
 
 /** The windows of all streams of one native server. */
 export class SendWindows implements ShareHub {
@@ -32,10 +35,12 @@ export class SendWindows implements ShareHub {
   readonly #refused = new Set<SendWindow>()
   /** Windows that have sent bytes which no mark under way covers. */
   readonly #unmarked = new Set<SendWindow>()
+  /** Sessions that wait although they have next to nothing. */
+  readonly #starving = new Set<SendShare>()
+  readonly userRoom = new SendRoom('user', USER_ROOM_BYTES)
+  readonly strangerRoom = new SendRoom('stranger', STRANGER_ROOM_BYTES)
   #refusedSince: number | undefined
   #timer: Timer | undefined
-  /** Bytes on their way, in all sessions. */
-  totalBytes = 0
 
   constructor(port: WindowPort, clock: Clock) {
     this.port = port
@@ -43,9 +48,9 @@ export class SendWindows implements ShareHub {
     this.#backlogs = new Backlogs(clock)
   }
 
-  openSession(wire: Wire): SendShare {
+  openSession(wire: Wire, owner: ShareOwner): SendShare {
     const backlog = this.#backlogs.open(wire, () => share.feed())
-    const share = new SendShare(this, wire.session, backlog)
+    const share = new SendShare(this, wire.session, owner, backlog)
     this.#shares.add(share)
     return share
   }
@@ -53,6 +58,13 @@ export class SendWindows implements ShareHub {
   /** {@link ShareHub} */
   removeSession(share: SendShare): void {
     this.#shares.delete(share)
+    this.#starving.delete(share)
+  }
+
+  /** {@link ShareHub} */
+  addStarving(share: SendShare): void {
+    this.#starving.add(share)
+    this.#startTimer()
   }
 
   /** The addon takes data again. */
@@ -108,6 +120,7 @@ export class SendWindows implements ShareHub {
     this.#backlogs.destroy()
     this.#blocked.clear()
     this.#refused.clear()
+    this.#starving.clear()
     this.#unmarked.clear()
     this.#shares.clear()
   }
@@ -120,7 +133,8 @@ export class SendWindows implements ShareHub {
     const now = this.clock.now()
     for (const window of this.#blocked) window.onTick(now)
     if (this.#refused.size > 0) this.#retry(now)
-    if (this.#blocked.size > 0 || this.#refused.size > 0) return
+    this.#feedStarving(now)
+    if (this.#blocked.size > 0 || this.#refused.size > 0 || this.#starving.size > 0) return
     this.#timer?.cancel()
     this.#timer = undefined
   }
@@ -128,18 +142,35 @@ export class SendWindows implements ShareHub {
   /** The addon announces room only when half of everything is free, which blocked streams may prevent. */
   #retry(now: number): void {
     if (this.#refusedSince !== undefined && now - this.#refusedSince > REFUSAL_PATIENCE_MS) {
-      this.#relieve()
+      this.#relieve([...this.#blocked])
       this.#refusedSince = now
     }
     this.onAdmission()
   }
 
-  /** Resets the blocked streams of the session that has the most on its way. */
-  #relieve(): void {
-    const [worst] = [...this.#shares].toSorted((a, b) => b.bytes - a.bytes)
+  /** Takes room from sessions whose clients take nothing, for those that have none. */
+  #feedStarving(now: number): void {
+    const rooms = new Set<SendRoom>()
+    for (const share of this.#starving) {
+      if (share.isStarving) rooms.add(share.account.room)
+      else this.#starving.delete(share)
+    }
+    if (rooms.size === 0) return
+    const stuck = [...this.#blocked].filter((window) => window.isStuckSince(now - STUCK_MS))
+    for (const room of rooms) this.#relieve(stuck, room)
+  }
+
+  /** Resets the streams among `stuck` of the session that has the most on its way in them. */
+  #relieve(stuck: readonly SendWindow[], room?: SendRoom): void {
+    const held = new Map<number, number>()
+    for (const { session, unconfirmedBytes } of stuck) {
+      held.set(session, (held.get(session) ?? 0) + unconfirmedBytes)
+    }
+    const [worst] = [...this.#shares]
+      .filter(({ session, account }) => held.has(session) && (room === undefined || account.room === room))
+      .toSorted((a, b) => (held.get(b.session) ?? 0) - (held.get(a.session) ?? 0))
     if (worst === undefined) return
-    worst.punished = true
-    const stuck = [...this.#blocked].filter(({ session }) => session === worst.session)
-    for (const { owner } of stuck) owner.onSendStuck()
+    worst.punish()
+    for (const { session, owner } of stuck) if (session === worst.session) owner.onSendStuck()
   }
 }

@@ -1,5 +1,6 @@
 /** One QUIC connection as a `Session` (RFC 9114, specification 3.2 and 10.2). */
 import { serverNameIn } from '../../wire/host-name.ts'
+import { customerOf } from '../../wire/ip-kind.ts'
 import type { Clock } from '../../clock.ts'
 import type { Counters } from '../../counters.ts'
 import { isRevocation } from '../../errors.ts'
@@ -81,7 +82,10 @@ export class Http3Session extends SessionLife implements Session, StreamHost {
     this.#context = context
     this.#lastEndAt = context.clock.now()
     this.#wire = new Wire(handle, context.server)
-    this.#share = context.windows.openSession(this.#wire)
+    this.#share = context.windows.openSession(this.#wire, {
+      address: customerOf(remote.address),
+      userOf: () => context.userOf(this),
+    })
     this.#endings = context.endings.open(this.#wire, this.#share.backlog, (stream, code) =>
       context.server.reset(handle, stream, code),
     )

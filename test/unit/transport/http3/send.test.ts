@@ -69,12 +69,17 @@ function setUp(): {
   clock: FakeClock
   windows: SendWindows
   source: Source
-  open: (session: number) => SendShare
+  /** Every session belongs to a user of its own unless told otherwise. */
+  open: (session: number, user?: string | null) => SendShare
 } {
   const port = new Port()
   const clock = new FakeClock()
   const windows = new SendWindows(port, clock)
-  const open = (session: number): SendShare => windows.openSession(new Wire(session, port))
+  const open = (session: number, user: string | null = `user ${session}`): SendShare =>
+    windows.openSession(new Wire(session, port), {
+      address: `192.0.2.${session}`,
+      userOf: () => user ?? undefined,
+    })
   return { port, clock, windows, open, source: new Source(open(1), 0) }
 }
 
@@ -220,6 +225,7 @@ describe('shares', () => {
     expect(held).toBeLessThanOrEqual(2 * 1024 * 1024)
     const other = new Source(open(8), 4000)
     other.onSendReady()
+    other.window.onMark()
     expect(port.sent.get(4000)).toBeGreaterThan(MAX_PIECE_BYTES)
   })
 
@@ -249,5 +255,86 @@ describe('shares', () => {
     expect(before).toBeLessThan(300)
     for (const { window } of sources.slice(0, before)) window.close()
     expect(port.sent.size).toBeGreaterThan(before)
+  })
+})
+
+/** Opens streams whose clients take nothing, and gives what they hold. */
+function holdUp(port: Port, shares: readonly SendShare[], streams: number, from = 0): Source[] {
+  const sources: Source[] = []
+  for (const [at, share] of shares.entries()) {
+    for (let stream = 0; stream < streams; stream++) {
+      const source = new Source(share, from + (at * streams + stream) * 4)
+      source.onSendReady()
+      if (port.sent.has(from + (at * streams + stream) * 4)) source.window.onBlocked()
+      sources.push(source)
+    }
+  }
+  return sources
+}
+
+function heldBytes(port: Port): number {
+  return [...port.sent.values()].reduce((sum, bytes) => sum + bytes, 0)
+}
+
+describe('rooms', () => {
+  test('strangers together leave most of the room to users, however many they are', () => {
+    const { port, open } = setUp()
+    const strangers = Array.from({ length: 100 }, (_, at) => open(at + 10, null))
+    holdUp(port, strangers, 40)
+    expect(heldBytes(port)).toBeLessThanOrEqual(1024 * 1024)
+    const user = new Source(open(9), 1_000_000)
+    user.onSendReady()
+    for (let round = 0; round < 10; round++) user.window.onMark()
+    expect(port.sent.get(1_000_000)).toBeGreaterThan(1024 * 1024)
+  })
+
+  test('a user with many sessions whose clients take nothing leaves half of it to others', () => {
+    const { port, open } = setUp()
+    const sessions = Array.from({ length: 8 }, (_, at) => open(at + 10, 'alice'))
+    holdUp(port, sessions, 100)
+    expect(heldBytes(port)).toBeLessThanOrEqual(1.5 * 1024 * 1024)
+    const bob = new Source(open(9, 'bob'), 1_000_000)
+    bob.onSendReady()
+    for (let round = 0; round < 10; round++) bob.window.onMark()
+    expect(port.sent.get(1_000_000)).toBeGreaterThan(1024 * 1024)
+  })
+
+  test('a stream whose client takes nothing holds one piece', () => {
+    const { port, source } = setUp()
+    source.onSendReady()
+    source.window.onBlocked()
+    expect(port.sent.get(0)).toBe(MAX_PIECE_BYTES)
+  })
+
+  test('a stranger who waits for others that take nothing gets their room, and they get only a piece again', () => {
+    const { port, clock, open } = setUp()
+    const hogs = Array.from({ length: 40 }, (_, at) => open(at + 10, null))
+    const stuck = holdUp(port, hogs, 10)
+    const visitor = new Source(open(9, null), 1_000_000)
+    visitor.onSendReady()
+    expect(port.sent.has(1_000_000)).toBe(false)
+    for (let turn = 0; turn < 100 && !port.sent.has(1_000_000); turn++) clock.advance(250)
+    expect(port.sent.get(1_000_000)).toBeGreaterThan(0)
+    const relieved = hogs.filter(({ isPunished }) => isPunished)
+    expect(relieved.length).toBeGreaterThan(0)
+    expect(stuck.some((source) => source.stuck)).toBe(true)
+    holdUp(port, relieved, 10, 2_000_000)
+    for (const { bytes } of relieved) expect(bytes).toBeLessThanOrEqual(MAX_PIECE_BYTES)
+  })
+
+  test('a session moves to the room of users when somebody authenticates', () => {
+    const { port, windows } = setUp()
+    let user: string | undefined
+    const share = windows.openSession(new Wire(1, port), { address: '192.0.2.1', userOf: () => user })
+    const stream = new Source(share, 4)
+    stream.onSendReady()
+    expect(windows.strangerRoom.bytes).toBe(MAX_PIECE_BYTES)
+    user = 'alice'
+    stream.window.onMark()
+    expect(windows.strangerRoom.bytes).toBe(0)
+    expect(windows.userRoom.bytes).toBeGreaterThan(MAX_PIECE_BYTES)
+    stream.window.close()
+    share.close()
+    expect(windows.userRoom.bytes).toBe(0)
   })
 })
