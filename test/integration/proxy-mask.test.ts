@@ -9,7 +9,7 @@ import http2 from 'node:http2'
 import https from 'node:https'
 import type { AddressInfo, Socket } from 'node:net'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
-import { startEndpoint } from '../support/endpoint.ts'
+import { OPEN_EDGE, startEndpoint } from '../support/endpoint.ts'
 import type { TestEndpoint } from '../support/endpoint.ts'
 import { H3Client, answerOf } from '../support/h3-client.ts'
 import { expectNothingLeftOpen } from '../support/leak-check.ts'
@@ -75,7 +75,7 @@ beforeAll(async () => {
   endpoint = await startEndpoint({
     protocols: ['http1', 'http2', 'quic'],
     hosts: HOSTS.join('\n'),
-    tables: `[reverse_proxy]\nserver_address = "127.0.0.1:${port}"\npath_mask = "/app"`,
+    tables: `${OPEN_EDGE}[reverse_proxy]\nserver_address = "127.0.0.1:${port}"\npath_mask = "/app"`,
   })
 })
 
