@@ -156,10 +156,13 @@ describe.each(KINDS)('path mask over %s', (_, askAll, ownHosts) => {
     expect(targets).toEqual(INSIDE)
   })
 
-  it.runIf(ownHosts)('a host of the reverse proxy has no mask, and passes targets on unchanged', async () => {
-    await askAll('app.endpoint', OUTSIDE)
-    expect(targets).toEqual(OUTSIDE)
-  })
+  // Over TCP, hosts of the reverse proxy speak HTTP/1.1 only: there is no such case over HTTP/2.
+  if (ownHosts) {
+    it('a host of the reverse proxy has no mask, and passes targets on unchanged', async () => {
+      await askAll('app.endpoint', OUTSIDE)
+      expect(targets).toEqual(OUTSIDE)
+    })
+  }
 })
 
 expectNothingLeftOpen()

@@ -97,9 +97,9 @@ describe.each([
     await endpoint.waitUntilFree()
   })
 
-  it.skipIf(protocol === 'HTTP3')(
-    `over ${protocol} a lost connection counts as an error of the session`,
-    async () => {
+  // QUIC has no reset: a connection that is lost ends silently, by its idle limit.
+  if (protocol !== 'HTTP3') {
+    it(`over ${protocol} a lost connection counts as an error of the session`, async () => {
       await using endpoint = await start()
       const client = await open(endpoint.port)
       await client.tunnel('_udp2')
@@ -110,8 +110,8 @@ describe.each([
       const stats = await endpoint.waitForStats((now) => (now[`session_errors{${protocol}}`] ?? 0) > 0)
       expect(sessionErrors(stats)).toEqual([[`session_errors{${protocol}}`, 1]])
       await endpoint.waitUntilFree()
-    },
-  )
+    })
+  }
 
   it(`over ${protocol} revoked credentials do not count as an error of the session`, async () => {
     await using endpoint = await start()
