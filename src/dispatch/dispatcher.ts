@@ -4,8 +4,8 @@
  */
 import type { Clock } from '../clock.ts'
 import type { Counters } from '../counters.ts'
-import { EndpointError } from '../errors.ts'
-import { clientFields, targetFields } from '../log.ts'
+import { EndpointError, isRefusal } from '../errors.ts'
+import { clientFields, faultFields, targetFields } from '../log.ts'
 import type { Log, Privacy } from '../log.ts'
 import type { Authority, Target } from '../wire/target.ts'
 import { parseAuthority, parseHttpAuthority } from '../wire/authority.ts'
@@ -79,6 +79,8 @@ interface Why {
   readonly error?: unknown
   readonly fault?: CredentialFault
 }
+
+const FAULT_MESSAGE = 'a request failed in a way that should not happen'
 
 export class Dispatcher {
   readonly #options: DispatcherOptions
@@ -188,7 +190,7 @@ export class Dispatcher {
       () => visit.end(),
       (error: unknown) => {
         visit.end()
-        this.#deps.log.error({ err: error }, 'a request failed in a way that should not happen')
+        this.#logFault(visit, error)
         visit.exchange.reset('internal_error')
       },
     )
@@ -306,10 +308,12 @@ export class Dispatcher {
     }
   }
 
-  #refuseVisit({ guest, exchange }: Visit, error: unknown): void {
+  #refuseVisit(visit: Visit, error: unknown): void {
+    const { guest, exchange } = visit
     // A client that is gone needs no answer, and a failure caused by its leaving is not a refusal.
     if (!exchange.signal.aborted)
       this.#refuse(exchange, refusalOf(error, exchange.authority), { user: guest.user, error })
+    else if (!isRefusal(error)) this.#logFault(visit, error)
   }
 
   #refuse(exchange: Exchange, refusal: Refusal, why: Why): void {
@@ -328,21 +332,38 @@ export class Dispatcher {
     const { privacy } = this.#options
     const cause = systemCodeOf(error)
     counters.count('refused_requests', code)
-    log.info(
-      {
-        code,
-        status,
-        session: exchange.session.id,
-        protocol: exchange.session.protocol,
-        ...(user && { user: user.name }),
-        ...clientFields(privacy, exchange.session.remoteAddress),
-        ...targetFields(privacy, exchange.authority),
-        ...(cause !== undefined && { cause }),
-        ...(fault && { reason: fault }),
-        ...(error instanceof Error && privacy === 'full' && { reason: error.message }),
-      },
-      'request refused',
-    )
+    const fields = {
+      code,
+      status,
+      ...this.#fieldsOf(exchange, user),
+      ...(cause !== undefined && { cause }),
+      ...(fault && { reason: fault }),
+    }
+    // Answered like a refusal, because the client cannot tell and need not know.
+    if (error !== undefined && !isRefusal(error)) {
+      log.error({ ...fields, ...faultFields(privacy, error) }, FAULT_MESSAGE)
+    } else {
+      const reason = privacy === 'full' && error !== undefined && { reason: error.message }
+      log.info({ ...fields, ...reason }, 'request refused')
+    }
+  }
+
+  /** A fault of ours of which no answer tells. */
+  #logFault({ guest, exchange }: Visit, error: unknown): void {
+    const fields = { ...this.#fieldsOf(exchange, guest.user), ...faultFields(this.#options.privacy, error) }
+    this.#deps.log.error(fields, FAULT_MESSAGE)
+  }
+
+  /** Whose request it is, and for what, as far as the log may say it. */
+  #fieldsOf({ session, authority }: Exchange, user: User | undefined): object {
+    const { privacy } = this.#options
+    return {
+      session: session.id,
+      protocol: session.protocol,
+      ...(user && { user: user.name }),
+      ...clientFields(privacy, session.remoteAddress),
+      ...targetFields(privacy, authority),
+    }
   }
 
   #onSessionClose(session: Session, record: SessionRecord, error: Error | undefined): void {
