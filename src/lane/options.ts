@@ -89,7 +89,7 @@ export function clientCredentials({ vpn, clients }: Settings): ClientCredentials
   return clients.map(({ username, password, aliases, max_http2_conns, max_http3_conns }) => ({
     username,
     password,
-    aliases,
+    aliases: aliases.map((alias) => ({ ...alias, validUntil: alias.validUntil ?? Infinity })),
     maxTcpSessions: max_http2_conns ?? vpn.default_max_http2_conns_per_client,
     maxQuicSessions: max_http3_conns ?? vpn.default_max_http3_conns_per_client,
   }))

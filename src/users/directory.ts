@@ -6,27 +6,20 @@ import { hash, randomBytes, timingSafeEqual } from 'node:crypto'
 import type { Grant, User } from '../contract/user.ts'
 import { parseBasicAuth } from '../wire/basic-auth.ts'
 
-interface Alias {
+interface Credentials {
   readonly username: string
   readonly password: string
-  /** Milliseconds since the Unix epoch; null when it is valid as long as the snapshot. */
-  readonly validUntil: number | null
 }
 
-export interface ClientCredentials {
-  readonly username: string
-  readonly password: string
-  /** Other spellings that authenticate as this user, and the user's previous password. */
+/** Another spelling that authenticates as a user, or the user's previous password. */
+interface Alias extends Credentials, Pick<Grant, 'validUntil'> {}
+
+export interface ClientCredentials extends Credentials, Omit<User, 'name'> {
   readonly aliases: readonly Alias[]
-  /** Sessions over HTTP/1.1 and HTTP/2 together; null means no limit. */
-  readonly maxTcpSessions: number | null
-  /** Sessions over HTTP/3; null means no limit. */
-  readonly maxQuicSessions: number | null
 }
 
-interface Key {
+interface Key extends Pick<Grant, 'validUntil'> {
   readonly digest: Buffer
-  readonly validUntil: number
 }
 
 interface Entry {
@@ -51,7 +44,7 @@ export class Directory {
     }))
     // Every name first: an alias must not take it from a user who stands further down.
     for (const { user, password } of users)
-      this.#add(user, { username: user.name, password, validUntil: null })
+      this.#add(user, { username: user.name, password, validUntil: Infinity })
     for (const { user, aliases } of users) for (const alias of aliases) this.#add(user, alias)
     this.#level()
   }
@@ -80,7 +73,7 @@ export class Directory {
   #add(user: User, { username, password, validUntil }: Alias): void {
     const entry = this.#entries.get(username) ?? { user, keys: [] }
     if (entry.user?.name !== user.name) return
-    entry.keys.push({ digest: this.#digest(Buffer.from(password)), validUntil: validUntil ?? Infinity })
+    entry.keys.push({ digest: this.#digest(Buffer.from(password)), validUntil })
     this.#entries.set(username, entry)
   }
 

@@ -9,7 +9,7 @@ function client(
   password: string,
   aliases: { username: string; password: string; validUntil?: number }[] = [],
 ) {
-  const spelt = aliases.map((alias) => ({ validUntil: null, ...alias }))
+  const spelt = aliases.map((alias) => ({ validUntil: Infinity, ...alias }))
   return { username, password, aliases: spelt, maxTcpSessions: null, maxQuicSessions: null }
 }
 
