@@ -4,7 +4,7 @@
  */
 import type { TotalLabel } from '../counters.ts'
 import { EndpointError, isRefusal } from '../errors.ts'
-import { targetFields, type Privacy } from '../log.ts'
+import { faultFields, targetFields, type Privacy } from '../log.ts'
 import { DatagramQueue, type QueuedDatagram } from '../relay/datagram-queue.ts'
 import type { TunnelContext, TunnelEnd } from '../contract/forwarder.ts'
 import type { StreamEnd } from '../contract/stream-end.ts'
@@ -155,10 +155,11 @@ export class UdpStream implements StreamHandlers, UplinkSink, FlowListener {
     const error = isRefusal(cause) ? cause : new EndpointError('internal', 'UDP flow', { cause })
     this.#flows.refuse(key, error, this.#nowMs)
     this.#options.tally.onDrop(error.code)
-    const target = targetFields(this.#options.privacy, address)
-    const fields = { code: error.code, user: this.#context.user, ...target }
-    if (error.code === 'internal') this.#context.log.error({ ...fields, err: error }, 'UDP flow failed')
-    else this.#context.log.debug(fields, 'UDP flow refused')
+    const { privacy } = this.#options
+    const { user, log } = this.#context
+    const fields = { code: error.code, user, ...targetFields(privacy, address) }
+    if (error.code === 'internal') log.error({ ...fields, ...faultFields(privacy, error) }, 'UDP flow failed')
+    else log.debug(fields, 'UDP flow refused')
   }
 
   #trace(datagram: UplinkDatagram): void {

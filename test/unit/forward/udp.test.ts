@@ -27,7 +27,7 @@ interface FakeSocket {
 
 class FakeDialer implements UdpDialer {
   readonly sockets: FakeSocket[] = []
-  refuse: EndpointError | undefined
+  refuse: Error | undefined
   asked = 0
 
   open(destination: { address: string; port: number }, handlers: UdpHandlers) {
@@ -323,5 +323,20 @@ describe('the stream', () => {
     await chatty.send(frame('x', SOURCE, TARGET, 'org.example.app'))
     expect(lines.join('')).toContain('org.example.app')
     expect(lines.join('')).not.toContain(TARGET.address)
+  })
+
+  it('a UDP flow that fails by a fault of ours is logged with its stack, and its target only with full privacy', async () => {
+    for (const privacy of ['full', 'no-targets'] as const) {
+      const lines: string[] = []
+      const log = pino({ level: 'error' }, { write: (line: string) => void lines.push(line) })
+      const { dialer, send, drops } = await start({ privacy }, log)
+      dialer.refuse = new TypeError(`no socket for ${TARGET.address}`)
+      await send(frame('x'))
+      expect(drops('internal')).toBe(1)
+      expect(lines).toHaveLength(1)
+      expect(lines[0]).toContain('caused by: TypeError')
+      expect(lines[0]).toMatch(/\bat .*udp\.test\.ts/)
+      expect(lines[0]?.includes(TARGET.address)).toBe(privacy === 'full')
+    }
   })
 })
