@@ -213,13 +213,17 @@ type GaugeArguments<N extends GaugeName> = [GaugeLabel<N>] extends [never]
 
 export class Counters {
   readonly #totals = new Map<string, number>()
+  /** By name, then label: keys that need not be put together and hashed each time. */
+  readonly #labelled = new Map<string, Map<string, number>>()
   readonly #gauges = new Map<string, Read>()
 
   /** Adds `n`, or 1, to `name`, or to `name{label}`. */
   count<N extends TotalName>(name: N, ...rest: CountArguments<N>): void
   count(name: string, label?: string, n = 1): void {
-    const key = label === undefined ? name : `${name}{${label}}`
-    this.#totals.set(key, (this.#totals.get(key) ?? 0) + n)
+    if (label === undefined) return add(this.#totals, name, n)
+    let totals = this.#labelled.get(name)
+    if (totals === undefined) this.#labelled.set(name, (totals = new Map()))
+    add(totals, label, n)
   }
 
   /**
@@ -241,9 +245,15 @@ export class Counters {
   /** Totals and gauges by name, as a plain object that can be sent to another thread. */
   snapshot(): Record<string, number> {
     const result: Record<string, number> = Object.fromEntries(this.#totals)
+    for (const [name, totals] of this.#labelled)
+      for (const [label, value] of totals) result[`${name}{${label}}`] = value
     for (const [name, read] of this.#gauges) result[name] = read()
     return result
   }
+}
+
+function add(totals: Map<string, number>, key: string, n: number): void {
+  totals.set(key, (totals.get(key) ?? 0) + n)
 }
 
 function zero(): number {

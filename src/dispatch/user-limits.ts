@@ -14,7 +14,12 @@ const RETRY_AFTER_SECS = 30
 export class UserLimits {
   readonly #options: UserLimitsOptions
   readonly #counters: Counters
-  readonly #held = new Map<string, number>()
+  /** How many each user holds, by name. */
+  readonly #held = {
+    quic: new Map<string, number>(),
+    tcp: new Map<string, number>(),
+    tunnels: new Map<string, number>(),
+  }
 
   constructor(options: UserLimitsOptions, counters: Counters) {
     this.#options = options
@@ -29,29 +34,29 @@ export class UserLimits {
   takeSession(user: User, protocol: ProtocolLabel): () => void {
     const quic = protocol === 'HTTP3'
     const limit = quic ? user.maxQuicSessions : user.maxTcpSessions
-    return this.#take(`${quic ? 'quic' : 'tcp'} ${user.name}`, limit ?? Infinity, 'sessions')
+    return this.#take(user, quic ? this.#held.quic : this.#held.tcp, limit ?? Infinity, 'sessions')
   }
 
   /** The same for one tunnel. */
   takeTunnel(user: User): () => void {
-    return this.#take(`tunnel ${user.name}`, this.#options.maxTunnelsPerUser, 'tunnels')
+    return this.#take(user, this.#held.tunnels, this.#options.maxTunnelsPerUser, 'tunnels')
   }
 
-  #take(key: string, limit: number, what: 'sessions' | 'tunnels'): () => void {
-    const held = this.#held.get(key) ?? 0
-    if (held >= limit) {
+  #take({ name }: User, held: Map<string, number>, limit: number, what: 'sessions' | 'tunnels'): () => void {
+    const count = held.get(name) ?? 0
+    if (count >= limit) {
       this.#counters.count('user_limits_met', what)
-      throw new EndpointError('limit_exceeded', `user holds ${held} of ${limit} ${what}`, {
+      throw new EndpointError('limit_exceeded', `user holds ${count} of ${limit} ${what}`, {
         retryAfterSecs: RETRY_AFTER_SECS,
       })
     }
-    this.#held.set(key, held + 1)
-    return () => this.#release(key)
+    held.set(name, count + 1)
+    return () => release(held, name)
   }
+}
 
-  #release(key: string): void {
-    const held = (this.#held.get(key) ?? 1) - 1
-    if (held === 0) this.#held.delete(key)
-    else this.#held.set(key, held)
-  }
+function release(held: Map<string, number>, name: string): void {
+  const left = (held.get(name) ?? 1) - 1
+  if (left === 0) held.delete(name)
+  else held.set(name, left)
 }

@@ -83,59 +83,48 @@ function ignoreError(): void {
   // 'close' follows, and the owner of the socket acts on that.
 }
 
+interface RaceCallbacks {
+  /** Called with each socket as it is created. */
+  readonly onOpen: (socket: Socket) => void
+  /** Exactly one of these follows, unless the race is ended first. */
+  readonly onWinner: (socket: Socket) => void
+  readonly onFailure: (error: EndpointError) => void
+}
+
 /** The connection attempts of one call. */
 class Race {
   readonly #addresses: readonly IpAddress[]
   readonly #port: number
-  readonly #clock: Clock
-  readonly #counters: Counters
-  readonly #memory: ReadMemory
-  readonly #mayDial: TcpEgressOptions['mayDial']
-  readonly #onOpen: (socket: Socket) => void
-  readonly #done = Promise.withResolvers<Socket>()
+  readonly #egress: TcpEgressOptions
+  readonly #callbacks: RaceCallbacks
   readonly #pending = new Set<Socket>()
   readonly #failures: EndpointError[] = []
   #next = 0
-  #winner: Socket | undefined
   #stagger: Timer | undefined
 
-  /** @param onOpen called with each socket as it is created. */
   constructor(
     addresses: readonly IpAddress[],
     port: number,
     egress: TcpEgressOptions,
-    onOpen: (socket: Socket) => void,
+    callbacks: RaceCallbacks,
   ) {
     this.#addresses = addresses
     this.#port = port
-    this.#clock = egress.clock
-    this.#counters = egress.counters
-    this.#memory = egress.memory
-    this.#mayDial = egress.mayDial
-    this.#onOpen = onOpen
+    this.#egress = egress
+    this.#callbacks = callbacks
   }
 
-  run(): Promise<Socket> {
-    this.#attempt()
-    return this.#done.promise
-  }
-
-  /** Destroys every attempt, including one that has just succeeded and has not reached the caller yet. */
-  abort(error: Error): void {
-    this.#end()
-    this.#winner?.destroy()
-    this.#done.reject(error)
-  }
-
-  #attempt(): void {
+  /** Starts the next attempt, if an address is left. */
+  attempt(): void {
     this.#stagger?.cancel()
     const address = this.#addresses[this.#next]
     if (address === undefined) return
+    const { clock, memory, mayDial } = this.#egress
     // Asked here, because others may have taken the last ones while the name was resolved or an attempt waited.
-    if (!this.#mayDial()) return this.#onExhausted()
+    if (!mayDial()) return this.#onExhausted()
     this.#next += 1
     const socket: Socket = net.connect({
-      onread: this.#memory.readInto(() => socket),
+      onread: memory.readInto(() => socket),
       host: address.address,
       port: this.#port,
       allowHalfOpen: true,
@@ -145,115 +134,135 @@ class Race {
       noDelay: true,
     })
     this.#pending.add(socket)
-    this.#onOpen(socket)
+    this.#callbacks.onOpen(socket)
     socket.on('error', ignoreError)
     const onError = (error: Error): void => this.#onFailure(socket, error)
     socket.once('error', onError)
     socket.once('connect', () => {
       socket.off('error', onError)
-      this.#onWinner(socket)
+      this.#pending.delete(socket)
+      this.end()
+      this.#callbacks.onWinner(socket)
     })
     if (this.#next < this.#addresses.length) {
-      this.#stagger = this.#clock.after(ATTEMPT_DELAY_MS, () => this.#attempt())
+      this.#stagger = clock.after(ATTEMPT_DELAY_MS, () => this.attempt())
     }
   }
 
-  /** Goes on with the attempts under way, if there are any. */
-  #onExhausted(): void {
-    this.#counters.count('outbound_descriptors_exhausted')
-    this.#next = this.#addresses.length
-    this.#failures.push(noDescriptor())
-    if (this.#pending.size === 0) this.#fail()
-  }
-
-  #onWinner(socket: Socket): void {
-    this.#pending.delete(socket)
-    this.#winner = socket
-    this.#end()
-    this.#done.resolve(socket)
-  }
-
-  #onFailure(socket: Socket, error: Error): void {
-    // Destroyed by `#end`: the call is over.
-    if (!this.#pending.delete(socket)) return
-    const errno = errnoOf(error)
-    if (errno === 'EMFILE' || errno === 'ENFILE') this.#counters.count('outbound_descriptors_exhausted')
-    const code = CODE_BY_ERRNO[errno] ?? 'target_refused'
-    this.#failures.push(new EndpointError(code, 'the connection failed', { cause: error }))
-    this.#attempt()
-    if (this.#pending.size === 0) this.#fail()
-  }
-
-  #fail(): void {
-    const furthest = FURTHEST_FIRST.map((each) => this.#failures.find((failure) => failure.code === each))
-    this.#done.reject(furthest.find((failure) => failure !== undefined))
-  }
-
-  #end(): void {
+  /** Destroys every attempt under way. Nothing is reported any more. */
+  end(): void {
     this.#stagger?.cancel()
     this.#next = this.#addresses.length
     const losers = [...this.#pending]
     this.#pending.clear()
     for (const socket of losers) socket.destroy()
   }
+
+  /** Goes on with the attempts under way, if there are any. */
+  #onExhausted(): void {
+    this.#egress.counters.count('outbound_descriptors_exhausted')
+    this.#next = this.#addresses.length
+    this.#failures.push(noDescriptor())
+    if (this.#pending.size === 0) this.#fail()
+  }
+
+  #onFailure(socket: Socket, error: Error): void {
+    // Destroyed by `end`: the call is over.
+    if (!this.#pending.delete(socket)) return
+    const errno = errnoOf(error)
+    if (errno === 'EMFILE' || errno === 'ENFILE')
+      this.#egress.counters.count('outbound_descriptors_exhausted')
+    const code = CODE_BY_ERRNO[errno] ?? 'target_refused'
+    this.#failures.push(new EndpointError(code, 'the connection failed', { cause: error }))
+    this.attempt()
+    if (this.#pending.size === 0) this.#fail()
+  }
+
+  #fail(): void {
+    const furthest = FURTHEST_FIRST.map((each) => this.#failures.find((failure) => failure.code === each))
+    const error = furthest.find((failure) => failure !== undefined)
+    if (error !== undefined) this.#callbacks.onFailure(error)
+  }
 }
 
-/** One call: its time limit, its signal, and the steps under way. */
+/**
+ * One call: its time limit, its signal, and the step under way. A tunnel to a literal address costs one promise here and
+ * no signal for a resolver that is not asked.
+ */
 class Dial {
   readonly #target: Target
   readonly #egress: TcpEgressOptions
+  readonly #signal: AbortSignal
   readonly #onOpen: (socket: Socket) => void
-  readonly #failed = Promise.withResolvers<never>()
-  /** The signal for the resolver. */
-  readonly #resolving = new AbortController()
+  readonly #done = Promise.withResolvers<Socket>()
+  /** Ends the resolver's work; there is none for a literal address. */
+  #resolving: AbortController | undefined
   #race: Race | undefined
+  #timer: Timer | undefined
+  #ended = false
 
-  constructor(target: Target, egress: TcpEgressOptions, onOpen: (socket: Socket) => void) {
+  constructor(
+    target: Target,
+    egress: TcpEgressOptions,
+    signal: AbortSignal,
+    onOpen: (socket: Socket) => void,
+  ) {
     this.#target = target
     this.#egress = egress
+    this.#signal = signal
     this.#onOpen = onOpen
   }
 
-  async run(signal: AbortSignal): Promise<Socket> {
-    const onAbort = (): void =>
-      this.#fail(new EndpointError('target_refused', 'given up by the caller', { cause: signal.reason }))
-    if (signal.aborted) onAbort()
-    signal.addEventListener('abort', onAbort)
+  run(): Promise<Socket> {
     const { clock, connectTimeoutMs } = this.#egress
-    const timer = clock.after(connectTimeoutMs, () =>
+    this.#signal.addEventListener('abort', this.#onAbort)
+    this.#timer = clock.after(connectTimeoutMs, () =>
       this.#fail(new EndpointError('target_timeout', `no connection after ${connectTimeoutMs} ms`)),
     )
+    if (this.#signal.aborted) this.#onAbort()
+    else this.#start(this.#target)
+    return this.#done.promise
+  }
+
+  readonly #onAbort = (): void =>
+    this.#fail(new EndpointError('target_refused', 'given up by the caller', { cause: this.#signal.reason }))
+
+  #start(target: Target): void {
+    const onThrown = (error: unknown): void => this.#fail(error)
+    if (target.kind === 'name') return void this.#resolve(target).then(this.#connect).catch(onThrown)
     try {
-      return await Promise.race([this.#failed.promise, this.#connect()])
-    } finally {
-      timer.cancel()
-      signal.removeEventListener('abort', onAbort)
+      // A mapped address is dialled, and checked against the rules, as the IPv4 address it stands for.
+      this.#connect([target.family === 4 ? target : unmappedPeer(target)])
+    } catch (error) {
+      onThrown(error)
     }
   }
 
-  #fail(error: EndpointError): void {
-    this.#failed.reject(error)
-    this.#resolving.abort(error)
-    this.#race?.abort(error)
-  }
-
-  async #connect(): Promise<Socket> {
-    const candidates = await this.#resolve()
-    const allowed = this.#judge(candidates).slice(0, MAX_ADDRESSES)
-    this.#resolving.signal.throwIfAborted()
-    this.#race = new Race(allowed, this.#target.port, this.#egress, this.#onOpen)
-    return this.#race.run()
-  }
-
-  async #resolve(): Promise<readonly IpAddress[]> {
-    const { policy, resolver } = this.#egress
-    const target = this.#target
-    // A mapped address is dialled, and checked against the rules, as the IPv4 address it stands for.
-    if (target.kind === 'address') return [normalizePeerAddress(target.address) ?? target]
-    const forbidden = policy.nameRefusal(target.port)
+  async #resolve({ host, port }: Extract<Target, { kind: 'name' }>): Promise<readonly IpAddress[]> {
+    const { policy, resolver, mayDial, counters } = this.#egress
+    if (!mayDial()) {
+      counters.count('outbound_descriptors_exhausted')
+      throw noDescriptor()
+    }
+    const forbidden = policy.nameRefusal(port)
     if (forbidden !== undefined) throw new EndpointError(forbidden, 'an outbound rule forbids the port')
-    const addresses = await resolver.resolve(target.host, { signal: this.#resolving.signal })
-    return addresses.map((each) => normalizePeerAddress(each.address) ?? each)
+    this.#resolving = new AbortController()
+    const addresses = await resolver.resolve(host, { signal: this.#resolving.signal })
+    return addresses.map(unmappedPeer)
+  }
+
+  readonly #connect = (candidates: readonly IpAddress[]): void => {
+    if (this.#ended) return
+    const allowed = this.#judge(candidates).slice(0, MAX_ADDRESSES)
+    this.#race = new Race(allowed, this.#target.port, this.#egress, {
+      onOpen: this.#onOpen,
+      onWinner: (socket) => {
+        this.#end()
+        this.#done.resolve(socket)
+      },
+      onFailure: (error) => this.#fail(error),
+    })
+    this.#race.attempt()
   }
 
   /** The addresses that may be dialled; throws when there are none. */
@@ -269,6 +278,24 @@ class Dial {
     if (allowed.length > 0) return allowed
     throw new EndpointError(onlyRefusal(refusals), 'no address of the target may be reached')
   }
+
+  #fail(error: unknown): void {
+    if (this.#ended) return
+    this.#end()
+    this.#resolving?.abort(error)
+    this.#race?.end()
+    this.#done.reject(error)
+  }
+
+  #end(): void {
+    this.#ended = true
+    this.#timer?.cancel()
+    this.#signal.removeEventListener('abort', this.#onAbort)
+  }
+}
+
+function unmappedPeer(address: IpAddress): IpAddress {
+  return normalizePeerAddress(address.address) ?? address
 }
 
 function onlyRefusal(refusals: ReadonlySet<RefusalCode>): RefusalCode {
@@ -294,12 +321,8 @@ export class TcpEgress {
    *   `target_loopback`, `target_denied`, or `limit_exceeded` when there is no descriptor for it.
    */
   async dial(target: Target, { signal }: { signal: AbortSignal }): Promise<TcpEnd> {
-    const { mayDial, counters, memory } = this.#options
-    if (!mayDial()) {
-      counters.count('outbound_descriptors_exhausted')
-      throw noDescriptor()
-    }
-    return memory.endOf(await new Dial(target, this.#options, this.#onOpen).run(signal))
+    const socket = await new Dial(target, this.#options, signal, this.#onOpen).run()
+    return this.#options.memory.endOf(socket)
   }
 
   readonly #onOpen = (socket: Socket): void => {

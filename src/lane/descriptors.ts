@@ -70,7 +70,9 @@ export class DescriptorReserve {
   }
 
   #counted(): number {
-    return COUNTED.reduce((sum, name) => sum + this.#deps.counters.read(name), 0)
+    let sum = 0
+    for (const name of COUNTED) sum += this.#deps.counters.read(name)
+    return sum
   }
 
   #recount(): void {

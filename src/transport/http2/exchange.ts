@@ -69,9 +69,13 @@ abstract class Http2Exchange implements Lingering {
       const controller = new AbortController()
       this.#abort = controller
       if (this.stream.destroyed) controller.abort()
-      else this.stream.once('close', () => this.#isFinished() || controller.abort())
     }
     return this.#abort.signal
+  }
+
+  /** Called by the session. */
+  onStreamClose(): void {
+    if (this.#abort !== undefined && !this.#isFinished()) this.#abort.abort()
   }
 
   get closed(): boolean {

@@ -4,8 +4,6 @@
  * counts makes it collect because of them: requests with 50 KB of fields, each reset at once, took 50 MB a second for
  * as long as they came. So their bytes are counted here.
  */
-import type { IncomingHttpHeaders } from 'node:http2'
-
 /** An ordinary head has 300 bytes, so it takes 100,000 requests to get here. Half of what a session may hold. */
 const COLLECT_AFTER_BYTES = 32 * 1024 * 1024
 
@@ -19,8 +17,9 @@ export class HeadMemory {
     this.#collect = collect
   }
 
-  onHead(headers: IncomingHttpHeaders): void {
-    for (const value of Object.values(headers)) this.#bytes += value?.length ?? 0
+  /** @param rawHeaders names and values in turn. */
+  onHead(rawHeaders: readonly string[]): void {
+    for (let index = 1; index < rawHeaders.length; index += 2) this.#bytes += rawHeaders[index]?.length ?? 0
     if (this.#bytes < COLLECT_AFTER_BYTES) return
     this.#bytes = 0
     this.#collect()

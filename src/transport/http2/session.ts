@@ -69,15 +69,20 @@ export class Http2Session extends SessionLife implements Session {
     // The socket allows half-open for the sake of HTTP/1.1 tunnels; HTTP/2 has no use for half a connection.
     this.#socket.once('end', () => this.#end())
     this.#session.once('close', () => this.#onClose(listener))
-    this.#session.on('stream', (stream, headers) => this.#onStream(stream, headers, listener))
+    this.#session.on('stream', (stream, headers, _flags, rawHeaders) => {
+      this.#heads.onHead(rawHeaders)
+      this.#onStream(stream, headers, listener)
+    })
   }
 
   #onStream(stream: ServerHttp2Stream, headers: IncomingHttpHeaders, listener: SessionListener): void {
-    this.#heads.onHead(headers)
     const Kind = headers[':method'] === 'CONNECT' ? Http2Connect : Http2Plain
     const exchange = new Kind(this, stream, headers, this.#linger)
     this.#exchanges.add(exchange)
-    stream.once('close', () => this.#exchanges.delete(exchange))
+    stream.once('close', () => {
+      this.#exchanges.delete(exchange)
+      exchange.onStreamClose()
+    })
     listener.onExchange(exchange)
   }
 
