@@ -217,6 +217,8 @@ export class Dispatcher {
   async #openTunnel(exchange: ConnectExchange, record: SessionRecord, visit: Visit): Promise<void> {
     const admitted = this.#admit(visit)
     if (admitted === undefined) return
+    // A tunnel may stay for hours, and needs nothing more of its head.
+    exchange.keepFields()
     try {
       const opened = await this.#open(admitted.authority, visit)
       if (opened === undefined) return
