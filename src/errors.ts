@@ -30,21 +30,13 @@ type InternalCode = (typeof INTERNAL_CODES)[number]
 
 export type ErrorCode = RefusalCode | InternalCode
 
-interface EndpointErrorOptions {
-  cause?: unknown
-  /** Seconds for `Retry-After`; with `limit_exceeded` only. */
-  retryAfterSecs?: number
-}
-
 export class EndpointError extends Error {
   readonly code: ErrorCode
-  readonly retryAfterSecs: number | undefined
 
-  constructor(code: ErrorCode, message: string, options: EndpointErrorOptions = {}) {
+  constructor(code: ErrorCode, message: string, options: { cause?: unknown } = {}) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause })
     this.name = 'EndpointError'
     this.code = code
-    this.retryAfterSecs = options.retryAfterSecs
   }
 }
 

@@ -12,7 +12,8 @@ export interface Refusal {
   readonly headers: ResponseHeaders
 }
 
-const DEFAULT_RETRY_AFTER_SECS = 30
+/** Of `limit_exceeded`, whichever limit was met. */
+const RETRY_AFTER_SECS = 30
 
 const WARNINGS = {
   target_refused: '300 - Connection failed for some reason',
@@ -42,7 +43,7 @@ export function refusalOf(error: unknown, authority: string): Refusal {
   const code = isRefusal(error) ? error.code : 'target_refused'
   switch (code) {
     case 'limit_exceeded':
-      return { code, status: 429, headers: { 'retry-after': String(retryAfter(error)) } }
+      return { code, status: 429, headers: { 'retry-after': String(RETRY_AFTER_SECS) } }
     case 'not_available':
       return { code, status: 501, headers: {} }
     case 'target_private':
@@ -70,8 +71,4 @@ export function systemCodeOf(error: unknown): string | undefined {
     if (typeof each.code === 'string') return each.code
   }
   return undefined
-}
-
-function retryAfter(error: unknown): number {
-  return (error instanceof EndpointError ? error.retryAfterSecs : undefined) ?? DEFAULT_RETRY_AFTER_SECS
 }

@@ -9,8 +9,6 @@ export interface UserLimitsOptions {
   readonly maxTunnelsPerUser: number
 }
 
-const RETRY_AFTER_SECS = 30
-
 export class UserLimits {
   readonly #options: UserLimitsOptions
   readonly #counters: Counters
@@ -46,9 +44,7 @@ export class UserLimits {
     const count = held.get(name) ?? 0
     if (count >= limit) {
       this.#counters.count('user_limits_met', what)
-      throw new EndpointError('limit_exceeded', `user holds ${count} of ${limit} ${what}`, {
-        retryAfterSecs: RETRY_AFTER_SECS,
-      })
+      throw new EndpointError('limit_exceeded', `user holds ${count} of ${limit} ${what}`)
     }
     held.set(name, count + 1)
     return () => release(held, name)

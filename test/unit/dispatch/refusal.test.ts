@@ -32,11 +32,6 @@ describe('refusalOf', () => {
     expect(refusalOf(new EndpointError('malformed', 'bad'), AUTHORITY).code).toBe('target_refused')
   })
 
-  it('refusalOf passes the time to wait on', () => {
-    const error = new EndpointError('limit_exceeded', 'full', { retryAfterSecs: 7 })
-    expect(refusalOf(error, AUTHORITY).headers).toEqual({ 'retry-after': '7' })
-  })
-
   it('refusalOf challenges with 407 only', () => {
     for (const status of [405, 404, 403] as const) {
       expect(authRefusal(status, 'a realm')).toEqual({ code: 'auth_required', status, headers: {} })
