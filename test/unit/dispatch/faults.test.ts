@@ -102,7 +102,7 @@ function stage(fail: () => OpenTunnel, privacy: Privacy = 'full'): Stage {
     ...common,
     kind: 'connect',
     method: 'CONNECT',
-    keepFields: unexpected,
+    keepFields: () => {},
     accept: unexpected,
   }
   const get: PlainExchange = {
