@@ -2,6 +2,7 @@
 import { once } from 'node:events'
 import http from 'node:http'
 import type { IncomingMessage } from 'node:http'
+import { createServer } from 'node:net'
 import type { Socket } from 'node:net'
 import { buffer } from 'node:stream/consumers'
 import { connect as connectTls } from 'node:tls'
@@ -96,6 +97,38 @@ describe('WebSocket over HTTP/1.1', () => {
     const received = (await buffer(socket)).toString()
     expect(received).toMatch(/^HTTP\/1\.1 403 /)
     expect(received.endsWith('no')).toBe(true)
+  })
+
+  const SWITCHING = 'HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\n'
+  it.each([
+    ['to something else', HANDSHAKE, `${SWITCHING}Upgrade: h2c\r\n\r\n`],
+    [
+      'that nobody asked for',
+      'GET /chat HTTP/1.1\r\nHost: x\r\n\r\n',
+      `${SWITCHING}Upgrade: websocket\r\n\r\n`,
+    ],
+  ])('the reverse proxy takes no upgrade %s', async (_, request, answer) => {
+    const origin = createServer((target) => target.once('data', () => target.write(answer)))
+    const { web, counters, originSockets } = await openProxyStage(origin)
+    const socket = await openClient(web.http1Port)
+    socket.write(request)
+    await once(socket, 'data').then(([head]) => expect(String(head)).toMatch(/^HTTP\/1\.1 502 /))
+    expect(counters.snapshot()).toEqual({ 'proxy_failures{upgrade}': 1 })
+    await settled(() => originSockets.size === 0)
+  })
+
+  it('the reverse proxy passes on an answer to an upgrade that keeps its connection', async () => {
+    const origin = createServer((target) =>
+      target.once('data', () => target.write('HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nplain')),
+    )
+    const { web, proxy, counters } = await openProxyStage(origin)
+    const socket = await openClient(web.http1Port)
+    socket.write(HANDSHAKE)
+    const received = (await buffer(socket)).toString()
+    expect(received).toMatch(/^HTTP\/1\.1 200 /)
+    expect(received.endsWith('plain')).toBe(true)
+    await settled(() => proxy.exchanges === 0)
+    expect(counters.snapshot()).toEqual({})
   })
 
   it('a WebSocket through the reverse proxy ends for the client when the origin dies', async () => {
