@@ -20,7 +20,7 @@ import type { Duplex } from 'node:stream'
 import type { StreamEnd, StreamReset } from '../contract/stream-end.ts'
 import type { IdleMonitor, IdleWatch } from './idle-monitor.ts'
 
-export interface RelayOptions {
+interface RelayOptions {
   /** The relay ends when no byte has moved in either direction for this long. */
   readonly idleTimeoutMs: number
   /** For protocols without half-close: once either side has sent EOF, this much silence ends the relay. */

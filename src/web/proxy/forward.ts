@@ -12,15 +12,15 @@ import type { Log } from '../../log.ts'
 import type { ForwardEnd, TunnelEndReason } from '../../contract/forwarder.ts'
 import type { PlainExchange, ResponseHeaders } from '../../contract/exchange.ts'
 import type { Target } from '../../wire/target.ts'
-import { ProxyExchange } from './exchange.ts'
+import { forwardedResponseHeaders } from './headers.ts'
 import type {
   ExchangeLimits,
   ExchangeOutcome,
-  ExchangeOwner,
   OriginSource,
   OutgoingHead,
-} from './exchange.ts'
-import { forwardedResponseHeaders } from './headers.ts'
+  RequestOwner,
+} from './origin-request.ts'
+import { createOriginRequest } from './request-mode.ts'
 import type { IdleMonitor } from '../../relay/idle-monitor.ts'
 
 /** Connects to targets under the same address policy, outbound rules, time limit and error codes as tunnels. */
@@ -73,7 +73,7 @@ function isForwardablePath({ method, path }: PlainExchange): boolean {
   return path.startsWith('/') || (path === '*' && method === 'OPTIONS')
 }
 
-class ForwardExchange implements ExchangeOwner, OriginSource {
+class ForwardExchange implements RequestOwner, OriginSource {
   readonly source = this
   readonly limits: ExchangeLimits
   readonly clock: Clock
@@ -97,12 +97,12 @@ class ForwardExchange implements ExchangeOwner, OriginSource {
   }
 
   async run(): Promise<ForwardEnd> {
-    const exchange = new ProxyExchange(this.#request, this, {})
+    const originRequest = createOriginRequest(this.#request, this)
     const leaving = this.#request.leaving?.()
-    const giveUp = (): void => exchange.destroy()
+    const giveUp = (): void => originRequest.destroy()
     if (leaving?.aborted) giveUp()
     leaving?.addEventListener('abort', giveUp)
-    const outcome = await exchange.run()
+    const outcome = await originRequest.run()
     leaving?.removeEventListener('abort', giveUp)
     this.#letGo(outcome.kind === 'complete')
     return this.#endOf(outcome)
@@ -120,12 +120,12 @@ class ForwardExchange implements ExchangeOwner, OriginSource {
     })
   }
 
-  /** {@link ExchangeOwner} */
+  /** {@link RequestOwner} */
   hostFor({ authority }: PlainExchange): string {
     return authority
   }
 
-  /** {@link ExchangeOwner}: the origin's own fields, including `server` and `date`. */
+  /** {@link RequestOwner}: the origin's own fields, including `server` and `date`. */
   responseHeaders(response: IncomingMessage): ResponseHeaders | undefined {
     // A client would take it for ours, and give up or ask its user for a password.
     if (response.statusCode === 407) return undefined

@@ -6,7 +6,7 @@ import http from 'node:http'
 import type { Agent, ClientRequest } from 'node:http'
 import https from 'node:https'
 import type { HttpOrigin } from '../../wire/target.ts'
-import type { OriginSource, OutgoingHead } from './exchange.ts'
+import type { OriginSource, OutgoingHead } from './origin-request.ts'
 import type { OriginSockets } from './origin-sockets.ts'
 
 /** Closes idle connections before most servers do, which commonly wait 5 s or longer. */

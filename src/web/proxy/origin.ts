@@ -8,15 +8,16 @@ import { OriginPool } from './origin-pool.ts'
 import { parseHostName } from '../../wire/host-name.ts'
 import type { HttpOrigin } from '../../wire/target.ts'
 import { Places } from '../places.ts'
-import { ProxyExchange } from './exchange.ts'
+import { forwardedResponseHeaders, publicLocation } from './headers.ts'
 import type {
   ExchangeFailure,
   ExchangeLimits,
   ExchangeOutcome,
-  ExchangeOwner,
-  ForwardOptions,
-} from './exchange.ts'
-import { forwardedResponseHeaders, publicLocation } from './headers.ts'
+  OriginRequest,
+  RequestOwner,
+} from './origin-request.ts'
+import { createOriginRequest } from './request-mode.ts'
+import type { ForwardOptions } from './request-mode.ts'
 import type { IdleMonitor } from '../../relay/idle-monitor.ts'
 import type { OriginSockets } from './origin-sockets.ts'
 import type { WebPages } from '../nginx/web-pages.ts'
@@ -46,14 +47,14 @@ interface OriginProxyDependencies {
 /** Rate limit of warnings, because strangers decide how often an origin is asked. */
 const WARNING_PERIOD_MS = 60_000
 
-export class OriginProxy implements ExchangeOwner {
+export class OriginProxy implements RequestOwner {
   readonly limits: ExchangeLimits
   readonly clock: Clock
   readonly source: OriginPool
   readonly idleMonitor: IdleMonitor
   readonly #places: Places
   readonly #deps: OriginProxyDependencies
-  readonly #exchanges = new Set<ProxyExchange>()
+  readonly #originRequests = new Set<OriginRequest>()
   readonly #nextWarningMs = new Map<ExchangeFailure, number>()
 
   constructor(options: OriginProxyOptions, deps: OriginProxyDependencies) {
@@ -67,7 +68,7 @@ export class OriginProxy implements ExchangeOwner {
   }
 
   get exchanges(): number {
-    return this.#exchanges.size
+    return this.#originRequests.size
   }
 
   forward(request: PlainExchange, options: ForwardOptions = {}): void {
@@ -78,23 +79,23 @@ export class OriginProxy implements ExchangeOwner {
       this.#deps.pages.send(request, 503)
       return
     }
-    const exchange = new ProxyExchange(request, this, options)
-    this.#exchanges.add(exchange)
-    void exchange.run().then((outcome) => {
-      this.#exchanges.delete(exchange)
+    const originRequest = createOriginRequest(request, this, options)
+    this.#originRequests.add(originRequest)
+    void originRequest.run().then((outcome) => {
+      this.#originRequests.delete(originRequest)
       place()
       if (outcome.kind === 'failed') this.#onFailure(request, outcome)
     })
   }
 
-  /** {@link ExchangeOwner}: strangers must not choose among the sites of a server. */
+  /** {@link RequestOwner}: strangers must not choose among the sites of a server. */
   hostFor({ authority }: PlainExchange): string {
     // Parsed, because a wildcard would take anything in front of its dot.
     const name = parseHostName(/^([^:]+)(?::\d{1,5})?$/.exec(authority)?.[1] ?? '')
     return name !== undefined && this.#deps.isOwnName(name) ? authority : this.source.authority
   }
 
-  /** {@link ExchangeOwner} */
+  /** {@link RequestOwner} */
   responseHeaders(response: IncomingMessage, request: PlainExchange): ResponseHeaders {
     const headers = forwardedResponseHeaders(response.headers, this.#deps.pages.opening())
     const { location } = response.headers
@@ -132,7 +133,7 @@ export class OriginProxy implements ExchangeOwner {
 
   /** Ends everything that is under way. */
   destroy(): void {
-    for (const exchange of this.#exchanges) exchange.destroy()
+    for (const originRequest of this.#originRequests) originRequest.destroy()
     this.source.destroy()
   }
 }

@@ -29,7 +29,7 @@ export class ReverseProxy {
       protocol === 'HTTP3' &&
       request.method === 'GET' &&
       request.path === '/'
-    this.#proxy.forward(request, asConnect ? { headers, method: 'CONNECT' } : { headers })
+    this.#proxy.forward(request, { headers, asConnect })
   }
 
   destroy(): void {
