@@ -280,6 +280,47 @@ describe('a request that cannot be sent to the origin', () => {
       { level: 50, err: { message: 'the host map is broken', stack: expect.stringContaining('    at ') } },
     ])
   })
+
+  // Whatever is thrown in an event of a socket ends the process unless it is caught there.
+  it('a request that cannot be sent once more, after its kept connection was closed, is answered 500', async () => {
+    let broken = false
+    let requests = 0
+    const { web, counters } = await openProxyStage(
+      (request, response) => {
+        if (++requests === 1) return void response.end('ok')
+        broken = true
+        request.socket.destroy()
+      },
+      {
+        isOwnName: () => {
+          if (broken) throw new Error('the host map is broken')
+          return true
+        },
+      },
+    )
+    expect((await askHttp1(web.http1Port, {})).status).toBe(200)
+    expect((await askHttp1(web.http1Port, {})).status).toBe(500)
+    expect(requests).toBe(2)
+    expect(counters.snapshot()).toEqual({ 'proxy_failures{internal}': 1 })
+  })
+
+  it('a response that cannot be handed on because of a fault of ours is answered 500', async () => {
+    let broken = false
+    const { web, counters } = await openProxyStage(
+      (_request, response) => {
+        broken = true
+        response.writeHead(302, { location: '/elsewhere' }).end()
+      },
+      {
+        isOwnName: () => {
+          if (broken) throw new Error('the host map is broken')
+          return true
+        },
+      },
+    )
+    expect((await askHttp1(web.http1Port, {})).status).toBe(500)
+    expect(counters.snapshot()).toEqual({ 'proxy_failures{internal}': 1 })
+  })
 })
 
 expectNothingLeftOpen()

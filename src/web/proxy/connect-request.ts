@@ -17,16 +17,17 @@ export class ConnectRequest extends OriginRequest {
   }
 
   protected override onOpen(outgoing: ClientRequest): void {
-    outgoing.on('connect', (response, socket, head) => this.#onConnect(response, socket, head))
+    outgoing.on('connect', this.guarded(this.#onConnect))
     outgoing.end()
   }
 
-  #onConnect(response: IncomingMessage, socket: Socket, head: Buffer): void {
+  readonly #onConnect = (response: IncomingMessage, socket: Socket, head: Buffer): void => {
     socket.on('error', ignoreError)
     if (this.finished) return void socket.destroy()
     const headers = this.headersFor(response)
     if (headers === undefined) return this.fail('origin', 502)
     const sink = this.respond(response.statusCode ?? 502, headers)
+    if (sink === undefined) return
     if (head.length > 0) socket.unshift(head)
     this.flow.startUplink(socket)
     this.flow.startDownlink(socket, sink)

@@ -150,6 +150,17 @@ export abstract class OriginRequest {
     if (!this.#finished) this.#open(this.repeatable)
   }
 
+  /** For the origin's events: whatever is thrown in one would end the process instead of this request. */
+  protected guarded<Event extends unknown[]>(react: (...event: Event) => void): (...event: Event) => void {
+    return (...event) => {
+      try {
+        react(...event)
+      } catch (thrown) {
+        this.#onThrown(thrown)
+      }
+    }
+  }
+
   /** The head cannot be sent, the origin has closed, or something of ours is wrong. */
   #onThrown(thrown: unknown): void {
     if (isInvalidHead(thrown)) return this.fail('bad_request', 400)
@@ -169,7 +180,10 @@ export abstract class OriginRequest {
     this.#outgoing = outgoing
     this.#originError = undefined
     outgoing.on('socket', (socket) => this.#onSocket(outgoing, socket))
-    outgoing.on('error', (error) => this.#onOriginError(outgoing, error))
+    outgoing.on(
+      'error',
+      this.guarded((error: Error) => this.#onOriginError(outgoing, error)),
+    )
     this.onOpen(outgoing)
   }
 
@@ -218,11 +232,21 @@ export abstract class OriginRequest {
     this.#limitSilence(this.owner.limits.idleTimeoutMs)
   }
 
-  /** Begins the client's answer; throws when the client's HTTP version cannot carry this status or one of the fields. */
-  protected respond(status: number, headers: ResponseHeaders, options?: { endStream: boolean }): Writable {
-    const sink = this.exchange.respond(status, headers, options)
-    this.beginAnswer()
-    return sink
+  /** Begins the client's answer; undefined when it has failed. */
+  protected respond(
+    status: number,
+    headers: ResponseHeaders,
+    options?: { endStream: boolean },
+  ): Writable | undefined {
+    try {
+      const sink = this.exchange.respond(status, headers, options)
+      this.beginAnswer()
+      return sink
+    } catch {
+      // The client's HTTP version cannot carry this status or one of the fields.
+      this.fail('origin', 502)
+      return undefined
+    }
   }
 
   #limitSilence(timeoutMs: number): void {

@@ -34,8 +34,8 @@ export class PlainRequest extends OriginRequest {
   }
 
   protected override onOpen(outgoing: ClientRequest): void {
-    outgoing.on('response', (response) => this.#onResponse(response))
-    outgoing.on('upgrade', (response, socket, head) => this.onUpgrade(response, socket, head))
+    outgoing.on('response', this.guarded(this.#onResponse))
+    outgoing.on('upgrade', this.guarded(this.#onUpgrade))
     if (this.#content.kind === 'none') {
       outgoing.end()
       return this.onNoContent()
@@ -51,18 +51,14 @@ export class PlainRequest extends OriginRequest {
     this.exchange.body().resume()
   }
 
-  #onResponse(response: IncomingMessage): void {
+  readonly #onResponse = (response: IncomingMessage): void => {
     if (this.finished) return void response.destroy()
     const headers = this.headersFor(response)
     if (headers === undefined) return this.fail('origin', 502)
     const status = response.statusCode ?? 502
     const bodyless = this.exchange.method === 'HEAD' || status === 204 || status === 304
-    let sink
-    try {
-      sink = this.respond(status, headers, { endStream: bodyless })
-    } catch {
-      return this.fail('origin', 502)
-    }
+    const sink = this.respond(status, headers, { endStream: bodyless })
+    if (sink === undefined) return
     if (bodyless) {
       response.resume()
       return this.flow.skipDownlink()
@@ -71,9 +67,13 @@ export class PlainRequest extends OriginRequest {
     if (status >= 400 && closes(response)) this.flow.cutUplink()
   }
 
-  /** The origin has left HTTP. Nobody asked it to. */
-  protected onUpgrade(_response: IncomingMessage, socket: Socket, _head: Buffer): void {
+  readonly #onUpgrade = (response: IncomingMessage, socket: Socket, head: Buffer): void => {
     socket.on('error', ignoreError)
+    this.onSwitching(response, socket, head)
+  }
+
+  /** The origin has left HTTP. Nobody asked it to. */
+  protected onSwitching(_response: IncomingMessage, socket: Socket, _head: Buffer): void {
     socket.destroy()
     this.fail('upgrade', 502)
   }

@@ -8,7 +8,6 @@ import type { PlainExchange } from '../../contract/exchange.ts'
 import type { StreamEnd } from '../../contract/stream-end.ts'
 import { relayStreams } from '../../relay/stream-relay.ts'
 import type { RelayOutcome } from '../../relay/stream-relay.ts'
-import { ignoreError } from './origin-request.ts'
 import { PlainRequest } from './plain-request.ts'
 
 /** WebSockets end both ways (RFC 6455 section 7.1.1): a side that stays silent after the other's end is gone. */
@@ -36,12 +35,11 @@ export class UpgradeRequest extends PlainRequest {
   /** What the client sends next is for the relay. */
   protected override onNoContent(): void {}
 
-  protected override onUpgrade(response: IncomingMessage, socket: Socket, head: Buffer): void {
+  protected override onSwitching(response: IncomingMessage, socket: Socket, head: Buffer): void {
     const { upgrade } = this.exchange
     const headers = this.headersFor(response)
     const taken = isWebSocket(response.headers.upgrade) && headers !== undefined
-    if (this.finished || !taken || upgrade === undefined) return super.onUpgrade(response, socket, head)
-    socket.on('error', ignoreError)
+    if (this.finished || !taken || upgrade === undefined) return super.onSwitching(response, socket, head)
     this.beginAnswer()
     const client = upgrade({ ...headers, upgrade: 'websocket' })
     this.stopWatching()
