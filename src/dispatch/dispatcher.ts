@@ -5,21 +5,21 @@
 import type { Clock } from '../clock.ts'
 import type { Counters } from '../counters.ts'
 import { EndpointError, isRefusal } from '../errors.ts'
-import { clientFields, faultFields, targetFields } from '../log.ts'
 import type { Log, Privacy } from '../log.ts'
 import type { Authority, Target } from '../wire/target.ts'
 import { parseAuthority, parseHttpAuthority } from '../wire/authority.ts'
 import type { ForwardEnd, Forwarder, OpenTunnel, TunnelEnd } from '../contract/forwarder.ts'
 import type { AuthThrottle } from './auth-throttle.ts'
-import { authRefusal, refusalOf, systemCodeOf } from './refusal.ts'
+import { authRefusal, refusalOf } from './refusal.ts'
 import type { Refusal } from './refusal.ts'
 import { DelayedAnswers } from './delayed-answers.ts'
+import { DispatchLog } from './dispatch-log.ts'
+import type { Why } from './dispatch-log.ts'
 import { SessionRecord } from './session-record.ts'
 import type { CredentialFault, Guest, UserDirectory, Visit } from './session-record.ts'
 import { UserLimits } from './user-limits.ts'
 import type { UserLimitsOptions } from './user-limits.ts'
 import type { SessionRegistry } from './session-registry.ts'
-import type { User } from '../contract/user.ts'
 import type { ConnectExchange, Exchange, PlainExchange } from '../contract/exchange.ts'
 import type { Session } from '../contract/session.ts'
 import type { SessionListener } from '../contract/session-listener.ts'
@@ -73,18 +73,10 @@ interface Admitted {
   readonly leave: () => void
 }
 
-/** What the log says about a refused request besides its code. */
-interface Why {
-  readonly user?: User
-  readonly error?: unknown
-  readonly fault?: CredentialFault
-}
-
-const FAULT_MESSAGE = 'a request failed in a way that should not happen'
-
 export class Dispatcher {
   readonly #options: DispatcherOptions
   readonly #deps: DispatcherDependencies
+  readonly #log: DispatchLog
   readonly #limits: UserLimits
   readonly #delayed: DelayedAnswers
   readonly #strangerRefusal: Refusal
@@ -94,6 +86,7 @@ export class Dispatcher {
   constructor(options: DispatcherOptions, deps: DispatcherDependencies) {
     this.#options = options
     this.#deps = deps
+    this.#log = new DispatchLog(deps.log, options.privacy)
     this.#limits = new UserLimits(options, deps.counters)
     this.#delayed = new DelayedAnswers(deps.clock, deps.counters)
     this.#strangerRefusal = authRefusal(options.authFailureStatus, options.realm)
@@ -110,7 +103,7 @@ export class Dispatcher {
       try {
         this.#reconsider(session, directory)
       } catch (error) {
-        this.#deps.log.error({ err: error, session: session.id }, 'a session could not be cut off')
+        this.#log.onUncut(session, error)
       }
     }
   }
@@ -190,7 +183,7 @@ export class Dispatcher {
       () => visit.end(),
       (error: unknown) => {
         visit.end()
-        this.#logFault(visit, error)
+        this.#log.onFault(visit, error)
         visit.exchange.reset('internal_error')
       },
     )
@@ -217,9 +210,9 @@ export class Dispatcher {
   async #openTunnel(exchange: ConnectExchange, record: SessionRecord, visit: Visit): Promise<void> {
     const admitted = this.#admit(visit)
     if (admitted === undefined) return
-    // A tunnel may stay for hours, and needs nothing more of its head.
-    exchange.keepFields()
     try {
+      // A tunnel may stay for hours, and needs nothing more of its head.
+      exchange.keepFields()
       const opened = await this.#open(admitted.authority, visit)
       if (opened === undefined) return
       if (visit.exchange.signal.aborted) opened.destroy()
@@ -315,7 +308,7 @@ export class Dispatcher {
     // A client that is gone needs no answer, and a failure caused by its leaving is not a refusal.
     if (!exchange.signal.aborted)
       this.#refuse(exchange, refusalOf(error, exchange.authority), { user: guest.user, error })
-    else if (!isRefusal(error)) this.#logFault(visit, error)
+    else if (!isRefusal(error)) this.#log.onFault(visit, error)
   }
 
   #refuse(exchange: Exchange, refusal: Refusal, why: Why): void {
@@ -324,70 +317,15 @@ export class Dispatcher {
     this.#report(exchange, refusal, why)
   }
 
-  /** Without a status, the answer is whatever page the site has for the request. */
-  #report(
-    exchange: Exchange,
-    { code, status }: Pick<Refusal, 'code'> & Partial<Refusal>,
-    { user, error, fault }: Why,
-  ): void {
-    const { log, counters } = this.#deps
-    const { privacy } = this.#options
-    const cause = systemCodeOf(error)
-    counters.count('refused_requests', code)
-    const fields = {
-      code,
-      status,
-      ...this.#fieldsOf(exchange, user),
-      ...(cause !== undefined && { cause }),
-      ...(fault && { reason: fault }),
-    }
-    // Answered like a refusal, because the client cannot tell and need not know.
-    if (error !== undefined && !isRefusal(error)) {
-      log.error({ ...fields, ...faultFields(privacy, error) }, FAULT_MESSAGE)
-    } else {
-      const reason = privacy === 'full' && error !== undefined && { reason: error.message }
-      log.info({ ...fields, ...reason }, 'request refused')
-    }
-  }
-
-  /** A fault of ours of which no answer tells. */
-  #logFault({ guest, exchange }: Visit, error: unknown): void {
-    const fields = { ...this.#fieldsOf(exchange, guest.user), ...faultFields(this.#options.privacy, error) }
-    this.#deps.log.error(fields, FAULT_MESSAGE)
-  }
-
-  /** Whose request it is, and for what, as far as the log may say it. */
-  #fieldsOf({ session, authority }: Exchange, user: User | undefined): object {
-    const { privacy } = this.#options
-    return {
-      session: session.id,
-      protocol: session.protocol,
-      ...(user && { user: user.name }),
-      ...clientFields(privacy, session.remoteAddress),
-      ...targetFields(privacy, authority),
-    }
+  #report(exchange: Exchange, refusal: Pick<Refusal, 'code'> & Partial<Refusal>, why: Why): void {
+    this.#deps.counters.count('refused_requests', refusal.code)
+    this.#log.onRefusal(exchange, refusal, why)
   }
 
   #onSessionClose(session: Session, record: SessionRecord, error: Error | undefined): void {
-    this.#deps.registry.remove(session)
-    const { startedAt, userName } = record
-    const durationMs = Math.round(this.#deps.clock.now() - startedAt)
-    record.close(() => {
-      this.#deps.log.info(
-        {
-          session: session.id,
-          user: userName,
-          protocol: session.protocol,
-          ...clientFields(this.#options.privacy, session.remoteAddress),
-          durationMs,
-          requests: record.requests,
-          streams: record.tunnels,
-          uplinkBytes: record.uplinkBytes,
-          downlinkBytes: record.downlinkBytes,
-          ...(error && { error: error.message }),
-        },
-        'session ended',
-      )
-    })
+    const { registry, clock } = this.#deps
+    registry.remove(session)
+    const durationMs = clock.now() - record.startedAt
+    record.close(() => this.#log.onSessionEnd(session, record, durationMs, error))
   }
 }
