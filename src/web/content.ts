@@ -11,15 +11,15 @@ type Done = (error?: Error | null) => void
 
 /** Writes piece by piece, waits for a slow client, and gives up on one that has stalled. */
 export class ContentWriter {
-  readonly #request: Exchange
+  readonly #exchange: Exchange
   readonly #sink: Writable
   readonly #watch: IdleWatch
   #pieces = 0
   #settle: ((alive: boolean) => void) | undefined
 
   /** `release` must be called afterwards. */
-  constructor(request: Exchange, sink: Writable, idleMonitor: IdleMonitor, limitMs: number) {
-    this.#request = request
+  constructor(exchange: Exchange, sink: Writable, idleMonitor: IdleMonitor, limitMs: number) {
+    this.#exchange = exchange
     this.#sink = sink
     this.#watch = idleMonitor.watch(
       limitMs,
@@ -58,7 +58,7 @@ export class ContentWriter {
   }
 
   #onStall(): void {
-    this.#request.reset('cancel')
+    this.#exchange.reset('cancel')
     // An answer that waits behind another one on its connection never learns of the end.
     this.#settle?.(false)
   }
@@ -94,10 +94,10 @@ export class ContentWriter {
 }
 
 /** Discards what the client still sends, so that it gets to read the answer; after a while the client is cut off. */
-export function discardContent(request: PlainExchange, clock: Clock): void {
-  const body = request.body()
+export function discardContent(exchange: PlainExchange, clock: Clock): void {
+  const body = exchange.body()
   if (body.readableEnded || body.destroyed) return
-  const timer = clock.after(LINGER_MS, () => request.reset('no_error'))
+  const timer = clock.after(LINGER_MS, () => exchange.reset('no_error'))
   const cancel = (): void => timer.cancel()
   body.once('end', cancel)
   body.once('close', cancel)

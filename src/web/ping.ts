@@ -5,8 +5,8 @@ import type { WebPages } from './nginx/web-pages.ts'
 /** How long the client may take to read the answer and close. */
 const GRACE_MS = 3000
 
-export function answerPing(request: Exchange, pages: WebPages): void {
-  request.refuse(200, pages.opening())
+export function answerPing(exchange: Exchange, pages: WebPages): void {
+  exchange.refuse(200, pages.opening())
   // It always resolves; a session that is already gone has nothing to report.
-  request.session.close({ graceMs: GRACE_MS }).catch(() => {})
+  exchange.session.close({ graceMs: GRACE_MS }).catch(() => {})
 }

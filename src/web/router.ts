@@ -53,18 +53,18 @@ export class Router {
   }
 
   /** Answers any request except an authenticated CONNECT. Never throws. */
-  handle(request: Exchange): void {
-    switch (request.channel) {
+  handle(exchange: Exchange): void {
+    switch (exchange.channel) {
       case 'ping':
-        return this.#ping(request)
+        return this.#ping(exchange)
       case 'speedtest':
-        return this.#speedtest(request, pathOf(request) ?? '')
+        return this.#speedtest(exchange, pathOf(exchange) ?? '')
       case 'reverse_proxy':
-        return this.#reverseProxy(request)
+        return this.#reverseProxy(exchange)
       case 'decoy':
-        return this.#decoy(request)
+        return this.#decoy(exchange)
       case 'main':
-        return this.#onMainHost(request)
+        return this.#onMainHost(exchange)
     }
   }
 
@@ -81,25 +81,25 @@ export class Router {
    * For a CONNECT or another request that must look refused with `status` (401 to 405): sends the page that a web
    * server has for it. Not for 407, which the dispatcher answers.
    */
-  handleDecoyStatus(request: Exchange, status: number): void {
+  handleDecoyStatus(exchange: Exchange, status: number): void {
     this.#deps.counters.count('web_requests', 'refused')
-    this.#deps.pages.send(request, status)
+    this.#deps.pages.send(exchange, status)
   }
 
   /**
    * Whether a client's plain request for an `http:` address is meant for another server rather than for one of our
    * pages.
    */
-  mayForward(request: PlainExchange): boolean {
+  mayForward(exchange: PlainExchange): boolean {
     // Refused by our site, as by all of them.
-    if (request.method === 'TRACE') return false
-    const ownName = serverNameIn(request.authority) === request.session.serverName
-    return !ownName || this.#pageOf(request.path) === undefined
+    if (exchange.method === 'TRACE') return false
+    const ownName = serverNameIn(exchange.authority) === exchange.session.serverName
+    return !ownName || this.#pageOf(exchange.path) === undefined
   }
 
   /** Forwards it. Never rejects; with `failure`, the request still waits for an answer. */
-  forward(request: PlainExchange, target: Target): Promise<ForwardEnd> {
-    return this.#deps.forwardProxy.forward(request, target)
+  forward(exchange: PlainExchange, target: Target): Promise<ForwardEnd> {
+    return this.#deps.forwardProxy.forward(exchange, target)
   }
 
   /** Plain text prefixes, in the reference endpoint's order: `/pingfoo` is a ping. */
@@ -115,44 +115,44 @@ export class Router {
     return this.#reverseProxyMask?.covers(path) === true
   }
 
-  #onMainHost(request: Exchange): void {
+  #onMainHost(exchange: Exchange): void {
     const { speedtestPath = '', strangerStatus } = this.#options
-    const path = pathOf(request)
+    const path = pathOf(exchange)
     switch (this.#pageOf(path)) {
       case 'ping':
-        return this.#ping(request)
+        return this.#ping(exchange)
       case 'speedtest':
-        return this.#speedtest(request, path?.slice(speedtestPath.length) ?? '')
+        return this.#speedtest(exchange, path?.slice(speedtestPath.length) ?? '')
       case 'reverse_proxy':
-        return this.#reverseProxy(request)
+        return this.#reverseProxy(exchange)
     }
-    if (strangerStatus === undefined || request.kind === 'connect') return this.#decoy(request)
-    this.handleDecoyStatus(request, strangerStatus)
+    if (strangerStatus === undefined || exchange.kind === 'connect') return this.#decoy(exchange)
+    this.handleDecoyStatus(exchange, strangerStatus)
   }
 
-  #ping(request: Exchange): void {
+  #ping(exchange: Exchange): void {
     this.#deps.counters.count('web_requests', 'ping')
-    answerPing(request, this.#deps.pages)
+    answerPing(exchange, this.#deps.pages)
   }
 
-  #speedtest(request: Exchange, path: string): void {
+  #speedtest(exchange: Exchange, path: string): void {
     this.#deps.counters.count('web_requests', 'speedtest')
-    this.#deps.speedtest.handle(request, path)
+    this.#deps.speedtest.handle(exchange, path)
   }
 
-  #reverseProxy(request: Exchange): void {
+  #reverseProxy(exchange: Exchange): void {
     const { reverseProxy } = this.#deps
-    if (reverseProxy === undefined || request.kind === 'connect') return this.#decoy(request)
+    if (reverseProxy === undefined || exchange.kind === 'connect') return this.#decoy(exchange)
     this.#deps.counters.count('web_requests', 'reverse_proxy')
-    reverseProxy.handle(request)
+    reverseProxy.handle(exchange)
   }
 
-  #decoy(request: Exchange): void {
+  #decoy(exchange: Exchange): void {
     this.#deps.counters.count('web_requests', 'decoy')
-    this.#deps.decoy.handle(request)
+    this.#deps.decoy.handle(exchange)
   }
 }
 
-function pathOf(request: Exchange): string | undefined {
-  return request.kind === 'plain' ? request.path : undefined
+function pathOf(exchange: Exchange): string | undefined {
+  return exchange.kind === 'plain' ? exchange.path : undefined
 }

@@ -45,43 +45,43 @@ export class Speedtest {
   }
 
   /** `path` is what follows the base path, with or without a query. */
-  handle(request: Exchange, path: string): void {
-    const run = request.kind === 'plain' ? this.#choose(request, path) : undefined
-    if (run === undefined) return this.#refuse(request, 400)
-    const place = this.#places.take(request.session.remoteAddress)
+  handle(exchange: Exchange, path: string): void {
+    const run = exchange.kind === 'plain' ? this.#choose(exchange, path) : undefined
+    if (run === undefined) return this.#refuse(exchange, 400)
+    const place = this.#places.take(exchange.session.remoteAddress)
     if (typeof place === 'string') {
       this.#deps.counters.count('speedtest_refusals', place)
-      return this.#refuse(request, 503)
+      return this.#refuse(exchange, 503)
     }
     run()
-      .catch(() => request.reset('internal_error'))
+      .catch(() => exchange.reset('internal_error'))
       .finally(place)
   }
 
-  #choose(request: PlainExchange, target: string): (() => Promise<void>) | undefined {
+  #choose(exchange: PlainExchange, target: string): (() => Promise<void>) | undefined {
     const path = target.replace(/\?.*$/s, '')
-    if (request.method === 'GET') {
+    if (exchange.method === 'GET') {
       const mebibytes = Number(/^\/?0*(\d{1,3})mb\.bin$/.exec(path)?.[1] ?? 0)
-      if (mebibytes >= 1 && mebibytes <= MAX_DOWNLOAD_MIB) return () => this.#download(request, mebibytes)
-    } else if (request.method === 'POST' && /^\/?upload\.html$/.test(path)) {
-      const declared = request.headers['content-length'] ?? ''
+      if (mebibytes >= 1 && mebibytes <= MAX_DOWNLOAD_MIB) return () => this.#download(exchange, mebibytes)
+    } else if (exchange.method === 'POST' && /^\/?upload\.html$/.test(path)) {
+      const declared = exchange.headers['content-length'] ?? ''
       const length = /^\d{1,9}$/.test(declared) ? Number(declared) : 0
-      if (length >= 1 && length <= MAX_UPLOAD_BYTES) return () => this.#upload(request, length)
+      if (length >= 1 && length <= MAX_UPLOAD_BYTES) return () => this.#upload(exchange, length)
     }
     return undefined
   }
 
-  #refuse(request: Exchange, status: number): void {
-    request.refuse(status, this.#deps.pages.opening())
+  #refuse(exchange: Exchange, status: number): void {
+    exchange.refuse(status, this.#deps.pages.opening())
   }
 
-  async #download(request: PlainExchange, mebibytes: number): Promise<void> {
-    const sink = request.respond(200, {
+  async #download(exchange: PlainExchange, mebibytes: number): Promise<void> {
+    const sink = exchange.respond(200, {
       ...this.#deps.pages.opening(),
       'content-type': 'application/octet-stream',
       'access-control-allow-origin': '*',
     })
-    const writer = new ContentWriter(request, sink, this.#deps.idleMonitor, this.#options.stallTimeoutMs)
+    const writer = new ContentWriter(exchange, sink, this.#deps.idleMonitor, this.#options.stallTimeoutMs)
     try {
       for (let left = (mebibytes * MIB) / CHUNK.length; left > 0; left--) {
         if (!(await writer.write(CHUNK))) return
@@ -92,16 +92,16 @@ export class Speedtest {
     }
   }
 
-  async #upload(request: PlainExchange, length: number): Promise<void> {
-    const received = await this.#receive(request, length)
+  async #upload(exchange: PlainExchange, length: number): Promise<void> {
+    const received = await this.#receive(exchange, length)
     if (received === length) {
-      request.refuse(200, this.#deps.pages.opening())
-    } else if (!request.signal.aborted) this.#refuse(request, 400)
+      exchange.refuse(200, this.#deps.pages.opening())
+    } else if (!exchange.signal.aborted) this.#refuse(exchange, 400)
   }
 
   /** Counts and discards content until there were `length` bytes or there is no more. */
-  #receive(request: PlainExchange, length: number): Promise<number> {
-    const body = request.body()
+  #receive(exchange: PlainExchange, length: number): Promise<number> {
+    const body = exchange.body()
     return new Promise((resolve) => {
       let received = 0
       const onData = (chunk: Buffer): void => {
@@ -117,7 +117,7 @@ export class Speedtest {
       const watch = this.#deps.idleMonitor.watch(
         this.#options.stallTimeoutMs,
         () => received,
-        () => request.reset('cancel'),
+        () => exchange.reset('cancel'),
       )
       for (const event of ENDS) body.on(event, finish)
       body.on('data', onData)

@@ -44,7 +44,7 @@ interface DecoySiteDependencies {
 
 /** What anyone gets who is not a client. */
 export interface Decoy {
-  handle(request: Exchange): void
+  handle(exchange: Exchange): void
 }
 
 export class DecoySite implements Decoy {
@@ -61,31 +61,31 @@ export class DecoySite implements Decoy {
     this.#boundary = Math.floor(deps.clock.wall() / 1000) % 1_000_000
   }
 
-  handle(request: Exchange): void {
-    this.#handle(request).catch(() => {
+  handle(exchange: Exchange): void {
+    this.#handle(exchange).catch(() => {
       this.#deps.counters.count('decoy_failures')
-      request.reset('internal_error')
+      exchange.reset('internal_error')
     })
   }
 
-  async #handle(request: Exchange): Promise<void> {
-    const { method } = request
-    if (request.kind === 'connect' || method === 'TRACE') return this.#page(request, 405)
-    if (!/^[A-Z_-]+$/.test(method)) return this.#page(request, 400)
-    const target = parseSitePath(request.path)
-    const host = parseSiteHost(request.authority)
-    if (target === undefined || host === undefined) return this.#page(request, 400)
-    if (Number(request.headers['content-length'] ?? 0) > MAX_REQUEST_CONTENT_BYTES)
-      return this.#page(request, 413)
-    if (method !== 'GET' && method !== 'HEAD' && method !== 'POST') return this.#page(request, 405)
-    await this.#find(request, target, host)
+  async #handle(exchange: Exchange): Promise<void> {
+    const { method } = exchange
+    if (exchange.kind === 'connect' || method === 'TRACE') return this.#page(exchange, 405)
+    if (!/^[A-Z_-]+$/.test(method)) return this.#page(exchange, 400)
+    const target = parseSitePath(exchange.path)
+    const host = parseSiteHost(exchange.authority)
+    if (target === undefined || host === undefined) return this.#page(exchange, 400)
+    if (Number(exchange.headers['content-length'] ?? 0) > MAX_REQUEST_CONTENT_BYTES)
+      return this.#page(exchange, 413)
+    if (method !== 'GET' && method !== 'HEAD' && method !== 'POST') return this.#page(exchange, 405)
+    await this.#find(exchange, target, host)
   }
 
-  #page(request: Exchange, status: number, after: ResponseHeaders = {}): void {
-    this.#deps.pages.send(request, status, after)
+  #page(exchange: Exchange, status: number, after: ResponseHeaders = {}): void {
+    this.#deps.pages.send(exchange, status, after)
   }
 
-  async #find(request: PlainExchange, target: SitePath, host: string): Promise<void> {
+  async #find(exchange: PlainExchange, target: SitePath, host: string): Promise<void> {
     const { files } = this.#deps
     const wantsIndex = target.path.endsWith('/')
     const path = wantsIndex ? target.path + this.#options.index : target.path
@@ -98,46 +98,46 @@ export class DecoySite implements Decoy {
     }
     switch (entry.kind) {
       case 'missing':
-        return this.#page(request, 404)
+        return this.#page(exchange, 404)
       case 'forbidden':
-        return this.#page(request, 403)
+        return this.#page(exchange, 403)
       case 'failed':
         this.#deps.counters.count('decoy_failures')
-        return this.#page(request, 500)
+        return this.#page(exchange, 500)
       case 'directory':
-        return this.#redirect(request, { ...target, path: `${path}/` }, host)
+        return this.#redirect(exchange, { ...target, path: `${path}/` }, host)
       case 'file':
-        return this.#sendFile(request, path, entry)
+        return this.#sendFile(exchange, path, entry)
     }
   }
 
-  #redirect(request: PlainExchange, target: SitePath, host: string): void {
+  #redirect(exchange: PlainExchange, target: SitePath, host: string): void {
     const { redirectPort } = this.#options
     const port = redirectPort === undefined || redirectPort === 443 ? '' : `:${redirectPort}`
     const query = target.query ? `?${target.query}` : ''
     const location = `https://${host}${port}${encodeSitePath(target.path)}${query}`
-    this.#page(request, 301, { location })
+    this.#page(exchange, 301, { location })
   }
 
-  async #sendFile(request: PlainExchange, path: string, file: SiteFile): Promise<void> {
+  async #sendFile(exchange: PlainExchange, path: string, file: SiteFile): Promise<void> {
     try {
-      if (request.method === 'POST') return this.#page(request, 405)
+      if (exchange.method === 'POST') return this.#page(exchange, 405)
       const type = contentTypeOf(path)
       const validators = makeValidators(file.modifiedMs, file.sizeBytes)
       const lastModified = new Date(validators.modifiedSecs * 1000).toUTCString()
       const { etag } = validators
-      const status = checkPreconditions(request.headers, validators)
-      if (status === 412) return this.#page(request, 412)
+      const status = checkPreconditions(exchange.headers, validators)
+      if (status === 412) return this.#page(exchange, 412)
       const opening = this.#deps.pages.opening()
       if (status === 304) {
-        request.respond(304, { ...opening, 'last-modified': lastModified, etag }, { endStream: true })
+        exchange.respond(304, { ...opening, 'last-modified': lastModified, etag }, { endStream: true })
         return
       }
-      const { range } = request.headers
-      const applies = range !== undefined && rangeApplies(request.headers['if-range'], validators)
+      const { range } = exchange.headers
+      const applies = range !== undefined && rangeApplies(exchange.headers['if-range'], validators)
       const ranges = applies ? parseRange(range, file.sizeBytes) : 'whole'
       if (ranges === 'unsatisfiable')
-        return this.#page(request, 416, { 'content-range': `bytes */${file.sizeBytes}` })
+        return this.#page(exchange, 416, { 'content-range': `bytes */${file.sizeBytes}` })
       const parts = this.#layOut(ranges, type, file.sizeBytes)
       const headers: ResponseHeaders = {
         ...opening,
@@ -147,7 +147,7 @@ export class DecoySite implements Decoy {
         etag,
         ...parts.last,
       }
-      await this.#sendContent(request, parts, headers, file)
+      await this.#sendContent(exchange, parts, headers, file)
     } finally {
       await file.close()
     }
@@ -171,19 +171,19 @@ export class DecoySite implements Decoy {
   }
 
   async #sendContent(
-    request: PlainExchange,
+    exchange: PlainExchange,
     layout: Layout,
     headers: ResponseHeaders,
     file: SiteFile,
   ): Promise<void> {
-    const empty = request.method === 'HEAD' || layout.lengthBytes === 0
-    const sink: Writable = request.respond(layout.status, headers, { endStream: empty })
-    discardContent(request, this.#deps.clock)
+    const empty = exchange.method === 'HEAD' || layout.lengthBytes === 0
+    const sink: Writable = exchange.respond(layout.status, headers, { endStream: empty })
+    discardContent(exchange, this.#deps.clock)
     if (empty) return
-    const writer = new ContentWriter(request, sink, this.#deps.idleMonitor, this.#options.sendTimeoutMs)
-    const place = this.#budget.open(request.session.remoteAddress)
+    const writer = new ContentWriter(exchange, sink, this.#deps.idleMonitor, this.#options.sendTimeoutMs)
+    const place = this.#budget.open(exchange.session.remoteAddress)
     try {
-      if (!(await sendPieces(layout, file, writer, place))) request.reset('excessive_load')
+      if (!(await sendPieces(layout, file, writer, place))) exchange.reset('excessive_load')
     } finally {
       place.release()
       writer.release()

@@ -101,12 +101,12 @@ export class WebPages {
    * Answers with the page for `status`; the `after` fields come after the page's length, in nginx's order. What the
    * client still sends is discarded. Never throws.
    */
-  send(request: Exchange, status: number, after: ResponseHeaders = {}): void {
+  send(exchange: Exchange, status: number, after: ResponseHeaders = {}): void {
     // nginx gives up on a bad request before it has read which browser sent it.
-    const userAgent = status === 400 ? undefined : request.headers['user-agent']
+    const userAgent = status === 400 ? undefined : exchange.headers['user-agent']
     const page = errorPage(status, userAgent)
     if (page === undefined) {
-      request.refuse(status, { ...this.opening(), ...after })
+      exchange.refuse(status, { ...this.opening(), ...after })
       return
     }
     const headers: ResponseHeaders = {
@@ -115,17 +115,17 @@ export class WebPages {
       'content-length': String(page.length),
       ...after,
     }
-    this.#sendWhole(request, status, headers, page)
+    this.#sendWhole(exchange, status, headers, page)
   }
 
-  #sendWhole(request: Exchange, status: number, headers: ResponseHeaders, content: Buffer): void {
+  #sendWhole(exchange: Exchange, status: number, headers: ResponseHeaders, content: Buffer): void {
     try {
-      if (request.method === 'HEAD') request.respond(status, headers, { endStream: true })
-      else request.respond(status, headers).end(content)
-      if (request.kind === 'plain') discardContent(request, this.#clock)
+      if (exchange.method === 'HEAD') exchange.respond(status, headers, { endStream: true })
+      else exchange.respond(status, headers).end(content)
+      if (exchange.kind === 'plain') discardContent(exchange, this.#clock)
     } catch {
       // The client is gone, or the transport cannot carry these fields: nothing more can be sent on this stream.
-      request.reset('internal_error')
+      exchange.reset('internal_error')
     }
   }
 }

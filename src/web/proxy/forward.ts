@@ -57,11 +57,11 @@ export class ForwardProxy {
   }
 
   /** Resolves when the exchange is over. Never rejects; with `failure`, the request still waits for an answer. */
-  async forward(request: PlainExchange, target: Target): Promise<ForwardEnd> {
+  async forward(exchange: PlainExchange, target: Target): Promise<ForwardEnd> {
     try {
-      if (!isForwardablePath(request)) throw new EndpointError('target_refused', 'bad path')
-      const { io } = await this.#deps.dialer.dial(target, { signal: request.signal })
-      return await new ForwardExchange(request, io, this.#limits, this.#deps).run()
+      if (!isForwardablePath(exchange)) throw new EndpointError('target_refused', 'bad path')
+      const { io } = await this.#deps.dialer.dial(target, { signal: exchange.signal })
+      return await new ForwardExchange(exchange, io, this.#limits, this.#deps).run()
     } catch (failure) {
       return { reason: 'aborted', uplinkBytes: 0, downlinkBytes: 0, failure }
     }
@@ -78,17 +78,17 @@ class ForwardExchange implements RequestOwner, OriginSource {
   readonly limits: ExchangeLimits
   readonly clock: Clock
   readonly idleMonitor: IdleMonitor
-  readonly #request: PlainExchange
+  readonly #exchange: PlainExchange
   readonly #socket: Socket
   readonly #log: Log
 
   constructor(
-    request: PlainExchange,
+    exchange: PlainExchange,
     socket: Socket,
     limits: ExchangeLimits,
     { clock, log, idleMonitor }: ForwardProxyDependencies,
   ) {
-    this.#request = request
+    this.#exchange = exchange
     this.#socket = socket
     this.#log = log
     this.limits = limits
@@ -97,12 +97,12 @@ class ForwardExchange implements RequestOwner, OriginSource {
   }
 
   async run(): Promise<ForwardEnd> {
-    const originRequest = createOriginRequest(this.#request, this)
-    const leaving = this.#request.leaving?.()
-    const giveUp = (): void => originRequest.destroy()
+    const request = createOriginRequest(this.#exchange, this)
+    const leaving = this.#exchange.leaving?.()
+    const giveUp = (): void => request.destroy()
     if (leaving?.aborted) giveUp()
     leaving?.addEventListener('abort', giveUp)
-    const outcome = await originRequest.run()
+    const outcome = await request.run()
     leaving?.removeEventListener('abort', giveUp)
     this.#letGo(outcome.kind === 'complete')
     return this.#endOf(outcome)
@@ -154,7 +154,7 @@ class ForwardExchange implements RequestOwner, OriginSource {
   }
 
   #tellCut(error: NodeJS.ErrnoException | undefined): void {
-    const { session } = this.#request
+    const { session } = this.#exchange
     const fields = {
       session: session.id,
       protocol: session.protocol,

@@ -54,7 +54,7 @@ export class OriginProxy implements RequestOwner {
   readonly idleMonitor: IdleMonitor
   readonly #places: Places
   readonly #deps: OriginProxyDependencies
-  readonly #originRequests = new Set<OriginRequest>()
+  readonly #requests = new Set<OriginRequest>()
   readonly #nextWarningMs = new Map<ExchangeFailure, number>()
 
   constructor(options: OriginProxyOptions, deps: OriginProxyDependencies) {
@@ -68,23 +68,23 @@ export class OriginProxy implements RequestOwner {
   }
 
   get exchanges(): number {
-    return this.#originRequests.size
+    return this.#requests.size
   }
 
-  forward(request: PlainExchange, options: ForwardOptions = {}): void {
-    const place = this.#places.take(request.session.remoteAddress)
+  forward(exchange: PlainExchange, options: ForwardOptions = {}): void {
+    const place = this.#places.take(exchange.session.remoteAddress)
     if (typeof place === 'string') {
       const failure = place === 'total' ? 'too_many' : 'too_many_of_address'
       this.#deps.counters.count('proxy_failures', failure)
-      this.#deps.pages.send(request, 503)
+      this.#deps.pages.send(exchange, 503)
       return
     }
-    const originRequest = createOriginRequest(request, this, options)
-    this.#originRequests.add(originRequest)
-    void originRequest.run().then((outcome) => {
-      this.#originRequests.delete(originRequest)
+    const request = createOriginRequest(exchange, this, options)
+    this.#requests.add(request)
+    void request.run().then((outcome) => {
+      this.#requests.delete(request)
       place()
-      if (outcome.kind === 'failed') this.#onFailure(request, outcome)
+      if (outcome.kind === 'failed') this.#onFailure(exchange, outcome)
     })
   }
 
@@ -96,22 +96,22 @@ export class OriginProxy implements RequestOwner {
   }
 
   /** {@link RequestOwner} */
-  responseHeaders(response: IncomingMessage, request: PlainExchange): ResponseHeaders {
+  responseHeaders(response: IncomingMessage, exchange: PlainExchange): ResponseHeaders {
     const headers = forwardedResponseHeaders(response.headers, this.#deps.pages.opening())
     const { location } = response.headers
     if (location === undefined) return headers
     const { address, authority } = this.source
     const origin = { protocol: address.protocol, authority, port: address.port }
-    return { ...headers, location: publicLocation(location, this.hostFor(request), origin) }
+    return { ...headers, location: publicLocation(location, this.hostFor(exchange), origin) }
   }
 
   #onFailure(
-    request: PlainExchange,
+    exchange: PlainExchange,
     { failure, status, error }: ExchangeOutcome & { readonly kind: 'failed' },
   ): void {
     this.#deps.counters.count('proxy_failures', failure)
     if (error !== undefined) this.#tell(failure, error)
-    if (status !== undefined) this.#deps.pages.send(request, status)
+    if (status !== undefined) this.#deps.pages.send(exchange, status)
   }
 
   #tell(failure: ExchangeFailure, error: NodeJS.ErrnoException): void {
@@ -133,7 +133,7 @@ export class OriginProxy implements RequestOwner {
 
   /** Ends everything that is under way. */
   destroy(): void {
-    for (const originRequest of this.#originRequests) originRequest.destroy()
+    for (const request of this.#requests) request.destroy()
     this.source.destroy()
   }
 }

@@ -27,18 +27,18 @@ const CHUNKED: RequestContent = { kind: 'chunked' }
  * chunk then resets the connection. Undefined: the length makes no sense.
  */
 export async function requestContent(
-  request: PlainExchange,
+  exchange: PlainExchange,
   clock: Clock,
 ): Promise<RequestContent | undefined> {
-  const declared = request.headers['content-length']
+  const declared = exchange.headers['content-length']
   if (declared !== undefined) {
     if (!/^\d{1,15}$/.test(declared)) return undefined
     return declared === '0' ? NONE : { kind: 'sized', bytes: Number(declared) }
   }
-  const usuallyEmpty = USUALLY_EMPTY.has(request.method)
-  const arrived = await firstOf(request.body(), clock, usuallyEmpty ? WAIT_FOR_END_MS : WAIT_MS)
+  const usuallyEmpty = USUALLY_EMPTY.has(exchange.method)
+  const arrived = await firstOf(exchange.body(), clock, usuallyEmpty ? WAIT_FOR_END_MS : WAIT_MS)
   if (arrived !== 'nothing') return arrived === 'content' ? CHUNKED : NONE
-  return usuallyEmpty && !ANNOUNCING.some((name) => name in request.headers) ? NONE : CHUNKED
+  return usuallyEmpty && !ANNOUNCING.some((name) => name in exchange.headers) ? NONE : CHUNKED
 }
 
 /** What happens first on `body`; `nothing` after `waitMs`. */

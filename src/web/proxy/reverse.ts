@@ -21,15 +21,15 @@ export class ReverseProxy {
     this.#proxy = proxy
   }
 
-  handle(request: PlainExchange): void {
-    const { protocol } = request.session
+  handle(exchange: PlainExchange): void {
+    const { protocol } = exchange.session
     const headers = { 'x-original-protocol': protocol }
     const asConnect =
       this.#options.h3BackwardCompatibility &&
       protocol === 'HTTP3' &&
-      request.method === 'GET' &&
-      request.path === '/'
-    this.#proxy.forward(request, { headers, asConnect })
+      exchange.method === 'GET' &&
+      exchange.path === '/'
+    this.#proxy.forward(exchange, { headers, asConnect })
   }
 
   destroy(): void {
@@ -47,9 +47,9 @@ export class DecoyOrigin implements Decoy {
     this.#pages = pages
   }
 
-  handle(request: Exchange): void {
+  handle(exchange: Exchange): void {
     // A front end that is not a forward proxy answers these itself.
-    if (request.kind === 'connect' || request.method === 'TRACE') this.#pages.send(request, 405)
-    else this.#proxy.forward(request)
+    if (exchange.kind === 'connect' || exchange.method === 'TRACE') this.#pages.send(exchange, 405)
+    else this.#proxy.forward(exchange)
   }
 }
