@@ -144,10 +144,7 @@ class ForwardExchange implements RequestOwner, OriginSource {
       this.#tellCut(error)
       return end(reason)
     }
-    if (failure === 'internal') {
-      this.#log.error({ err: error }, 'a request failed in a way that should not happen')
-      return { ...end('aborted'), failure: error }
-    }
+    if (failure === 'internal') return { ...end('aborted'), failure: error }
     // The answer is the same as for a tunnel, from the error table.
     const code = failure === 'timeout' ? 'target_timeout' : 'target_refused'
     return { ...end(reason), failure: new EndpointError(code, `the request was not answered: ${failure}`) }
