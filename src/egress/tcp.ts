@@ -86,9 +86,24 @@ function ignoreError(): void {
 interface RaceCallbacks {
   /** Called with each socket as it is created. */
   readonly onOpen: (socket: Socket) => void
-  /** Exactly one of these follows, unless the race is ended first. */
+  /** Exactly one of these two follows, unless the race is ended first. */
   readonly onWinner: (socket: Socket) => void
   readonly onFailure: (error: EndpointError) => void
+}
+
+/** On its own, because the socket keeps for life what the function that it reads into can see: not the whole dial. */
+function connectTo({ address }: IpAddress, port: number, memory: ReadMemory): Socket {
+  const socket: Socket = net.connect({
+    onread: memory.readInto(() => socket),
+    host: address,
+    port,
+    allowHalfOpen: true,
+    autoSelectFamily: false,
+    keepAlive: true,
+    keepAliveInitialDelay: KEEP_ALIVE_AFTER_MS,
+    noDelay: true,
+  })
+  return socket
 }
 
 /** The connection attempts of one call. */
@@ -123,16 +138,7 @@ class Race {
     // Asked here, because others may have taken the last ones while the name was resolved or an attempt waited.
     if (!mayDial()) return this.#onExhausted()
     this.#next += 1
-    const socket: Socket = net.connect({
-      onread: memory.readInto(() => socket),
-      host: address.address,
-      port: this.#port,
-      allowHalfOpen: true,
-      autoSelectFamily: false,
-      keepAlive: true,
-      keepAliveInitialDelay: KEEP_ALIVE_AFTER_MS,
-      noDelay: true,
-    })
+    const socket = connectTo(address, this.#port, memory)
     this.#pending.add(socket)
     this.#callbacks.onOpen(socket)
     socket.on('error', ignoreError)
@@ -174,8 +180,8 @@ class Race {
       this.#egress.counters.count('outbound_descriptors_exhausted')
     const code = CODE_BY_ERRNO[errno] ?? 'target_refused'
     this.#failures.push(new EndpointError(code, 'the connection failed', { cause: error }))
-    this.attempt()
-    if (this.#pending.size === 0) this.#fail()
+    if (this.#next < this.#addresses.length) this.attempt()
+    else if (this.#pending.size === 0) this.#fail()
   }
 
   #fail(): void {
@@ -186,8 +192,8 @@ class Race {
 }
 
 /**
- * One call: its time limit, its signal, and the step under way. A tunnel to a literal address costs one promise here and
- * no signal for a resolver that is not asked.
+ * One call: its time limit, its signal, and the step under way. A literal address takes one promise, and no signal,
+ * because no resolver is asked.
  */
 class Dial {
   readonly #target: Target
@@ -240,6 +246,7 @@ class Dial {
 
   async #resolve({ host, port }: Extract<Target, { kind: 'name' }>): Promise<readonly IpAddress[]> {
     const { policy, resolver, mayDial, counters } = this.#egress
+    // Asked before each attempt as well; but a query takes a descriptor too.
     if (!mayDial()) {
       counters.count('outbound_descriptors_exhausted')
       throw noDescriptor()
