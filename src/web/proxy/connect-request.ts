@@ -30,6 +30,6 @@ export class ConnectRequest extends OriginRequest {
     if (sink === undefined) return
     if (head.length > 0) socket.unshift(head)
     this.flow.startUplink(socket)
-    this.flow.startDownlink(socket, sink)
+    this.flow.startDownlink(socket, sink, { isWhole: () => !this.originFailed })
   }
 }

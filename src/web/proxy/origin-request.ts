@@ -1,5 +1,5 @@
 /**
- * What an exchange of a client's becomes at an origin: one request, and its way back. This is what the modes have in
+ * A client's exchange, forwarded as one request to an origin, and its way back. This is what the modes have in
  * common (plain, an offer to upgrade, CONNECT): opening at the origin, once more when a kept connection turns out to be
  * closed; the limits of time; who is at fault when it fails. Every way out goes through `#finish`.
  */
@@ -150,7 +150,7 @@ export abstract class OriginRequest {
     if (!this.#finished) this.#open(this.repeatable)
   }
 
-  /** For the origin's events: whatever is thrown in one would end the process instead of this request. */
+  /** For what the origin answers: whatever is thrown there would end the process instead of this request. */
   protected guarded<Event extends unknown[]>(react: (...event: Event) => void): (...event: Event) => void {
     return (...event) => {
       try {
@@ -296,8 +296,8 @@ export abstract class OriginRequest {
       this.#outgoing?.destroy()
       this.#socket?.destroy()
     }
-    if (downlinkDone && end.kind === 'complete') discardContent(this.exchange, this.owner.clock)
     this.#outcome.resolve({ ...end, uplinkBytes, downlinkBytes })
+    if (downlinkDone && end.kind === 'complete') discardContent(this.exchange, this.owner.clock)
   }
 }
 
