@@ -1,5 +1,5 @@
 /** What the dispatcher asks of `forward`: open first (everything that can be refused), then run. */
-import type { Log } from '../log.ts'
+import type { Log, Privacy } from '../log.ts'
 import type { ProtocolLabel } from './session.ts'
 import type { StreamEnd } from './stream-end.ts'
 
@@ -9,6 +9,8 @@ export interface TunnelContext {
   readonly sessionId: string
   readonly protocol: ProtocolLabel
   readonly log: Log
+  /** What the log may say about addresses. */
+  readonly privacy: Privacy
   /** Aborted when the client gives up, the session ends, or the user's credentials are revoked. */
   readonly signal: AbortSignal
 }

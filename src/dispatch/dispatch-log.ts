@@ -56,7 +56,7 @@ export class DispatchLog {
     this.#log.error(fields, FAULT_MESSAGE)
   }
 
-  onUncut(session: Session, error: unknown): void {
+  onCutOffFailed(session: Session, error: unknown): void {
     const fields = { session: session.id, ...faultFields(this.#privacy, error) }
     this.#log.error(fields, 'a session could not be cut off')
   }

@@ -103,7 +103,7 @@ export class Dispatcher {
       try {
         this.#reconsider(session, directory)
       } catch (error) {
-        this.#log.onUncut(session, error)
+        this.#log.onCutOffFailed(session, error)
       }
     }
   }
@@ -289,7 +289,9 @@ export class Dispatcher {
   #dispatch(authority: Authority, { guest, exchange }: Visit): Promise<OpenTunnel> {
     const { forwarders, log } = this.#deps
     const { session, signal } = exchange
-    const context = { user: guest.user.name, sessionId: session.id, protocol: session.protocol, log, signal }
+    const { id: sessionId, protocol } = session
+    const { privacy } = this.#options
+    const context = { user: guest.user.name, sessionId, protocol, log, privacy, signal }
     switch (authority.kind) {
       case 'udp':
         return forwarders.udp.open(undefined, context)

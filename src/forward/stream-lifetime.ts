@@ -3,10 +3,11 @@
  * fires, and whichever comes first is the reason. Shared by `_udp2` and `_icmp`.
  */
 import type { Duplex } from 'node:stream'
-import type { Log } from '../log.ts'
+import { faultFields } from '../log.ts'
+import type { Log, Privacy } from '../log.ts'
 import { EndpointError } from '../errors.ts'
 import type { StreamEnd, StreamReset } from '../contract/stream-end.ts'
-import type { TunnelEndReason } from '../contract/forwarder.ts'
+import type { TunnelContext, TunnelEndReason } from '../contract/forwarder.ts'
 
 export interface StreamHandlers {
   /** May throw: an `EndpointError` is the client's fault, anything else is ours; both end the stream. */
@@ -22,19 +23,21 @@ export class StreamLifetime {
   readonly #io: Duplex
   readonly #signal: AbortSignal
   readonly #log: Log
+  readonly #privacy: Privacy
   readonly #handlers: StreamHandlers
   readonly #ended = Promise.withResolvers<TunnelEndReason>()
   #state: 'running' | 'ending' | 'ended' = 'running'
 
   constructor(
     stream: StreamEnd,
-    context: { readonly signal: AbortSignal; readonly log: Log },
+    context: Pick<TunnelContext, 'signal' | 'log' | 'privacy'>,
     handlers: StreamHandlers,
   ) {
     this.#stream = stream
     this.#io = stream.io
     this.#signal = context.signal
     this.#log = context.log
+    this.#privacy = context.privacy
     this.#handlers = handlers
   }
 
@@ -67,7 +70,7 @@ export class StreamLifetime {
         this.#log.debug({ code: error.code }, 'stream cannot be decoded')
         this.#reset('cancel', 'protocol_error')
       } else {
-        this.#log.error({ err: error }, 'stream failed')
+        this.#log.error(faultFields(this.#privacy, error), 'stream failed')
         this.#reset('internal_error', 'aborted')
       }
     }

@@ -4,7 +4,7 @@
  */
 import type { TotalLabel } from '../counters.ts'
 import { EndpointError, isRefusal } from '../errors.ts'
-import { faultFields, targetFields, type Privacy } from '../log.ts'
+import { faultFields, targetFields } from '../log.ts'
 import { DatagramQueue, type QueuedDatagram } from '../relay/datagram-queue.ts'
 import type { TunnelContext, TunnelEnd } from '../contract/forwarder.ts'
 import type { StreamEnd } from '../contract/stream-end.ts'
@@ -33,7 +33,6 @@ interface UdpStreamOptions {
   readonly idleTimeoutMs: number
   readonly queueBytes: number
   readonly queueDatagrams: number
-  readonly privacy: Privacy
   readonly now: () => number
 }
 
@@ -155,8 +154,7 @@ export class UdpStream implements StreamHandlers, UplinkSink, FlowListener {
     const error = isRefusal(cause) ? cause : new EndpointError('internal', 'UDP flow', { cause })
     this.#flows.refuse(key, error, this.#nowMs)
     this.#options.tally.onDrop(error.code)
-    const { privacy } = this.#options
-    const { user, log } = this.#context
+    const { user, log, privacy } = this.#context
     const fields = { code: error.code, user, ...targetFields(privacy, address) }
     if (error.code === 'internal') log.error({ ...fields, ...faultFields(privacy, error) }, 'UDP flow failed')
     else log.debug(fields, 'UDP flow refused')
@@ -164,7 +162,7 @@ export class UdpStream implements StreamHandlers, UplinkSink, FlowListener {
 
   #trace(datagram: UplinkDatagram): void {
     const { address, port } = datagram.destination
-    const target = targetFields(this.#options.privacy, `${address} ${port}`)
+    const target = targetFields(this.#context.privacy, `${address} ${port}`)
     this.#context.log.trace({ app: datagram.appName, ...target }, 'UDP flow')
   }
 }

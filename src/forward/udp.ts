@@ -4,7 +4,6 @@
  */
 import type { Clock, Timer } from '../clock.ts'
 import type { Counters } from '../counters.ts'
-import type { Privacy } from '../log.ts'
 import type { Forwarder, OpenTunnel, TunnelContext, TunnelEnd } from '../contract/forwarder.ts'
 import type { StreamEnd } from '../contract/stream-end.ts'
 import { UdpBudget } from './udp-budget.ts'
@@ -15,7 +14,6 @@ export interface UdpForwarderOptions {
   readonly dialer: UdpDialer
   readonly clock: Clock
   readonly counters: Counters
-  readonly privacy: Privacy
   /** A flow without a datagram in either direction ends after this time, give or take a tick. */
   readonly idleTimeoutMs: number
   /** Flows of one stream; above that, a new flow ends the one that was idle longest. */
@@ -52,10 +50,9 @@ export class UdpForwarder implements Forwarder<undefined> {
   }
 
   async #run(stream: StreamEnd, context: TunnelContext): Promise<TunnelEnd> {
-    const { dialer, clock, privacy, idleTimeoutMs } = this.#options
+    const { dialer, clock, idleTimeoutMs } = this.#options
     const udpStream = new UdpStream(stream, context, {
       dialer,
-      privacy,
       idleTimeoutMs,
       budget: this.#budget,
       tally: this.#tally,

@@ -152,7 +152,6 @@ export function udpForwarding({ vpn }: Settings) {
     idleTimeoutMs: vpn.udp_connections_timeout_secs * SECOND,
     maxFlowsPerStream: vpn.culvert.udp.max_flows_per_stream,
     queueBytes: vpn.culvert.udp.queue_bytes,
-    privacy: vpn.culvert.log.privacy,
   }
 }
 
@@ -299,5 +298,6 @@ export function webSiteOptions(settings: Settings): WebSiteOptions {
     connectTimeoutMs: vpn.connection_establishment_timeout_secs * SECOND,
     speedtestStallMs: vpn.tls_handshake_timeout_secs * SECOND,
     forwardIdleMs: tcpForwarding(settings).idleTimeoutMs,
+    privacy: vpn.culvert.log.privacy,
   }
 }

@@ -2,7 +2,7 @@
 import type { Clock } from '../clock.ts'
 import type { HttpOrigin } from '../wire/target.ts'
 import type { Counters } from '../counters.ts'
-import type { Log } from '../log.ts'
+import type { Log, Privacy } from '../log.ts'
 import type { IdleMonitor } from '../relay/idle-monitor.ts'
 import { DecoySite } from './nginx/decoy-site.ts'
 import type { Decoy } from './nginx/decoy-site.ts'
@@ -32,6 +32,8 @@ export interface WebSiteOptions extends RouterOptions {
   readonly speedtestStallMs: number
   /** Idle limit of plain requests that clients send to other servers. */
   readonly forwardIdleMs: number
+  /** What the log may say about clients' requests to other servers. */
+  readonly privacy: Privacy
 }
 
 interface OriginDescriptors {
@@ -112,7 +114,7 @@ export function createWebSite(options: WebSiteOptions, deps: WebSiteDependencies
     decoy: openDecoy(),
     speedtest,
     forwardProxy: new ForwardProxy(
-      { idleTimeoutMs: options.forwardIdleMs },
+      { idleTimeoutMs: options.forwardIdleMs, privacy: options.privacy },
       { clock, log, dialer, idleMonitor },
     ),
     ...(reverseProxy && { reverseProxy }),

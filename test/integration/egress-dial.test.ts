@@ -368,6 +368,7 @@ const context = (): TunnelContext => ({
   sessionId: '1',
   protocol: 'HTTP2',
   log: pino({ level: 'silent' }),
+  privacy: 'full',
   signal: abort.signal,
 })
 

@@ -89,7 +89,6 @@ function makeForwarder(options: SetUp = {}): { forwarder: UdpForwarder; counters
     dialer,
     counters,
     clock: systemClock,
-    privacy: 'full',
     idleTimeoutMs: 120_000,
     ...rest,
   })
@@ -323,6 +322,7 @@ async function dataFrames(answer: (payload: Buffer) => Buffer[], total: number):
       sessionId: 's',
       protocol: 'HTTP2' as const,
       log: pino({ level: 'silent' }),
+      privacy: 'full' as const,
       signal: new AbortController().signal,
     }
     const run = async (): Promise<unknown> => {

@@ -44,7 +44,7 @@ afterEach(async () => {
 
 /** None of these requests is forwarded. */
 const forwardProxy = new ForwardProxy(
-  { idleTimeoutMs: 1000 },
+  { idleTimeoutMs: 1000, privacy: 'full' },
   {
     clock: systemClock,
     log: pino({ level: 'silent' }),

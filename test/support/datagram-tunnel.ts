@@ -19,6 +19,7 @@ export interface DatagramTunnelOptions {
   /** Bytes that each direction of the pair buffers before it asks the writer to wait. */
   readonly highWaterMark?: number
   readonly log?: TunnelContext['log']
+  readonly privacy?: TunnelContext['privacy']
 }
 
 export async function openDatagramTunnel(
@@ -43,6 +44,7 @@ export async function openDatagramTunnel(
     sessionId: 'session-1',
     protocol: 'HTTP2',
     log: options.log ?? pino({ level: 'silent' }),
+    privacy: options.privacy ?? 'full',
     signal: abort.signal,
   })
   client.on('error', () => {})

@@ -27,7 +27,6 @@ const forwarder = new UdpForwarder({
   dialer,
   counters,
   clock: systemClock,
-  privacy: 'full',
   idleTimeoutMs: 60_000,
 })
 const tunnel = await openDatagramTunnel(forwarder)

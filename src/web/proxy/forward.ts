@@ -8,7 +8,8 @@ import type { ClientRequest, IncomingMessage } from 'node:http'
 import type { Socket } from 'node:net'
 import type { Clock } from '../../clock.ts'
 import { EndpointError } from '../../errors.ts'
-import type { Log } from '../../log.ts'
+import { faultFields } from '../../log.ts'
+import type { Log, Privacy } from '../../log.ts'
 import type { ForwardEnd, TunnelEndReason } from '../../contract/forwarder.ts'
 import type { PlainExchange, ResponseHeaders } from '../../contract/exchange.ts'
 import type { Target } from '../../wire/target.ts'
@@ -32,6 +33,7 @@ export interface ForwardDialer {
 interface ForwardProxyOptions {
   /** How long nothing may move in either direction, before the response and during it. */
   idleTimeoutMs: number
+  privacy: Privacy
 }
 
 interface ForwardProxyDependencies {
@@ -49,9 +51,11 @@ const LINGER_MS = 30_000
 export class ForwardProxy {
   readonly #deps: ForwardProxyDependencies
   readonly #limits: ExchangeLimits
+  readonly #privacy: Privacy
 
-  constructor({ idleTimeoutMs }: ForwardProxyOptions, deps: ForwardProxyDependencies) {
+  constructor({ idleTimeoutMs, privacy }: ForwardProxyOptions, deps: ForwardProxyDependencies) {
     this.#deps = deps
+    this.#privacy = privacy
     // The dialer's sockets are already connected.
     this.#limits = { connectTimeoutMs: idleTimeoutMs, responseTimeoutMs: idleTimeoutMs, idleTimeoutMs }
   }
@@ -61,7 +65,7 @@ export class ForwardProxy {
     try {
       if (!isForwardablePath(exchange)) throw new EndpointError('target_refused', 'bad path')
       const { io } = await this.#deps.dialer.dial(target, { signal: exchange.signal })
-      return await new ForwardExchange(exchange, io, this.#limits, this.#deps).run()
+      return await new ForwardExchange(exchange, io, this.#limits, this.#privacy, this.#deps).run()
     } catch (failure) {
       return { reason: 'aborted', uplinkBytes: 0, downlinkBytes: 0, failure }
     }
@@ -81,16 +85,19 @@ class ForwardExchange implements RequestOwner, OriginSource {
   readonly #exchange: PlainExchange
   readonly #socket: Socket
   readonly #log: Log
+  readonly #privacy: Privacy
 
   constructor(
     exchange: PlainExchange,
     socket: Socket,
     limits: ExchangeLimits,
+    privacy: Privacy,
     { clock, log, idleMonitor }: ForwardProxyDependencies,
   ) {
     this.#exchange = exchange
     this.#socket = socket
     this.#log = log
+    this.#privacy = privacy
     this.limits = limits
     this.clock = clock
     this.idleMonitor = idleMonitor
@@ -139,15 +146,24 @@ class ForwardExchange implements RequestOwner, OriginSource {
     if (outcome.kind === 'complete') return end('ended')
     if (outcome.kind === 'left') return end('client_reset')
     const { failure, status, error } = outcome
+    if (failure === 'internal') return this.#endOfFault(end('aborted'), error, status === undefined)
     const reason = failure === 'timeout' ? 'idle' : 'target_reset'
     if (status === undefined) {
       this.#tellCut(error)
       return end(reason)
     }
-    if (failure === 'internal') return { ...end('aborted'), failure: error }
     // The answer is the same as for a tunnel, from the error table.
     const code = failure === 'timeout' ? 'target_timeout' : 'target_refused'
     return { ...end(reason), failure: new EndpointError(code, `the request was not answered: ${failure}`) }
+  }
+
+  /** The dispatcher logs a fault that it has to answer for. */
+  #endOfFault(end: ForwardEnd, error: Error | undefined, answered: boolean): ForwardEnd {
+    if (!answered) return { ...end, failure: error }
+    const { id, protocol } = this.#exchange.session
+    const fields = { session: id, protocol, ...faultFields(this.#privacy, error) }
+    this.#log.error(fields, 'a forwarded response failed in a way that should not happen')
+    return end
   }
 
   #tellCut(error: NodeJS.ErrnoException | undefined): void {

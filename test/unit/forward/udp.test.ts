@@ -14,7 +14,8 @@ import {
   UdpDownlinkDecoder,
   type DownlinkDatagram,
 } from '../../../src/wire/udp-frame.ts'
-import { openDatagramTunnel, type DatagramTunnel } from '../../support/datagram-tunnel.ts'
+import { openDatagramTunnel } from '../../support/datagram-tunnel.ts'
+import type { DatagramTunnel, DatagramTunnelOptions } from '../../support/datagram-tunnel.ts'
 import { FakeClock } from '../../support/fake-clock.ts'
 import { UDP_OPTIONS } from '../../support/room-options.ts'
 
@@ -66,7 +67,9 @@ function frame(payload: string, source = SOURCE, destination = TARGET, app = '')
 /** A datagram whose payload is its port. */
 const to = (port: number) => frame(`${port}`, SOURCE, { ...TARGET, port })
 
-async function start(options: Partial<UdpForwarderOptions> = {}, log = pino({ level: 'silent' })) {
+type StartOptions = Partial<UdpForwarderOptions> & Pick<DatagramTunnelOptions, 'privacy'>
+
+async function start({ privacy = 'full', ...options }: StartOptions = {}, log = pino({ level: 'silent' })) {
   const dialer = new FakeDialer()
   const clock = new FakeClock()
   const counters = new Counters()
@@ -75,12 +78,11 @@ async function start(options: Partial<UdpForwarderOptions> = {}, log = pino({ le
     dialer,
     clock,
     counters,
-    privacy: 'full',
     idleTimeoutMs: 120_000,
     ...options,
   })
   const connect = async (user = 'alice') => {
-    const tunnel = await openDatagramTunnel(forwarder, { user, log })
+    const tunnel = await openDatagramTunnel(forwarder, { user, log, privacy })
     const replies: DownlinkDatagram[] = []
     const decoder = new UdpDownlinkDecoder((datagram) => replies.push(datagram))
     tunnel.client.on('data', (chunk: Buffer) => decoder.push(chunk))
