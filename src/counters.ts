@@ -213,7 +213,7 @@ type GaugeArguments<N extends GaugeName> = [GaugeLabel<N>] extends [never]
 
 export class Counters {
   readonly #totals = new Map<string, number>()
-  /** By name, then label: keys that need not be put together and hashed each time. */
+  /** By name, then label, so that no key is built for each count. */
   readonly #labelled = new Map<string, Map<string, number>>()
   readonly #gauges = new Map<string, Read>()
 

@@ -45,7 +45,7 @@ interface AnyExchange {
 export interface ConnectExchange extends AnyExchange {
   readonly kind: 'connect'
   readonly method: 'CONNECT'
-  /** Drops all fields but these: a request that waits for its refusal must not keep its whole head in memory. */
+  /** Drops all fields but these: what waits for its refusal, or has become a tunnel, must not keep its whole head. */
   keepFields(...names: readonly string[]): void
   /** Sends 200 and hands over the client's end of the tunnel. With `endStream` the 200 carries END_STREAM. */
   accept(headers?: ResponseHeaders, options?: { endStream?: boolean }): StreamEnd

@@ -1,4 +1,4 @@
-/** The fields that remain of a request's head while it waits for its refusal (`ConnectExchange.keepFields`). */
+/** The fields that remain of a request's head while it waits for its refusal or is a tunnel (`ConnectExchange.keepFields`). */
 import type { RequestHeaders } from '../contract/exchange.ts'
 
 export function pickFields(headers: RequestHeaders, names: readonly string[]): RequestHeaders {

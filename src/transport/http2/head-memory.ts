@@ -4,6 +4,7 @@
  * counts makes it collect because of them: requests with 50 KB of fields, each reset at once, took 50 MB a second for
  * as long as they came. So their bytes are counted here.
  */
+
 /** An ordinary head has 300 bytes, so it takes 100,000 requests to get here. Half of what a session may hold. */
 const COLLECT_AFTER_BYTES = 32 * 1024 * 1024
 
