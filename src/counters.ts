@@ -188,6 +188,7 @@ export const GAUGES = {
   outbound_udp_sockets: { doc: 'UDP sockets towards targets.' },
   origin_sockets: { doc: 'TCP connections to web servers behind the endpoint.' },
   decoy_held_bytes: { doc: 'Bytes of answers of the decoy site that their clients have not taken.' },
+  decoy_open_files: { doc: 'Files of the decoy site that are open; each is a descriptor.' },
   decoy_waiting: { doc: 'Answers of the decoy site that wait for room in memory.' },
   icmp_pending: { doc: 'Echo requests that wait for an answer.' },
 } as const satisfies Readonly<Record<string, Description>>

@@ -21,6 +21,7 @@ const COUNTED = [
   'outbound_tcp_sockets',
   'outbound_udp_sockets',
   'origin_sockets',
+  'decoy_open_files',
 ] as const
 
 interface DescriptorDependencies {

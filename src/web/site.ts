@@ -89,10 +89,15 @@ export function createWebSite(options: WebSiteOptions, deps: WebSiteDependencies
     proxies.push(proxy)
     return proxy
   }
+  const openDirectory = (root: string): SiteDirectory => {
+    const directory = new SiteDirectory({ root, maxOpenFiles: MAX_OPEN_FILES })
+    counters.gauge('decoy_open_files', () => directory.openFiles)
+    return directory
+  }
   const openDecoy = (): Decoy => {
     if (options.decoyOrigin) return new DecoyOrigin(openProxy(options.decoyOrigin), pages)
     const files = options.decoyRoot
-      ? new SiteDirectory({ root: options.decoyRoot, maxOpenFiles: MAX_OPEN_FILES })
+      ? openDirectory(options.decoyRoot)
       : new DefaultSite(undefined, options.index)
     const { index, port } = options
     const redirect = port === HTTPS_PORT ? {} : { redirectPort: port }

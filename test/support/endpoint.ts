@@ -62,6 +62,7 @@ connection_rate = 100000
 `
 
 const HELD = [
+  'decoy_open_files',
   'gate_connections',
   'client_sessions{HTTP1}',
   'client_sessions{HTTP2}',
