@@ -73,9 +73,10 @@ describe('the leak check', () => {
   })
 
   it('the leak check finds a timer that keeps the process alive', () => {
-    const timer = setTimeout(() => {}, 60_000)
-    expect(check.left()).toEqual(['handle Timeout'])
-    clearTimeout(timer)
+    // More than the runner has of its own: one of those may end in the meantime.
+    const timers = Array.from({ length: 10 }, () => setTimeout(() => {}, 60_000))
+    expect(check.left()).toContain('handle Timeout')
+    for (const timer of timers) clearTimeout(timer)
   })
 
   it('the leak check finds a timer of the system clock until it is cancelled, and says who set it', () => {
