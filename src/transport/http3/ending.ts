@@ -6,8 +6,9 @@
  *
  *   1. QUIC has taken everything (the send window tells);
  *   2. the client has answered a ping that was sent after that;
- *   3. for three round trips nothing else was sent: whatever gets lost is sent again within that time. On a session
- *      that is never still, that time must pass twice after everything that was unsent has gone out.
+ *   3. for three round trips nothing else was sent, half of that time after the answer: what was lost is noticed when
+ *      something sent later is acknowledged, and sent again little more than a round trip after that. On a session that
+ *      is never still, that time must pass twice after everything that was unsent has gone out.
  *
  * On a short path this takes about 60 ms. All waiting streams of a session share the questions that it takes.
  *
@@ -216,8 +217,7 @@ export class SessionEndings {
   onTick(now: number): boolean {
     const ready = this.#mayDeliver() || this.#endings.values().some(({ taken }) => taken)
     const sample = ready ? this.#wire.sample() : undefined
-    if (sample !== undefined) this.#onSample(sample)
-    this.#askAt = now + (sample === undefined ? IDLE_MS : quietMs(sample))
+    this.#askAt = now + (sample === undefined ? IDLE_MS : this.#onSample(sample, now))
     for (const [stream, ending] of this.#endings) if (now >= ending.expiresAt) this.#end(stream, ending)
     return this.#isWaiting()
   }
@@ -231,8 +231,12 @@ export class SessionEndings {
     return this.#delivery !== undefined && this.#endings.values().every(({ taken }) => taken)
   }
 
-  /** Samples are at least {@link quietMs} apart. */
-  #onSample({ sentBytes }: WireSample): void {
+  /** Samples that count are at least {@link quietMs} apart. Returns after how long to ask again. */
+  #onSample(sample: WireSample, now: number): number {
+    const waitMs = quietMs(sample)
+    const earlyMs = this.#wire.answeredAt + waitMs / 2 - now
+    if (earlyMs > 0) return earlyMs
+    const { sentBytes } = sample
     const progress = sentBytes - this.#sentBytes
     this.#sentBytes = sentBytes
     let ping: number | undefined
@@ -255,6 +259,7 @@ export class SessionEndings {
       if (arrived(ending)) this.#end(stream, ending)
     }
     if (this.#delivery !== undefined && this.#mayDeliver() && arrived(this.#delivery)) this.#deliver()
+    return waitMs
   }
 
   #deliver(): void {

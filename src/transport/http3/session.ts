@@ -148,7 +148,7 @@ export class Http3Session extends SessionLife implements Session, StreamHost {
   }
 
   onPing(): void {
-    this.#wire.onPing()
+    this.#wire.onPing(this.#context.clock.now())
     this.#share.backlog.onPing()
   }
 

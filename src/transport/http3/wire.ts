@@ -22,6 +22,8 @@ export class Wire {
   #pings = 0
   /** How many pings have been answered; they are answered in order. */
   answered = 0
+  /** When the last of them was. */
+  answeredAt = -Infinity
 
   constructor(session: number, port: WirePort) {
     this.session = session
@@ -38,7 +40,8 @@ export class Wire {
     return ++this.#pings
   }
 
-  onPing(): void {
+  onPing(now: number): void {
     this.answered++
+    this.answeredAt = now
   }
 }

@@ -17,6 +17,8 @@ class Stage {
   readonly released: number[] = []
   readonly marked: SendWindow[] = []
   rttMs = 10
+  /** How long a ping takes on a machine that is busy; else a round trip. */
+  answerMs: number | undefined
   sentBytes = 20_000
   /** Whether the client answers. */
   connected = true
@@ -24,7 +26,10 @@ class Stage {
     sample: (): WireSample => ({ sentBytes: this.sentBytes, rttMs: this.rttMs }),
     ping: () => {
       this.sentBytes += PING_BYTES
-      this.clock.after(this.rttMs, () => this.connected && this.wire.onPing())
+      this.clock.after(
+        this.answerMs ?? this.rttMs,
+        () => this.connected && this.wire.onPing(this.clock.now()),
+      )
     },
   })
   readonly #hub: WindowHub = {
@@ -114,6 +119,21 @@ describe('a stream that we have ended', () => {
     stage.clock.advance(70)
     expect(stage.released).toEqual([])
     stage.clock.advance(200)
+    expect(stage.released).toEqual([0])
+  })
+
+  test('a stream that we have ended waits for what a late answer shows to be lost', () => {
+    const stage = new Stage()
+    stage.rttMs = 1
+    stage.answerMs = 32
+    stage.end(0)
+    // The answer has just come, and nothing has been sent again yet.
+    stage.clock.advance(55)
+    expect(stage.released).toEqual([])
+    stage.sentBytes += 150
+    stage.clock.advance(30)
+    expect(stage.released).toEqual([])
+    stage.clock.advance(100)
     expect(stage.released).toEqual([0])
   })
 
