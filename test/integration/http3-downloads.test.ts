@@ -18,7 +18,7 @@ const MIB = 1024 * 1024
 const ETHERNET_PAYLOAD_BYTES = 1472
 const AUTHORIZATION = `Basic ${Buffer.from(`${USER.username}:${USER.password}`).toString('base64')}`
 
-/** Of the clients whose last word may be lost; less than the test waits for the endpoint to be free. */
+/** Of the clients whose last word may be lost. */
 const IDLE_MS = 8000
 
 let endpoint: TestEndpoint
@@ -93,7 +93,7 @@ describe('parallel downloads all complete', { timeout: 120_000 }, () => {
     // ends with the idle limit.
     relay.filter = undefined
     await closeAll(clients)
-    await endpoint.waitUntilFree()
+    await endpoint.waitUntilFree(3 * IDLE_MS)
   })
 })
 
