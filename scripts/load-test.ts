@@ -19,7 +19,11 @@ interface Report {
     readonly name: string
     readonly status: string
     readonly message: string
-    readonly assertionResults: readonly { readonly fullName: string; readonly status: string }[]
+    readonly assertionResults: readonly {
+      readonly fullName: string
+      readonly status: string
+      readonly failureMessages?: readonly string[]
+    }[]
   }[]
 }
 
@@ -81,6 +85,7 @@ function failedTests(report: Report): string[] {
   return report.testResults.flatMap(({ name, status, message, assertionResults }) => {
     const file = relative(ROOT, name)
     const tests = assertionResults.filter((result) => result.status === 'failed')
+    for (const { failureMessages = [] } of tests) for (const each of failureMessages) console.log(each)
     if (tests.length > 0) return tests.map(({ fullName }) => `${file}: ${fullName.trim()}`)
     return status === 'failed' ? [`${file}: ${message.split('\n').slice(0, 3).join(' ')}`] : []
   })

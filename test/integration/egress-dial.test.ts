@@ -22,7 +22,8 @@ import { FakeClock } from '../support/fake-clock.ts'
 import { expectNothingLeftOpen } from '../support/leak-check.ts'
 import { outboundRules, socketAddress, type OutboundText } from '../support/rules.ts'
 import { SilentListener } from '../support/silent-listener.ts'
-import { findClosedPort, openEcho, openRequestResponder } from '../support/targets.ts'
+import { findClosedPort } from '../support/closed-port.ts'
+import { openEcho, openRequestResponder } from '../support/targets.ts'
 
 const TIMEOUT_MS = 30_000
 /** Smaller reads do not take a block of the pool. */

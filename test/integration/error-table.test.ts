@@ -5,7 +5,8 @@ import type { EndpointOptions, TestEndpoint } from '../support/endpoint.ts'
 import { H2Client } from '../support/h2-client.ts'
 import { expectNothingLeftOpen } from '../support/leak-check.ts'
 import { readAll } from '../support/reading.ts'
-import { findClosedPort, openEcho } from '../support/targets.ts'
+import { findClosedPort } from '../support/closed-port.ts'
+import { openEcho } from '../support/targets.ts'
 
 async function refusal(endpoint: TestEndpoint, authority: string, credentials: Partial<typeof USER> = USER) {
   await using client = await H2Client.open({ port: endpoint.port, ...credentials })

@@ -17,7 +17,8 @@ import { expectNothingLeftOpen } from '../support/leak-check.ts'
 import { hashOf, hashOfPattern, sendPattern } from '../support/patterned-bytes.ts'
 import { readAll, readBytes } from '../support/reading.ts'
 import { settled } from '../support/settled.ts'
-import { findClosedPort, openTcpTarget } from '../support/targets.ts'
+import { findClosedPort } from '../support/closed-port.ts'
+import { openTcpTarget } from '../support/targets.ts'
 
 const DOWNLOAD_BYTES = 50_000_000
 const PROTOCOLS = ['http1', 'http2', 'quic'] as const

@@ -17,13 +17,8 @@ import { expectNothingLeftOpen } from '../support/leak-check.ts'
 import { missing, run } from '../support/outside-program.ts'
 import { hashOf, hashOfPattern, sendPattern } from '../support/patterned-bytes.ts'
 import { readAll, readBytes } from '../support/reading.ts'
-import {
-  findClosedPort,
-  openEcho,
-  openRequestResponder,
-  openTcpTarget,
-  openUdpEcho,
-} from '../support/targets.ts'
+import { findClosedPort } from '../support/closed-port.ts'
+import { openEcho, openRequestResponder, openTcpTarget, openUdpEcho } from '../support/targets.ts'
 import { udpFrame } from '../support/udp-client.ts'
 
 const AUTHORIZATION = `Proxy-Authorization: ${encodeBasicAuth(USER.username, USER.password)}\r\n`

@@ -12,7 +12,8 @@ import { USER, startEndpoint } from '../support/endpoint.ts'
 import type { TestEndpoint } from '../support/endpoint.ts'
 import { H3Client, answerOf } from '../support/h3-client.ts'
 import { expectNothingLeftOpen } from '../support/leak-check.ts'
-import { findClosedPort, openTcpTarget } from '../support/targets.ts'
+import { findClosedPort } from '../support/closed-port.ts'
+import { openTcpTarget } from '../support/targets.ts'
 import { UdpRelay } from '../support/udp-relay.ts'
 
 const MIB = 1024 * 1024

@@ -13,7 +13,7 @@ import { ConfigDirectory, VPN } from '../support/config-directory.ts'
 import { FakeClock } from '../support/fake-clock.ts'
 import { expectNothingLeftOpen } from '../support/leak-check.ts'
 import { countSockets } from '../support/open-descriptors.ts'
-import { findClosedPort } from '../support/targets.ts'
+import { findClosedPort } from '../support/closed-port.ts'
 
 const unusable = ({ hosts, ...settings }: Settings): Settings => ({
   ...settings,

@@ -14,7 +14,8 @@ import { H2Client } from '../support/h2-client.ts'
 import { H3Client, answerOf } from '../support/h3-client.ts'
 import { expectNothingLeftOpen } from '../support/leak-check.ts'
 import { readAll } from '../support/reading.ts'
-import { findClosedPort, openEcho, openTcpTarget, openUdpEcho } from '../support/targets.ts'
+import { findClosedPort } from '../support/closed-port.ts'
+import { openEcho, openTcpTarget, openUdpEcho } from '../support/targets.ts'
 
 const AUTHORIZATION = { 'proxy-authorization': encodeBasicAuth(USER.username, USER.password) }
 

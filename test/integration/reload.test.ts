@@ -16,7 +16,8 @@ import { H3Client } from '../support/h3-client.ts'
 import { expectNothingLeftOpen } from '../support/leak-check.ts'
 import { missing, run } from '../support/outside-program.ts'
 import { readAll } from '../support/reading.ts'
-import { findClosedPort, openEcho } from '../support/targets.ts'
+import { findClosedPort } from '../support/closed-port.ts'
+import { openEcho } from '../support/targets.ts'
 
 const SECOND_USER = '[[client]]\nusername = "second"\npassword = "old"\n'
 const TWO_USERS = `[[client]]\nusername = "premium"\npassword = 'p:w"x'\n${SECOND_USER}`

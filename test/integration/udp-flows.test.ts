@@ -24,6 +24,7 @@ import {
   UdpDownlinkDecoder,
   type DownlinkDatagram,
 } from '../../src/wire/udp-frame.ts'
+import { findClosedPort } from '../support/closed-port.ts'
 import { openDatagramTunnel } from '../support/datagram-tunnel.ts'
 import { FakeClock } from '../support/fake-clock.ts'
 import { expectNothingLeftOpen } from '../support/leak-check.ts'
@@ -190,9 +191,7 @@ describe('a flow', () => {
 
   it('a UDP flow ends alone when nobody listens at its port, and a later datagram opens a new one', async () => {
     const alive = await serve('127.0.0.1')
-    const dead = await serve('127.0.0.1')
-    const deadServer = servers.pop()
-    if (deadServer) await closed(deadServer)
+    const dead = { address: '127.0.0.1', port: await findClosedPort() }
     const stream = await openStream()
     stream.client.write(Buffer.concat([frame(alive, 'a'), frame(dead, 'b')]))
     await stream.replies.next()

@@ -4,6 +4,7 @@ import { setImmediate as turn } from 'node:timers/promises'
 import http2 from 'node:http2'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { encodeAddressing } from '../../src/wire/udp-frame.ts'
+import { findClosedPort } from '../support/closed-port.ts'
 import { USER, startEndpoint } from '../support/endpoint.ts'
 import type { TestEndpoint } from '../support/endpoint.ts'
 import { H2Client } from '../support/h2-client.ts'
@@ -200,9 +201,7 @@ describe('what is wrong with a destination', () => {
   use({})
 
   it('a port on which nobody listens costs that flow only', async () => {
-    const silent = await openUdpEcho()
-    const closedPort = { address: '127.0.0.1', port: silent.port }
-    await silent[Symbol.asyncDispose]()
+    const closedPort = { address: '127.0.0.1', port: await findClosedPort() }
     const failed = await counterFrom('udp_flows_ended{error}')
     const udp = await UdpClient.open(client)
     await udp.ask(target, 'x')

@@ -57,16 +57,6 @@ export function openRequestResponder(reply: (request: Buffer) => Buffer): Promis
   })
 }
 
-/** A port on which nothing listens. */
-export async function findClosedPort(): Promise<number> {
-  const server = net.createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as AddressInfo
-  server.close()
-  await once(server, 'close')
-  return port
-}
-
 export interface UdpTarget extends AsyncDisposable {
   readonly port: number
   readonly received: Buffer[]
