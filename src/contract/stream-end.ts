@@ -1,6 +1,7 @@
 /** One end of a stream that is relayed: the client's side of a tunnel, a socket to a target. */
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
+import type { TargetReader, TunnelStream } from './tunnel-stream.ts'
 
 /**
  * Why a stream is ended abruptly. Each transport maps it to a code of its own: RFC 9113 section 7, RFC 9114 section
@@ -25,6 +26,11 @@ export interface StreamEnd {
    * stream with a connection to itself: there, a peer that is gone for good looks like one that only listens.
    */
   readonly showsLoss?: boolean
+  /**
+   * The same stream without a Duplex, where the transport can do that. Either this or `io` is used, never both; reading
+   * this property commits to nothing.
+   */
+  readonly direct?: TunnelStream
   /** Ends both directions abruptly and destroys `io`. Idempotent; never throws. */
   reset(reason: StreamReset): void
   /** Takes back a chunk that was read from `io`, once it has been written to the other end. */
@@ -34,4 +40,10 @@ export interface StreamEnd {
 /** A TCP connection; `io` is also for those who need the socket itself, as `node:http` does. It has an error listener. */
 export interface TcpEnd extends StreamEnd {
   readonly io: Socket
+  /**
+   * From now on what the socket reads goes to `reader`, beginning with what it has buffered, and not to its readable
+   * side; `end`, `close`, `pause` and `resume` of the socket work as before. Absent where the socket was not opened for
+   * it.
+   */
+  readWith?(reader: TargetReader): void
 }
