@@ -18,6 +18,8 @@ export interface Session {
   readonly state: 'open' | 'draining' | 'closed'
   /** Streams that are neither finished nor reset, tunnels or not. */
   readonly openStreams: number
+  /** A user has authenticated: limits and windows that are for visitors hold no more. Idempotent. */
+  trust(): void
   /**
    * Stops new requests (GOAWAY, `Connection: close`), lets open streams finish for up to `graceMs`, then destroys.
    * Idempotent; resolves when closed.

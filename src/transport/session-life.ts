@@ -35,6 +35,8 @@ export abstract class SessionLife {
     return this.#error
   }
 
+  trust(): void {}
+
   close({ graceMs }: { graceMs: number }): Promise<void> {
     if (this.#state !== 'closed') {
       this.#deadline ??= this.#clock.after(graceMs, () => this.destroy(new Error('grace has ended')))

@@ -33,8 +33,13 @@ export class SlabPool {
   /** Takes back a block that nobody looks at any more. */
   give(slab: Buffer): void {
     const large = slab.length === LARGE_SLAB_BYTES
-    if (large) this.#largeInUse--
+    this.discard(slab)
     const free = large ? this.#large : this.#small
     if (free.length < (large ? MAX_FREE.large : MAX_FREE.small)) free.push(slab)
+  }
+
+  /** Call it instead of {@link give} for a block that somebody may still be looking at. */
+  discard(slab: Buffer): void {
+    if (slab.length === LARGE_SLAB_BYTES) this.#largeInUse--
   }
 }
