@@ -1,13 +1,10 @@
 /** One end of a stream that is relayed: the client's side of a tunnel, a socket to a target. */
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
+import type { StreamReset } from './stream-reset.ts'
 import type { TargetReader, TunnelStream } from './tunnel-stream.ts'
 
-/**
- * Why a stream is ended abruptly. Each transport maps it to a code of its own: RFC 9113 section 7, RFC 9114 section
- * 8.1; HTTP/1.1 and TCP send RST.
- */
-export type StreamReset = 'no_error' | 'cancel' | 'connect_error' | 'excessive_load' | 'internal_error'
+export type { StreamReset }
 
 export interface StreamEnd {
   /**

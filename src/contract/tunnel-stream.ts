@@ -3,7 +3,7 @@
  * (`relay/direct-relay.ts`). What it means is the same as that of `StreamEnd`; what it saves is a third of the CPU time
  * and three quarters of the memory of a tunnel.
  */
-import type { StreamReset } from './stream-end.ts'
+import type { StreamReset } from './stream-reset.ts'
 
 /**
  * How a client's side has gone. `left`: in order, with nothing more to come (RST_STREAM with NO_ERROR, RFC 9113 section
@@ -29,9 +29,13 @@ export interface TunnelStream {
   write(from: Buffer, start: number, end: number): boolean
   /** EOF after what was written. {@link TunnelReceiver.onFlushed} follows, perhaps before this returns. */
   end(): void
-  /** `bytes` of what was delivered have been taken by the target: the client may send as many more. */
+  /**
+   * `bytes` of what was delivered have been taken by the target: the client may send as many more. Goes on after
+   * `onLost('left')`, for what the stream has borrowed from its session. Every byte is credited once, or the stream is
+   * reset.
+   */
   credit(bytes: number): void
-  /** As `StreamEnd.reset`. No call to the receiver follows. */
+  /** As `StreamEnd.reset`, also before `start` and after `onLost`. No call to the receiver follows. */
   reset(reason: StreamReset): void
 }
 
