@@ -8,46 +8,55 @@ const DEFAULT_TICK_MS = 1000
 /** How often a stream is checked within its limit: it outlives the limit by at most an eighth. */
 const LOOKS_PER_TIMEOUT = 8
 
+export interface Watched {
+  /** A number that changes whenever something moves. Called rarely; must be cheap. */
+  activity(): number
+  /** {@link activity} has stood still for the whole limit; the watch is over. */
+  onIdle(): void
+}
+
 export interface IdleWatch {
   /** Idempotent. `onIdle` is not called afterwards. */
   cancel(): void
 }
 
+/** Whole milliseconds, because V8 gives every other number an allocation of its own. */
 class Entry implements IdleWatch {
-  readonly lookEveryMs: number
   nextLookAt: number
   readonly #entries: Entries
+  readonly #watched: Watched
   readonly #timeoutMs: number
-  readonly #activity: () => number
-  readonly #onIdle: () => void
   #seen: number
   #changedAt: number
 
-  constructor(entries: Entries, timeoutMs: number, activity: () => number, onIdle: () => void, now: number) {
-    this.lookEveryMs = timeoutMs / LOOKS_PER_TIMEOUT
-    this.nextLookAt = now + this.lookEveryMs
+  constructor(entries: Entries, timeoutMs: number, watched: Watched, now: number) {
     this.#entries = entries
+    this.#watched = watched
     this.#timeoutMs = timeoutMs
-    this.#activity = activity
-    this.#onIdle = onIdle
-    this.#seen = activity()
-    this.#changedAt = now
+    this.#seen = watched.activity()
+    // Rounded up here and down when it is compared: never early.
+    this.#changedAt = Math.ceil(now)
+    this.nextLookAt = this.#changedAt + this.#lookEveryMs()
   }
 
   look(now: number): void {
-    this.nextLookAt = now + this.lookEveryMs
-    const seen = this.#activity()
+    this.nextLookAt = Math.ceil(now) + this.#lookEveryMs()
+    const seen = this.#watched.activity()
     if (seen !== this.#seen) {
       this.#seen = seen
-      this.#changedAt = now
-    } else if (now - this.#changedAt >= this.#timeoutMs) {
+      this.#changedAt = Math.ceil(now)
+    } else if (Math.floor(now) - this.#changedAt >= this.#timeoutMs) {
       this.cancel()
-      this.#onIdle()
+      this.#watched.onIdle()
     }
   }
 
   cancel(): void {
     this.#entries.delete(this)
+  }
+
+  #lookEveryMs(): number {
+    return Math.floor(this.#timeoutMs / LOOKS_PER_TIMEOUT)
   }
 }
 
@@ -98,11 +107,11 @@ export class IdleMonitor {
   }
 
   /**
-   * Calls `onIdle` once when `activity()` has returned the same number for `timeoutMs`: never earlier, and later by at
-   * most an eighth of it plus a tick. `activity` is called rarely and must be cheap.
+   * Calls `watched.onIdle()` once when `activity()` has returned the same number for `timeoutMs`: never earlier, and
+   * later by at most an eighth of it plus a tick.
    */
-  watch(timeoutMs: number, activity: () => number, onIdle: () => void): IdleWatch {
-    const entry = new Entry(this.#entries, timeoutMs, activity, onIdle, this.#clock.now())
+  watch(timeoutMs: number, watched: Watched): IdleWatch {
+    const entry = new Entry(this.#entries, timeoutMs, watched, this.#clock.now())
     this.#entries.add(entry)
     return entry
   }

@@ -2,7 +2,7 @@
 import type { Writable } from 'node:stream'
 import type { Clock } from '../clock.ts'
 import type { Exchange, PlainExchange } from '../contract/exchange.ts'
-import type { IdleMonitor, IdleWatch } from '../relay/idle-monitor.ts'
+import type { IdleMonitor, IdleWatch, Watched } from '../relay/idle-monitor.ts'
 
 /** nginx's `lingering_time`. */
 const LINGER_MS = 30_000
@@ -10,7 +10,7 @@ const LINGER_MS = 30_000
 type Done = (error?: Error | null) => void
 
 /** Writes piece by piece, waits for a slow client, and gives up on one that has stalled. */
-export class ContentWriter {
+export class ContentWriter implements Watched {
   readonly #exchange: Exchange
   readonly #sink: Writable
   readonly #watch: IdleWatch
@@ -21,11 +21,7 @@ export class ContentWriter {
   constructor(exchange: Exchange, sink: Writable, idleMonitor: IdleMonitor, limitMs: number) {
     this.#exchange = exchange
     this.#sink = sink
-    this.#watch = idleMonitor.watch(
-      limitMs,
-      () => this.#pieces,
-      () => this.#onStall(),
-    )
+    this.#watch = idleMonitor.watch(limitMs, this)
   }
 
   /**
@@ -57,7 +53,13 @@ export class ContentWriter {
     this.#watch.cancel()
   }
 
-  #onStall(): void {
+  /** For the idle monitor. */
+  activity(): number {
+    return this.#pieces
+  }
+
+  /** For the idle monitor: the client has stalled. */
+  onIdle(): void {
     this.#exchange.reset('cancel')
     // An answer that waits behind another one on its connection never learns of the end.
     this.#settle?.(false)

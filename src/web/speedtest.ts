@@ -114,11 +114,10 @@ export class Speedtest {
         for (const event of ENDS) body.off(event, finish)
         resolve(Math.min(received, length))
       }
-      const watch = this.#deps.idleMonitor.watch(
-        this.#options.stallTimeoutMs,
-        () => received,
-        () => exchange.reset('cancel'),
-      )
+      const watch = this.#deps.idleMonitor.watch(this.#options.stallTimeoutMs, {
+        activity: () => received,
+        onIdle: () => exchange.reset('cancel'),
+      })
       for (const event of ENDS) body.on(event, finish)
       body.on('data', onData)
     })

@@ -7,7 +7,8 @@ import { setImmediate as turn } from 'node:timers/promises'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { IdleMonitor } from '../../src/relay/idle-monitor.ts'
 import type { StreamEnd } from '../../src/contract/stream-end.ts'
-import { relayStreams, type RelayOutcome } from '../../src/relay/stream-relay.ts'
+import type { RelayOutcome } from '../../src/relay/relay-rules.ts'
+import { relayStreams } from '../../src/relay/stream-relay.ts'
 import { FakeClock } from '../support/fake-clock.ts'
 
 /** The far ends that a test holds, and the near ends that the relay gets. */

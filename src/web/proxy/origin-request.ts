@@ -251,8 +251,10 @@ export abstract class OriginRequest {
 
   #limitSilence(timeoutMs: number): void {
     this.#watch?.cancel()
-    const moved = (): number => (this.#socket ? this.#socket.bytesRead + this.#socket.bytesWritten : 0)
-    this.#watch = this.owner.idleMonitor.watch(timeoutMs, moved, () => this.fail('timeout', 504))
+    this.#watch = this.owner.idleMonitor.watch(timeoutMs, {
+      activity: () => (this.#socket ? this.#socket.bytesRead + this.#socket.bytesWritten : 0),
+      onIdle: () => this.fail('timeout', 504),
+    })
   }
 
   readonly #onAbort = (): void => {

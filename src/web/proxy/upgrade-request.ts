@@ -7,7 +7,7 @@ import type { Socket } from 'node:net'
 import type { PlainExchange } from '../../contract/exchange.ts'
 import type { StreamEnd } from '../../contract/stream-end.ts'
 import { relayStreams } from '../../relay/stream-relay.ts'
-import type { RelayOutcome } from '../../relay/stream-relay.ts'
+import type { RelayOutcome } from '../../relay/relay-rules.ts'
 import { PlainRequest } from './plain-request.ts'
 
 /** WebSockets end both ways (RFC 6455 section 7.1.1): a side that stays silent after the other's end is gone. */

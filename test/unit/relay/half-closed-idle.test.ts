@@ -10,7 +10,7 @@ import type { Duplex } from 'node:stream'
 import { expect, it } from 'vitest'
 import { IdleMonitor } from '../../../src/relay/idle-monitor.ts'
 import { relayStreams } from '../../../src/relay/stream-relay.ts'
-import type { RelayOutcome } from '../../../src/relay/stream-relay.ts'
+import type { RelayOutcome } from '../../../src/relay/relay-rules.ts'
 import type { StreamEnd } from '../../../src/contract/stream-end.ts'
 import { FakeClock } from '../../support/fake-clock.ts'
 

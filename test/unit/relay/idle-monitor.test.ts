@@ -8,11 +8,7 @@ describe('IdleMonitor', () => {
     const monitor = new IdleMonitor(clock, { tickMs: 10 })
     const reported: number[] = []
     let moved = 0
-    monitor.watch(
-      800,
-      () => moved,
-      () => reported.push(clock.now()),
-    )
+    monitor.watch(800, { activity: () => moved, onIdle: () => reported.push(clock.now()) })
     clock.advance(799)
     moved += 1
     clock.advance(799)
@@ -29,11 +25,7 @@ describe('IdleMonitor', () => {
     const monitor = new IdleMonitor(clock)
     expect(clock.pending).toBe(0)
     const watches = Array.from({ length: 100 }, (_, index) =>
-      monitor.watch(
-        1000 + index,
-        () => 0,
-        () => {},
-      ),
+      monitor.watch(1000 + index, { activity: () => 0, onIdle: () => {} }),
     )
     expect(clock.pending).toBe(1)
     expect(monitor.size).toBe(100)
@@ -53,7 +45,7 @@ describe('IdleMonitor', () => {
         reports += 1
         for (const watch of watches) watch.cancel()
       }
-      watches.push(monitor.watch(5000, () => 0, onIdle))
+      watches.push(monitor.watch(5000, { activity: () => 0, onIdle }))
     }
     clock.advance(20_000)
     expect(reports).toBe(1)
@@ -65,11 +57,7 @@ describe('IdleMonitor', () => {
     const monitor = new IdleMonitor(clock)
     let reports = 0
     for (let round = 1; round <= 2; round += 1) {
-      monitor.watch(
-        2000,
-        () => 0,
-        () => (reports += 1),
-      )
+      monitor.watch(2000, { activity: () => 0, onIdle: () => (reports += 1) })
       clock.advance(4000)
       expect(reports).toBe(round)
       expect(clock.pending).toBe(0)
