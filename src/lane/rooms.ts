@@ -27,7 +27,7 @@ import { countDescriptors, DescriptorReserve, readDescriptorLimit, SHARE_OF_A_US
 import * as map from './options.ts'
 import type { Log } from '../log.ts'
 import { IdleMonitor } from '../relay/idle-monitor.ts'
-import { tcpEnd } from '../relay/tcp-end.ts'
+import { SocketEnd } from '../relay/tcp-end.ts'
 import { ReadPool } from '../relay/read-pool.ts'
 import { SpillArea } from '../relay/spill-area.ts'
 import { relayStreams } from '../relay/stream-relay.ts'
@@ -254,5 +254,5 @@ const fillRandom = (bytes: Buffer): void => void randomFillSync(bytes)
 /** Connects a client that is not ours with the server that its connection is for. */
 async function splice(client: Socket, upstream: Socket, idleMonitor: IdleMonitor): Promise<void> {
   const options = { idleMonitor, idleTimeoutMs: map.PASS_IDLE_MS, signal: new AbortController().signal }
-  await relayStreams(tcpEnd(client), tcpEnd(upstream), options)
+  await relayStreams(new SocketEnd(client), new SocketEnd(upstream), options)
 }

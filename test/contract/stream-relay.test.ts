@@ -5,7 +5,7 @@ import type { ClientHttp2Stream, ServerHttp2Stream } from 'node:http2'
 import net from 'node:net'
 import type { AddressInfo, Socket } from 'node:net'
 import type { StreamReset } from '../../src/contract/stream-end.ts'
-import { tcpEnd } from '../../src/relay/tcp-end.ts'
+import { SocketEnd } from '../../src/relay/tcp-end.ts'
 import { describeRelay, whenClosed, type RelayPair } from './relay.contract.ts'
 import { expectNothingLeftOpen } from '../support/leak-check.ts'
 
@@ -40,10 +40,10 @@ describeRelay('TCP and TCP', { canLeave: false }, async (): Promise<RelayPair> =
       io: clientNear,
       reset: (reason) => {
         word = reason
-        tcpEnd(clientNear).reset(reason)
+        new SocketEnd(clientNear).reset()
       },
     },
-    targetEnd: tcpEnd(targetNear),
+    targetEnd: new SocketEnd(targetNear),
     resetClient: () => client.resetAndDestroy(),
     clientWasReset: async () => {
       client.resume()
@@ -94,7 +94,7 @@ describeRelay('HTTP/2 and TCP', { canLeave: true }, async (): Promise<RelayPair>
       },
       reset,
     },
-    targetEnd: tcpEnd(targetNear),
+    targetEnd: new SocketEnd(targetNear),
     resetClient: () => {
       // RST_STREAM waits until the stream is read.
       client.resume()
