@@ -7,10 +7,13 @@ import { parseBasicAuth } from '../../src/wire/basic-auth.ts'
 import { ClientHelloParser } from '../../src/wire/client-hello.ts'
 import { decodeDeepLink } from '../../src/wire/deep-link.ts'
 import { IcmpReplyDecoder, IcmpRequestDecoder } from '../../src/wire/icmp-frame.ts'
+import { HpackDecoder } from '../../src/wire/http2/hpack-decoder.ts'
+import { encodeTrailers } from '../../src/wire/http2/hpack-encoder.ts'
 import { parseIpPrefix } from '../../src/wire/ip-prefix.ts'
 import { parseProxyHeader } from '../../src/wire/proxy-protocol.ts'
 import { UdpDownlinkDecoder, UdpUplinkDecoder } from '../../src/wire/udp-frame.ts'
 import clientHellos from '../vectors/client-hello.json' with { type: 'json' }
+import hpack from '../vectors/hpack.json' with { type: 'json' }
 import wire from '../vectors/wire.json' with { type: 'json' }
 
 const TIME_LIMIT_MS = 1500
@@ -21,6 +24,7 @@ const valid = [
   ...wire.udp_downlink.map((vector) => vector.frameHex),
   ...wire.icmp_request.map((vector) => vector.frameHex),
   ...clientHellos.map((vector) => vector.recordHex),
+  ...hpack.examples.flatMap(({ blocks }) => blocks.map(({ hex }) => hex)),
 ].map((hex) => Buffer.from(hex, 'hex'))
 
 /** Random bytes, or valid ones with a few changed. */
@@ -111,6 +115,24 @@ it('the reader of the ClientHello takes any bytes', () => {
       const parser = new ClientHelloParser()
       parser.push(bytes.subarray(0, at))
       expect(parser.push(bytes.subarray(at))).toEqual(whole)
+    }),
+  )
+})
+
+it('the decoder of header blocks takes any bytes, and what it reads can be written and read again', () => {
+  const read = (bytes: Buffer): [string, string][] => {
+    const fields: [string, string][] = []
+    new HpackDecoder(4096).decode(bytes, { onField: (name, value) => void fields.push([name, value]) })
+    return fields
+  }
+  run(
+    fc.property(input, fc.nat(500), (bytes, from) => {
+      try {
+        const fields = read(bytes.subarray(from % (bytes.length + 1)))
+        expect(read(encodeTrailers(fields))).toEqual(fields)
+      } catch (error) {
+        expect(error).toMatchObject({ code: 'malformed' })
+      }
     }),
   )
 })
