@@ -34,6 +34,9 @@ export class Http2Client implements TunnelClient, FrameSink {
   readonly #tunnels = new Map<number, Http2Tunnel>()
   /** Tunnels that wait for window or for the socket. */
   readonly #blocked = new Set<Http2Tunnel>()
+  /** CONNECTs that wait until the endpoint allows another stream. */
+  readonly #waiting: { readonly stream: number; readonly block: Buffer }[] = []
+  #maxStreams = Infinity
   #output: Buffer[] = []
   #outputBytes = 0
   #nextStream = 1
@@ -99,9 +102,17 @@ export class Http2Client implements TunnelClient, FrameSink {
     this.#nextStream += 2
     const tunnel = new Http2Tunnel(this, id, this.#streamWindow, listener)
     this.#tunnels.set(id, tunnel)
-    const block = encodeConnect(authority, this.#access.authorization)
-    this.send(encodeFrame(FRAME.headers, FLAG.endHeaders, id, block))
+    this.#waiting.push({ stream: id, block: encodeConnect(authority, this.#access.authorization) })
+    this.#sendWaiting()
     return tunnel
+  }
+
+  #sendWaiting(): void {
+    while (this.#tunnels.size - this.#waiting.length < this.#maxStreams) {
+      const next = this.#waiting.shift()
+      if (next === undefined) return
+      this.send(encodeFrame(FRAME.headers, FLAG.endHeaders, next.stream, next.block))
+    }
   }
 
   destroy(): void {
@@ -187,12 +198,15 @@ export class Http2Client implements TunnelClient, FrameSink {
 
   #onSettings(payload: Buffer): void {
     for (let offset = 0; offset + 6 <= payload.length; offset += 6) {
-      if (payload.readUInt16BE(offset) !== SETTING.initialWindow) continue
-      const window = payload.readUInt32BE(offset + 2)
-      for (const tunnel of this.#tunnels.values()) tunnel.sendWindow += window - this.#streamWindow
-      this.#streamWindow = window
+      const setting = payload.readUInt16BE(offset)
+      const value = payload.readUInt32BE(offset + 2)
+      if (setting === SETTING.maxStreams) this.#maxStreams = value
+      if (setting !== SETTING.initialWindow) continue
+      for (const tunnel of this.#tunnels.values()) tunnel.sendWindow += value - this.#streamWindow
+      this.#streamWindow = value
     }
     this.send(encodeFrameHeader(0, FRAME.settings, FLAG.ack, 0))
+    this.#sendWaiting()
     this.#resume()
   }
 
@@ -209,6 +223,7 @@ export class Http2Client implements TunnelClient, FrameSink {
   forget(tunnel: Http2Tunnel): void {
     this.#tunnels.delete(tunnel.id)
     this.#blocked.delete(tunnel)
+    this.#sendWaiting()
   }
 }
 

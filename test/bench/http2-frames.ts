@@ -18,7 +18,7 @@ export const FRAME = {
   windowUpdate: 8,
 } as const
 export const FLAG = { endStream: 1, ack: 1, endHeaders: 4, padded: 8, priority: 32 } as const
-export const SETTING = { enablePush: 2, initialWindow: 4 } as const
+export const SETTING = { enablePush: 2, maxStreams: 3, initialWindow: 4 } as const
 
 export function encodeFrame(type: number, flags: number, stream: number, payload: Buffer): Buffer {
   const frame = Buffer.allocUnsafe(FRAME_HEADER_BYTES + payload.length)
