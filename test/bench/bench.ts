@@ -1,155 +1,106 @@
 /**
- * `npm run bench`: what the endpoint costs. Starts it with official files, drives it from other processes over
- * loopback, prints one table and writes a JSON file. `--help` lists the options.
+ * `npm run bench`: what the endpoint costs. Starts it with official files, drives it from other processes, prints one
+ * table and writes a JSON file. `--help` lists the options.
  */
+import { execFileSync } from 'node:child_process'
 import { mkdir, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { parseArgs } from 'node:util'
-import { EndpointProcess } from './endpoint-process.ts'
+import { HELP, orderOfRound, parsePlan, type Plan, type Variant } from './arguments.ts'
+import { networkObstacle } from '../support/routed-network.ts'
+import { layCable, type Cable } from './cable.ts'
 import { describeMachine } from './machine.ts'
-import { measureGate } from './measure-gate.ts'
-import { measure } from './measure.ts'
-import { endChildrenOnExit, findPinning, type Pinning } from './pinned-process.ts'
-import { pickRows, ROWS, type Row } from './plan.ts'
-import { formatTable, toJson, type Outcome, type RowResult } from './report.ts'
-
-const HELP = `npm run bench -- [options]
-  --runs N           runs per row, of which the median is taken (3)
-  --seconds N        measured time per run (3)
-  --bytes N          transfers are measured over so many bytes instead
-  --only NAME,...    rows by name or its beginning (h2, h2-down, h2-down-8)
-  --peer 'COMMAND'   the same against another endpoint, which takes "vpn.toml hosts.toml" behind the command
-  --json FILE        where the JSON goes (test/bench/results/DATE.json)
-  --cpu-prof DIR     writes processor profiles of our endpoint
-rows: ${ROWS.map((row) => row.name).join(', ')}
-`
+import { endChildrenOnExit, findPinning } from './pinned-process.ts'
+import { formatTable, toJson } from './report.ts'
+import { formatValue, type Outcome, type RowResult } from './results.ts'
+import { measureVariant, type RunOptions } from './run-row.ts'
 
 const HERE = dirname(fileURLToPath(import.meta.url))
-const OWN_COMMAND = join(HERE, '..', '..', 'scripts', 'trusttunnel_endpoint')
+const SCRIPTS = join(HERE, '..', '..', 'scripts')
+const OWN_COMMAND = `'${join(SCRIPTS, 'trusttunnel_endpoint')}'`
 
 const MAX_FAILURE_CHARS = 200
+const NAME_COLUMNS = 16
 
-interface Plan {
-  readonly rows: readonly Row[]
-  readonly runs: number
-  readonly seconds: number
-  readonly bytes: number | undefined
-  readonly peer: string | undefined
-  readonly jsonFile: string
-  readonly profileDirectory: string | undefined
-}
-
-function readPlan(): Plan | undefined {
-  const { values } = parseArgs({
-    options: {
-      runs: { type: 'string', default: '3' },
-      seconds: { type: 'string', default: '3' },
-      bytes: { type: 'string' },
-      only: { type: 'string', default: '' },
-      peer: { type: 'string' },
-      json: { type: 'string' },
-      'cpu-prof': { type: 'string' },
-      help: { type: 'boolean', default: false },
-    },
-  })
-  if (values.help) return undefined
-  const date = new Date().toISOString().replaceAll(':', '-').slice(0, 19)
-  return {
-    rows: pickRows(values.only.split(',').filter((name) => name !== '')),
-    runs: positive('runs', values.runs),
-    seconds: positive('seconds', values.seconds),
-    bytes: values.bytes === undefined ? undefined : positive('bytes', values.bytes),
-    peer: values.peer,
-    jsonFile: values.json ?? join(HERE, 'results', `${date}.json`),
-    profileDirectory: values['cpu-prof'],
-  }
-}
-
-function positive(name: string, text: string): number {
-  const number = Number(text)
-  if (Number.isFinite(number) && number > 0) return number
-  throw new Error(`--${name} takes a number above zero`)
+/** Our endpoint runs as it is installed: types that Node strips at the start cost it 30 MiB. */
+function writeDist(): void {
+  const args = ['--disable-warning=ExperimentalWarning', join(SCRIPTS, 'strip-types.ts')]
+  execFileSync(process.execPath, args, { stdio: 'inherit' })
 }
 
 async function run(plan: Plan): Promise<boolean> {
-  const pinning = findPinning()
-  const machine = describeMachine(pinning)
-  const results: RowResult[] = plan.rows.map((row) => ({
-    row,
-    own: { runs: [], peakRssMib: [] },
-    peer: plan.peer === undefined ? undefined : { runs: [], peakRssMib: [] },
-  }))
-  for (let turn = 0; turn < plan.runs; turn++) {
-    for (const { row, own, peer } of results) {
-      // Ours and the peer's alternate, so that other work on the machine affects both equally.
-      const order = [() => runOnce(row, own, OWN_COMMAND, plan, pinning)]
-      if (peer !== undefined && plan.peer !== undefined) {
-        const command = plan.peer
-        order[turn % 2 === 0 ? 'push' : 'unshift'](() => runOnce(row, peer, command, plan, pinning))
-      }
-      for (const step of order) await step()
+  writeDist()
+  const obstacle = plan.rows.some(({ cable }) => cable) ? networkObstacle() : undefined
+  using cable = plan.rows.some((row) => row.cable) && obstacle === undefined ? layCable() : undefined
+  const { runs, seconds, bytes, variants } = plan
+  const machine = describeMachine(findPinning())
+  const results = plan.rows.map((row): RowResult => {
+    const [own = outcomeOf('culvert'), ...peers] = variants.map(({ name }) => outcomeOf(name))
+    return { row, own, peers, ...(row.cable && obstacle !== undefined ? { skipped: obstacle } : {}) }
+  })
+  for (let round = 0; round < runs; round++) {
+    for (const result of results) {
+      if (result.skipped === undefined) await runRow(result, round, plan, cable)
     }
   }
-  const { runs, seconds, bytes, peer } = plan
-  const report = { machine, options: { runs, seconds, bytes, peer }, results }
+  const peers = variants.filter(({ isOwn }) => !isOwn).map(({ name, command }) => ({ name, command }))
+  const report = { machine, options: { runs, seconds, bytes, peers }, results }
   console.log(formatTable(report))
-  await mkdir(dirname(plan.jsonFile), { recursive: true })
-  await writeFile(plan.jsonFile, toJson(report))
-  console.log(`\n${plan.jsonFile}`)
+  const date = machine.date.replaceAll(':', '-').slice(0, 19)
+  const file = plan.jsonFile ?? join(HERE, 'results', `${date}.json`)
+  await mkdir(dirname(file), { recursive: true })
+  await writeFile(file, toJson(report))
+  console.log(`\n${file}`)
   return results.every(({ own }) => own.failure === undefined)
 }
 
-/** One row against a fresh endpoint. A row that failed once is not tried again. */
-async function runOnce(
-  row: Row,
-  outcome: Outcome,
-  command: string,
-  plan: Plan,
-  pinning: Pinning | undefined,
+function outcomeOf(name: string): Outcome {
+  return { name, runs: [], peakRssMib: [], busy: [] }
+}
+
+/** One row in one round: every endpoint in turn, each started for it. */
+async function runRow(
+  { row, own, peers }: RowResult,
+  round: number,
+  { variants, ...options }: Plan,
+  cable: Cable | undefined,
 ): Promise<void> {
-  if (outcome.failure !== undefined) return
-  const isOwn = command === OWN_COMMAND
-  try {
-    const { values, peakRssMib } = await measureOnce(row, isOwn, command, plan, pinning)
-    outcome.runs.push(values)
-    outcome.peakRssMib.push(peakRssMib)
-    const text = row.figures.map((figure, index) => `${values[index]?.toFixed(figure.digits)} ${figure.unit}`)
-    const memory = Number.isNaN(peakRssMib) ? '' : ` (at most ${peakRssMib.toFixed(0)} MiB)`
-    console.error(`${isOwn ? 'culvert' : 'peer   '}  ${row.name.padEnd(12)} ${text.join(', ')}${memory}`)
-  } catch (error) {
-    const message = error instanceof Error ? error.message : String(error)
-    outcome.failure = message.replaceAll('\n', ' ').slice(0, MAX_FAILURE_CHARS)
-    console.error(`${isOwn ? 'culvert' : 'peer   '}  ${row.name.padEnd(12)} failed: ${outcome.failure}`)
+  for (const variant of orderOfRound(variants, round)) {
+    const outcome = [own, ...peers].find(({ name }) => name === variant.name)
+    if (outcome !== undefined) await runOnce(row, variant, outcome, { ...options, cable })
   }
 }
 
-async function measureOnce(
-  { work }: Row,
-  isOwn: boolean,
-  command: string,
-  plan: Plan,
-  pinning: Pinning | undefined,
-): Promise<{ values: readonly number[]; peakRssMib: number }> {
-  const { seconds, bytes } = plan
-  if (work.kind === 'gate') {
-    if (!isOwn) throw new Error('it is a part of culvert')
-    const values = await measureGate({ server: pinning?.endpoint, load: pinning?.load }, { seconds })
-    return { values, peakRssMib: NaN }
+/** A row that failed once is not tried again. */
+async function runOnce(
+  row: RowResult['row'],
+  variant: Variant,
+  outcome: Outcome,
+  options: RunOptions,
+): Promise<void> {
+  if (outcome.failure !== undefined) return
+  const head = `${variant.name.padEnd(NAME_COLUMNS)} ${row.name.padEnd(NAME_COLUMNS)}`
+  try {
+    const { values, busy, remark, peakRssMib } = await measureVariant(row, variant, options)
+    outcome.runs.push(values)
+    outcome.peakRssMib.push(peakRssMib)
+    if (busy !== undefined) outcome.busy.push(busy)
+    if (remark !== undefined) outcome.remark = remark
+    const text = row.figures.map((figure, index) => formatValue(figure, values[index] ?? NaN))
+    const cores = busy && `busy cores: endpoint ${busy.endpoint.toFixed(2)}, load ${busy.load.toFixed(2)}`
+    const memory = Number.isNaN(peakRssMib) ? undefined : `at most ${peakRssMib.toFixed(0)} MiB`
+    const aside = [cores, memory].filter((part) => part !== undefined).join('; ')
+    console.error(`${head} ${text.join(', ')}${aside === '' ? '' : ` (${aside})`}`)
+  } catch (error) {
+    const message = error instanceof Error ? error.message : String(error)
+    outcome.failure = message.replaceAll('\n', ' ').slice(0, MAX_FAILURE_CHARS)
+    console.error(`${head} failed: ${outcome.failure}`)
   }
-  await using endpoint = await EndpointProcess.start({
-    command: isOwn ? `'${command}'` : command,
-    quic: work.kind !== 'udp' && work.protocol === 'h3',
-    cores: pinning?.endpoint,
-    profileDirectory: isOwn ? plan.profileDirectory : undefined,
-  })
-  const values = await measure(work, endpoint, { seconds, bytes, cores: pinning?.load })
-  return { values, peakRssMib: (await endpoint.peakRssKib()) / 1024 }
 }
 
 endChildrenOnExit()
 try {
-  const plan = readPlan()
+  const plan = parsePlan(process.argv.slice(2), OWN_COMMAND)
   if (plan === undefined) console.log(HELP)
   else process.exitCode = (await run(plan)) ? 0 : 1
 } catch (error) {

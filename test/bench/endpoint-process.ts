@@ -1,18 +1,19 @@
-/**
- * An endpoint executable under measurement: its official files, its start, and its processor time and memory from /proc
- * (proc(5)).
- */
+/** An endpoint executable under measurement: its official files, its start, and what the kernel and V8 say of it. */
 import { closeSync, openSync, rmSync } from 'node:fs'
 import { mkdtemp, readFile, writeFile } from 'node:fs/promises'
 import type { ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
-import { connect, createServer, type AddressInfo } from 'node:net'
+import { createServer, type AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { pathToFileURL } from 'node:url'
 import { createSelfSignedCertificate } from '../../src/cli/try/certificate.ts'
 import { encodeBasicAuth } from '../../src/wire/basic-auth.ts'
-import { endProcess, hasEnded, spawnPinned } from './pinned-process.ts'
+import { allocationRate } from './heap-log.ts'
+import { modulePath } from './module-path.ts'
+import { endProcess, hasEnded, spawnPinned, type Place } from './pinned-process.ts'
+import { isListening, readCpuSeconds, readMemoryKib, readWrittenBytes } from './process-figures.ts'
 import type { EndpointAccess } from './tunnel-client.ts'
 
 const SERVER_NAME = 'vpn.endpoint'
@@ -20,15 +21,18 @@ const USERNAME = 'bench'
 const PASSWORD = 'correct-horse-battery'
 const START_LIMIT_MS = 20_000
 const POLL_MS = 20
-/** USER_HZ: the unit of times in /proc, 100 on every architecture that Node runs on. */
-const TICKS_PER_SECOND = 100
+const HEAP_FILE = 'heap.log'
 const LOG_TAIL_CHARS = 2000
 
 export interface EndpointOptions {
   /** Words of a shell command to which `vpn.toml hosts.toml` are appended. */
   readonly command: string
   readonly quic: boolean
-  readonly cores: string | undefined
+  readonly place: Place
+  /** Where it listens. */
+  readonly address: string
+  /** Whether its threads report what they allocate (Node only). */
+  readonly reportsHeap: boolean
   /** Directory for profiles of the processor (Node only). */
   readonly profileDirectory?: string | undefined
 }
@@ -49,22 +53,21 @@ export class EndpointProcess implements AsyncDisposable {
 
   readonly #removeFiles = (): void => rmSync(this.#directory, { recursive: true, force: true })
 
-  /** Resolves when the port accepts connections. */
+  /** Resolves when the endpoint listens. */
   static async start(options: EndpointOptions): Promise<EndpointProcess> {
     const directory = await mkdtemp(join(tmpdir(), 'culvert-bench-'))
     const port = await findFreePort()
-    await writeFiles(directory, port, options.quic)
+    await writeFiles(directory, options.address, port, options.quic)
     const log = openSync(join(directory, 'output.log'), 'w')
-    const { profileDirectory } = options
-    const profiling =
-      profileDirectory === undefined ? {} : { NODE_OPTIONS: `--cpu-prof --cpu-prof-dir=${profileDirectory}` }
+    const { address, profileDirectory } = options
     const child = spawnPinned(
-      options.cores,
+      options.place,
       ['sh', '-c', `exec ${options.command} "$@"`, 'sh', 'vpn.toml', 'hosts.toml'],
-      { cwd: directory, stdio: ['ignore', log, log], env: { ...process.env, ...profiling } },
+      { cwd: directory, stdio: ['ignore', log, log], env: environment(options, directory) },
     )
     closeSync(log)
-    const access = { port, serverName: SERVER_NAME, authorization: encodeBasicAuth(USERNAME, PASSWORD) }
+    const authorization = encodeBasicAuth(USERNAME, PASSWORD)
+    const access = { address, port, serverName: SERVER_NAME, authorization }
     // A profile is written at an orderly end only.
     const endpoint = new EndpointProcess(child, directory, access, profileDirectory ? 10_000 : 500)
     try {
@@ -78,35 +81,47 @@ export class EndpointProcess implements AsyncDisposable {
 
   async #waitUntilReady(): Promise<void> {
     const deadline = performance.now() + START_LIMIT_MS
-    while (!(await accepts(this.access.port))) {
+    while (!(await isListening(this.#pid, this.access.port))) {
       if (hasEnded(this.#child) || performance.now() > deadline) {
         const output = await readFile(join(this.#directory, 'output.log'), 'utf8')
-        throw new Error(`the endpoint does not start: ${output.slice(-LOG_TAIL_CHARS).trim()}`)
+        throw new Error(`the endpoint does not start: ${output.slice(-LOG_TAIL_CHARS).trim() || 'no output'}`)
       }
       await sleep(POLL_MS)
     }
   }
 
-  /** User and system time of all threads so far, those that have ended included. */
-  async cpuSeconds(): Promise<number> {
-    const stat = await readFile(`/proc/${this.#child.pid}/stat`, 'utf8')
-    // The name of the program, in parentheses, may hold anything. utime and stime are fields 14 and 15.
-    const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
-    return (Number(fields[11]) + Number(fields[12])) / TICKS_PER_SECOND
+  get #pid(): number {
+    return this.#child.pid ?? NaN
+  }
+
+  /** User and system time of all threads so far. */
+  cpuSeconds(): Promise<number> {
+    return readCpuSeconds(this.#pid)
   }
 
   rssKib(): Promise<number> {
-    return this.#readStatus('VmRSS')
+    return readMemoryKib(this.#pid, 'VmRSS')
   }
 
   /** The largest resident set so far. */
   peakRssKib(): Promise<number> {
-    return this.#readStatus('VmHWM')
+    return readMemoryKib(this.#pid, 'VmHWM')
   }
 
-  async #readStatus(field: 'VmRSS' | 'VmHWM'): Promise<number> {
-    const status = await readFile(`/proc/${this.#child.pid}/status`, 'utf8')
-    return Number(new RegExp(`^${field}:\\s+(\\d+) kB$`, 'm').exec(status)?.[1] ?? NaN)
+  /** Bytes sent over TCP by each thread, keyed by thread id. */
+  writtenBytes(): Promise<ReadonlyMap<string, number>> {
+    return readWrittenBytes(this.#pid)
+  }
+
+  /**
+   * Bytes per second that its threads allocated on V8's heaps between two times in milliseconds since 1970. Rejects when
+   * it has reported nothing.
+   */
+  async allocationRate(fromMs: number, toMs: number): Promise<number> {
+    const log = await readFile(join(this.#directory, HEAP_FILE), 'utf8').catch(() => '')
+    const rate = allocationRate(log, fromMs, toMs)
+    if (Number.isNaN(rate)) throw new Error('it reports no allocations: is it a program for Node?')
+    return rate
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -131,11 +146,25 @@ connection_burst = 10000000
 connection_rate = 1000000
 `
 
-async function writeFiles(directory: string, port: number, quic: boolean): Promise<void> {
+function environment(options: EndpointOptions, directory: string): NodeJS.ProcessEnv {
+  const { profileDirectory, reportsHeap } = options
+  const nodeOptions = [
+    ...(profileDirectory === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${profileDirectory}`]),
+    ...(reportsHeap ? [`--import=${pathToFileURL(modulePath('heap-report.mjs')).href}`] : []),
+  ]
+  if (nodeOptions.length === 0) return process.env
+  return {
+    ...process.env,
+    NODE_OPTIONS: nodeOptions.join(' '),
+    CULVERT_BENCH_HEAP_FILE: join(directory, HEAP_FILE),
+  }
+}
+
+async function writeFiles(directory: string, address: string, port: number, quic: boolean): Promise<void> {
   const { certificate, privateKey } = createSelfSignedCertificate({ names: [SERVER_NAME], days: 2 })
   const protocols = ['http1', 'http2', ...(quic ? ['quic'] : [])]
   const files = {
-    'vpn.toml': `listen_address = "127.0.0.1:${port}"
+    'vpn.toml': `listen_address = "${address}:${port}"
 credentials_file = "credentials.toml"
 allow_private_network_connections = true
 ${protocols.map((protocol) => `[listen_protocols.${protocol}]`).join('\n')}
@@ -162,12 +191,4 @@ async function findFreePort(): Promise<number> {
   server.close()
   await once(server, 'close')
   return port
-}
-
-function accepts(port: number): Promise<boolean> {
-  const { promise, resolve } = Promise.withResolvers<boolean>()
-  const socket = connect({ host: '127.0.0.1', port })
-  socket.once('connect', () => resolve(true))
-  socket.once('error', () => resolve(false))
-  return promise.finally(() => socket.destroy())
 }

@@ -16,7 +16,7 @@ export class Http3Client implements TunnelClient {
   }
 
   static async open(access: EndpointAccess): Promise<Http3Client> {
-    const session = await connectAsync(`https://127.0.0.1:${access.port}`, {
+    const session = await connectAsync(`https://${access.address}:${access.port}`, {
       servername: access.serverName,
       rejectUnauthorized: false,
       // With io_uring packets leave in another order than they should, and most are taken for lost.

@@ -1,14 +1,13 @@
 /** Tunnels that are open and do nothing, spread over some sessions. */
 import { Progress, type StartJob } from './load-job.ts'
-import { openClient, openTunnel } from './tunnel-client.ts'
+import { openClient, openTunnel, type EndpointAccess, type TunnelClient } from './tunnel-client.ts'
 
 const OPEN_AT_ONCE = 50
+const HANDSHAKES_AT_ONCE = 20
 
 export const startIdle: StartJob<'idle'> = async (job, access) => {
   const progress = new Progress()
-  const clients = await Promise.all(
-    Array.from({ length: job.sessions }, () => openClient(job.protocol, access)),
-  )
+  const clients = await openClients(job, access)
   let opened = 0
   const openInTurn = async (): Promise<void> => {
     while (opened < job.tunnels) {
@@ -29,4 +28,17 @@ export const startIdle: StartJob<'idle'> = async (job, access) => {
       for (const client of clients) client.destroy()
     },
   }
+}
+
+/** A number of handshakes at a time, so that none waits past its limit for those before it. */
+async function openClients(
+  { sessions, protocol }: Parameters<typeof startIdle>[0],
+  access: EndpointAccess,
+): Promise<readonly TunnelClient[]> {
+  const clients: TunnelClient[] = []
+  while (clients.length < sessions) {
+    const count = Math.min(HANDSHAKES_AT_ONCE, sessions - clients.length)
+    clients.push(...(await Promise.all(Array.from({ length: count }, () => openClient(protocol, access)))))
+  }
+  return clients
 }

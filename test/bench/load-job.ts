@@ -7,6 +7,8 @@ export type Job =
       readonly kind: 'transfer'
       readonly direction: 'down' | 'up'
       readonly protocol: Protocol
+      readonly sessions: number
+      /** Of each session. */
       readonly streams: number
       readonly targets: readonly string[]
     }

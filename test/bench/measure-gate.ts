@@ -7,7 +7,7 @@ import type { GatePorts, GateRequest } from './gate-server.ts'
 import type { LoadRequest } from './load.ts'
 import type { MeasureOptions } from './measure.ts'
 import { modulePath } from './module-path.ts'
-import { AskedProcess } from './pinned-process.ts'
+import { AskedProcess, type Place } from './pinned-process.ts'
 import { median } from './quantile.ts'
 
 const SERVER_NAME = 'vpn.endpoint'
@@ -20,12 +20,12 @@ const CONNECTS_AT_ONCE = 8
  * time.
  */
 export async function measureGate(
-  cores: { readonly server: string | undefined; readonly load: string | undefined },
+  places: { readonly server: Place; readonly load: Place },
   { seconds }: Pick<MeasureOptions, 'seconds'>,
 ): Promise<readonly number[]> {
-  await using server = new AskedProcess<GateRequest>(modulePath('gate-server.ts'), cores.server)
+  await using server = new AskedProcess<GateRequest>(modulePath('gate-server.ts'), places.server)
   const ports = await server.ask<GatePorts>({ do: 'listen', serverName: SERVER_NAME })
-  const cost = (port: number): Promise<number> => measureSlice(port, server, cores.load)
+  const cost = (port: number): Promise<number> => measureSlice(port, server, places.load)
   const slices = Math.max(5, Math.ceil((seconds * 1000) / SLICE_MS))
   const gated: number[] = []
   const direct: number[] = []
@@ -40,16 +40,12 @@ export async function measureGate(
 }
 
 /** CPU-seconds of the server for each exchange. */
-async function measureSlice(
-  port: number,
-  server: AskedProcess<GateRequest>,
-  cores: string | undefined,
-): Promise<number> {
-  await using load = new AskedProcess<LoadRequest>(modulePath('load.ts'), cores)
+async function measureSlice(port: number, server: AskedProcess<GateRequest>, place: Place): Promise<number> {
+  await using load = new AskedProcess<LoadRequest>(modulePath('load.ts'), place)
   await load.ask<null>({
     do: 'start',
     job: { kind: 'connect', protocol: 'h1', concurrency: CONNECTS_AT_ONCE, targets: ['echo:7'] },
-    access: { port, serverName: SERVER_NAME, authorization: 'Basic none' },
+    access: { address: '127.0.0.1', port, serverName: SERVER_NAME, authorization: 'Basic none' },
   })
   await sleep(SLICE_MS / 2)
   const sample = async () => [

@@ -5,6 +5,15 @@
 import { spawn, spawnSync, type ChildProcess, type SpawnOptions } from 'node:child_process'
 import { once } from 'node:events'
 import { availableParallelism } from 'node:os'
+import { readCpuSeconds } from './process-figures.ts'
+
+/** Where a process runs. */
+export interface Place {
+  /** A list for `taskset`; undefined leaves the choice to the kernel. */
+  readonly cores?: string | undefined
+  /** A network namespace; undefined for the machine's own. */
+  readonly namespace?: string | undefined
+}
 
 /** The endpoint has the first core for itself, everything else runs on the others. */
 export interface Pinning {
@@ -16,6 +25,13 @@ export function findPinning(): Pinning | undefined {
   const cores = availableParallelism()
   if (cores < 2 || spawnSync('taskset', ['-c', '0', 'true']).status !== 0) return undefined
   return { endpoint: '0', load: cores === 2 ? '1' : `1-${cores - 1}` }
+}
+
+/** For an endpoint with `lanes` threads: a core for each where the load still has as many, else all share all. */
+export function findLanePinning(lanes: number): Pinning | undefined {
+  const cores = availableParallelism()
+  if (cores < 2 * lanes || findPinning() === undefined) return undefined
+  return { endpoint: `0-${lanes - 1}`, load: `${lanes}-${cores - 1}` }
 }
 
 const living = new Set<ChildProcess>()
@@ -34,13 +50,17 @@ export function endChildrenOnExit(): void {
   }
 }
 
-/** `taskset` replaces itself by the command, so the pid is the command's. */
+/** `taskset` and `ip netns exec` replace themselves by the command, so the pid is the command's. */
 export function spawnPinned(
-  cores: string | undefined,
+  { cores, namespace }: Place,
   command: readonly string[],
   options: SpawnOptions,
 ): ChildProcess {
-  const [file = '', ...args] = cores === undefined ? command : ['taskset', '-c', cores, ...command]
+  const [file = '', ...args] = [
+    ...(namespace === undefined ? [] : ['ip', 'netns', 'exec', namespace]),
+    ...(cores === undefined ? [] : ['taskset', '-c', cores]),
+    ...command,
+  ]
   const child = spawn(file, args, options)
   living.add(child)
   child.once('exit', () => living.delete(child))
@@ -97,8 +117,8 @@ export class AskedProcess<Request> {
   readonly #waiting = new Map<number, { resolve(value: unknown): void; reject(error: Error): void }>()
   #nextId = 0
 
-  constructor(module: string, cores: string | undefined) {
-    this.#child = spawnPinned(cores, [process.execPath, module], {
+  constructor(module: string, place: Place) {
+    this.#child = spawnPinned(place, [process.execPath, module], {
       stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
     })
     this.#child.on('message', ({ id, value, error }: Reply) => {
@@ -128,6 +148,11 @@ export class AskedProcess<Request> {
       clearTimeout(limit)
       this.#waiting.delete(id)
     }
+  }
+
+  /** Processor time so far. */
+  async cpuSeconds(): Promise<number> {
+    return this.#child.pid === undefined ? 0 : readCpuSeconds(this.#child.pid)
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -1,21 +1,7 @@
 /** Results as one Markdown table and as JSON. */
 import type { Machine } from './machine.ts'
-import type { Figure, Row } from './plan.ts'
-import { median } from './quantile.ts'
-
-/** What one endpoint did in one row: a list of values per run, or why there are none. */
-export interface Outcome {
-  readonly runs: (readonly number[])[]
-  /** Largest resident set of the endpoint in each run; NaN where the row has no endpoint. */
-  readonly peakRssMib: number[]
-  failure?: string
-}
-
-export interface RowResult {
-  readonly row: Row
-  readonly own: Outcome
-  readonly peer: Outcome | undefined
-}
+import { formatMarkdownTable } from './markdown-table.ts'
+import { formatValue, NOTHING, timesBetter, valueOf, type Outcome, type RowResult } from './results.ts'
 
 export interface Report {
   readonly machine: Machine
@@ -23,33 +9,19 @@ export interface Report {
   readonly results: readonly RowResult[]
 }
 
-const NOTHING = '–'
+const FIGURE_HEADS = ['result', 'cost or p99', 'least share']
 
-function valueOf(outcome: Outcome | undefined, index: number): number {
-  if (outcome === undefined || outcome.failure !== undefined) return NaN
-  return median(outcome.runs.map((run) => run[index] ?? NaN))
-}
-
-/** How many times better ours is; above 1 is better, whichever way the figure points. */
-function advantage(figure: Figure, own: number, peer: number): number {
-  return figure.better === 'higher' ? own / peer : peer / own
-}
-
+/** Ours, and for each peer its values and how many times better ours is in the figure by which the row compares. */
 export function formatTable({ machine, options, results }: Report): string {
-  const withPeer = results.some(({ peer }) => peer !== undefined)
-  const heads = withPeer
-    ? ['work', 'culvert', '', 'peer', '', 'times better', '']
-    : ['work', 'result', 'cost or p99']
-  const lines = results.map((result) => formatRow(result, withPeer))
-  const widths = heads.map((head, column) =>
-    Math.max(head.length, ...lines.map((line) => line[column]?.length ?? 0)),
-  )
-  const print = (cells: readonly string[]): string =>
-    `| ${cells.map((cell, column) => (column === 0 ? cell.padEnd(widths[column] ?? 0) : cell.padStart(widths[column] ?? 0))).join(' | ')} |`
-  const rule = `|${widths.map((width, column) => (column === 0 ? '-'.repeat(width + 2) : `${'-'.repeat(width + 1)}:`)).join('|')}|`
-  return [describe(machine, options), '', print(heads), rule, ...lines.map(print), ...notes(results)].join(
-    '\n',
-  )
+  const columns = Math.max(0, ...results.map(({ row }) => row.figures.length))
+  const peers = results[0]?.peers.map(({ name }) => name) ?? []
+  const empty = Array.from({ length: columns - 1 }, () => '')
+  const heads =
+    peers.length === 0
+      ? ['work', ...FIGURE_HEADS.slice(0, columns)]
+      : ['work', 'culvert', ...empty, ...peers.flatMap((name) => [name, ...empty, 'times better'])]
+  const lines = results.map((result) => formatRow(result, columns))
+  return [describe(machine, options), '', ...formatMarkdownTable(heads, lines), ...notes(results)].join('\n')
 }
 
 function describe(machine: Machine, options: Report['options']): string {
@@ -63,56 +35,46 @@ function describe(machine: Machine, options: Report['options']): string {
   ].join('\n')
 }
 
-function formatRow({ row, own, peer }: RowResult, withPeer: boolean): string[] {
-  const columns = [0, 1]
-  const cells = (outcome: Outcome | undefined): string[] =>
-    columns.map((index) => formatValue(row.figures[index], valueOf(outcome, index)))
-  if (!withPeer) return [row.title, ...cells(own)]
-  const ratios = columns.map((index) => {
-    const figure = row.figures[index]
-    const ratio = figure ? advantage(figure, valueOf(own, index), valueOf(peer, index)) : NaN
-    return Number.isNaN(ratio) ? NOTHING : ratio.toFixed(2)
-  })
-  return [row.title, ...cells(own), ...cells(peer), ...ratios]
+function formatRow({ row, own, peers }: RowResult, columns: number): string[] {
+  const cells = (outcome: Outcome): string[] =>
+    Array.from({ length: columns }, (_, index) => formatValue(row.figures[index], valueOf(outcome, index)))
+  const compare = (peer: Outcome): string => {
+    const factor = timesBetter(row, row.compared, own, peer)
+    return Number.isNaN(factor) ? NOTHING : factor.toFixed(2)
+  }
+  return [row.title, ...cells(own), ...peers.flatMap((peer) => [...cells(peer), compare(peer)])]
 }
 
-function formatValue(figure: Figure | undefined, value: number): string {
-  if (figure === undefined) return ''
-  if (Number.isNaN(value)) return NOTHING
-  return `${value.toFixed(figure.digits)} ${figure.unit}`
-}
-
-/** Why rows have no values. */
+/** Why rows have no values, and what must be known of those they have. */
 function notes(results: readonly RowResult[]): string[] {
-  const lines = results.flatMap(({ row, own, peer }) => [
-    ...(own.failure === undefined ? [] : [`${row.name}: culvert: ${own.failure}`]),
-    ...(peer?.failure === undefined ? [] : [`${row.name}: peer cannot do this: ${peer.failure}`]),
+  const lines = results.flatMap(({ row, own, peers, skipped }) => [
+    ...(skipped === undefined ? [] : [`${row.name}: skipped: ${skipped}`]),
+    ...[own, ...peers].flatMap(({ name, failure, remark }) => [
+      ...(failure === undefined ? [] : [`${row.name}: ${name} cannot do this: ${failure}`]),
+      ...(remark === undefined ? [] : [`${row.name}: ${name}: ${remark}`]),
+    ]),
   ])
   return lines.length === 0 ? [] : ['', ...lines]
 }
 
 /** The same with every run, for programs. */
 export function toJson({ machine, options, results }: Report): string {
-  const rows = results.map(({ row, own, peer }) => ({
-    name: row.name,
-    title: row.title,
-    peakRssMib: { own: own.peakRssMib, peer: peer?.peakRssMib },
-    figures: row.figures.map((figure, index) => {
-      const describeOutcome = (outcome: Outcome | undefined) =>
-        outcome && {
-          median: valueOf(outcome, index),
-          runs: outcome.runs.map((run) => run[index]),
-          failure: outcome.failure,
-        }
-      return {
-        label: figure.label,
-        unit: figure.unit,
-        better: figure.better,
-        own: describeOutcome(own),
-        peer: describeOutcome(peer),
-        timesBetter: peer && advantage(figure, valueOf(own, index), valueOf(peer, index)),
-      }
-    }),
+  const rows = results.map((result) => ({
+    name: result.row.name,
+    title: result.row.title,
+    skipped: result.skipped,
+    figures: result.row.figures.map(({ label, unit, better }) => ({ label, unit, better })),
+    endpoints: [result.own, ...result.peers].map((outcome) => outcomeToJson(outcome, result)),
   }))
   return `${JSON.stringify({ machine, options, rows }, null, 2)}\n`
+}
+
+function outcomeToJson(outcome: Outcome, { row, own }: RowResult): object {
+  const figures = row.figures.map((_, index) => index)
+  return {
+    ...outcome,
+    medians: figures.map((index) => valueOf(outcome, index)),
+    // Of ours over this one, by figure.
+    timesBetter: outcome === own ? undefined : figures.map((index) => timesBetter(row, index, own, outcome)),
+  }
 }

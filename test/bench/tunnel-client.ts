@@ -5,6 +5,7 @@
 
 /** How a load process reaches the endpoint. */
 export interface EndpointAccess {
+  readonly address: string
   readonly port: number
   readonly serverName: string
   /** Value of `proxy-authorization`. */
@@ -47,13 +48,12 @@ export const CLIENT_CIPHERS = [
   'ECDHE-ECDSA-AES128-GCM-SHA256',
 ].join(':')
 
-const LOOPBACK = '127.0.0.1'
 const SETUP_LIMIT_MS = 10_000
 
 /** Options of `tls.connect` towards the endpoint. */
-export function tlsOptions({ port, serverName }: EndpointAccess, alpn: string) {
+export function tlsOptions({ address, port, serverName }: EndpointAccess, alpn: string) {
   return {
-    host: LOOPBACK,
+    host: address,
     port,
     servername: serverName,
     ALPNProtocols: [alpn],
