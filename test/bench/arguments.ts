@@ -2,6 +2,8 @@
 import { parseArgs } from 'node:util'
 import { pickRows, ROWS, type Row } from './plan.ts'
 
+/** The endpoint that `--targets` compares with. */
+export const BEFORE = 'before'
 const OWN = 'culvert'
 /** Of a peer without a name. */
 const PEER = 'peer'
@@ -13,6 +15,8 @@ export const HELP = `npm run bench -- [options]
   --only NAME,...      rows by name, or by its beginning (h2, h2-down, h2-down-8)
   --peer NAME=COMMAND  the same against another endpoint, which takes "vpn.toml hosts.toml" behind the command; any
                        number of these, one of them without NAME=
+  --targets            what this version was to reach, against --peer ${BEFORE}=COMMAND; without --only it measures the
+                       rows that this takes
   --json FILE          where the JSON goes (test/bench/results/DATE.json)
   --cpu-prof DIR       writes processor profiles of our endpoint
 rows: ${ROWS.map((row) => row.name).join(', ')}
@@ -33,13 +37,21 @@ export interface Plan {
   readonly bytes: number | undefined
   /** Ours first. */
   readonly variants: readonly Variant[]
+  readonly judges: boolean
   /** Undefined for a name made of the date. */
   readonly jsonFile: string | undefined
   readonly profileDirectory: string | undefined
 }
 
-/** `ownCommand` starts ours. Gives undefined when help is asked for. @throws Error with what is wrong. */
-export function parsePlan(args: readonly string[], ownCommand: string): Plan | undefined {
+/**
+ * `ownCommand` starts ours; `judgedRows` are those that `--targets` needs. Gives undefined when help is asked for. @throws
+ * Error with what is wrong.
+ */
+export function parsePlan(
+  args: readonly string[],
+  ownCommand: string,
+  judgedRows: readonly string[],
+): Plan | undefined {
   const { values } = parseArgs({
     args: [...args],
     options: {
@@ -48,6 +60,7 @@ export function parsePlan(args: readonly string[], ownCommand: string): Plan | u
       bytes: { type: 'string' },
       only: { type: 'string', default: '' },
       peer: { type: 'string', multiple: true, default: [] },
+      targets: { type: 'boolean', default: false },
       json: { type: 'string' },
       'cpu-prof': { type: 'string' },
       help: { type: 'boolean', default: false },
@@ -55,13 +68,16 @@ export function parsePlan(args: readonly string[], ownCommand: string): Plan | u
   })
   if (values.help) return undefined
   const variants = [{ name: OWN, command: ownCommand, isOwn: true }, ...parsePeers(values.peer)]
+  if (values.targets && !variants.some(({ name }) => name === BEFORE))
+    throw new Error(`--targets needs --peer ${BEFORE}=COMMAND`)
   const names = values.only.split(',').filter((name) => name !== '')
   return {
-    rows: pickRows(names),
+    rows: pickRows(values.targets && names.length === 0 ? judgedRows : names),
     runs: parsePositive('runs', values.runs),
     seconds: parsePositive('seconds', values.seconds),
     bytes: values.bytes === undefined ? undefined : parsePositive('bytes', values.bytes),
     variants,
+    judges: values.targets,
     jsonFile: values.json,
     profileDirectory: values['cpu-prof'],
   }

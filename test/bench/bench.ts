@@ -9,6 +9,7 @@ import { fileURLToPath } from 'node:url'
 import { HELP, orderOfRound, parsePlan, type Plan, type Variant } from './arguments.ts'
 import { networkObstacle } from '../support/routed-network.ts'
 import { layCable, type Cable } from './cable.ts'
+import { formatGoals, GOAL_ROWS } from './goals.ts'
 import { describeMachine } from './machine.ts'
 import { endChildrenOnExit, findPinning } from './pinned-process.ts'
 import { formatTable, toJson } from './report.ts'
@@ -46,6 +47,7 @@ async function run(plan: Plan): Promise<boolean> {
   const peers = variants.filter(({ isOwn }) => !isOwn).map(({ name, command }) => ({ name, command }))
   const report = { machine, options: { runs, seconds, bytes, peers }, results }
   console.log(formatTable(report))
+  if (plan.judges) console.log(`\n${formatGoals(results)}`)
   const date = machine.date.replaceAll(':', '-').slice(0, 19)
   const file = plan.jsonFile ?? join(HERE, 'results', `${date}.json`)
   await mkdir(dirname(file), { recursive: true })
@@ -100,7 +102,7 @@ async function runOnce(
 
 endChildrenOnExit()
 try {
-  const plan = parsePlan(process.argv.slice(2), OWN_COMMAND)
+  const plan = parsePlan(process.argv.slice(2), OWN_COMMAND, GOAL_ROWS)
   if (plan === undefined) console.log(HELP)
   else process.exitCode = (await run(plan)) ? 0 : 1
 } catch (error) {

@@ -1,8 +1,9 @@
 import { describe, expect, it } from 'vitest'
 import { orderOfRound, parsePlan } from '../../bench/arguments.ts'
+import { GOAL_ROWS } from '../../bench/goals.ts'
 import { pickRows, ROWS } from '../../bench/plan.ts'
 
-const parse = (...args: string[]) => parsePlan(args, 'ours')
+const parse = (...args: string[]) => parsePlan(args, 'ours', GOAL_ROWS)
 const peersOf = (...args: string[]) =>
   parse(...args)
     ?.variants.slice(1)
@@ -16,6 +17,7 @@ describe('the command line of the bench', () => {
       seconds: 3,
       bytes: undefined,
       variants: [{ name: 'culvert', command: 'ours', isOwn: true }],
+      judges: false,
       jsonFile: undefined,
       profileDirectory: undefined,
     })
@@ -44,8 +46,19 @@ describe('the command line of the bench', () => {
     [['--runs', '0'], '--runs takes a number above zero'],
     [['--seconds', 'x'], '--seconds takes a number above zero'],
     [['--only', 'nothing'], 'no row nothing'],
+    [['--targets'], '--targets needs --peer before=COMMAND'],
+    [['--targets', '--peer', 'rust=x'], '--targets needs --peer before=COMMAND'],
   ])('refuses %j', (args, message) => {
     expect(() => parse(...args)).toThrow(message)
+  })
+
+  it('measures what the targets need, or what it is told to', () => {
+    expect(
+      parse('--targets', '--peer', 'before=x')
+        ?.rows.map(({ name }) => name)
+        .toSorted(),
+    ).toEqual([...GOAL_ROWS].toSorted())
+    expect(parse('--targets', '--peer', 'before=x', '--only', 'h2-idle')?.rows).toHaveLength(1)
   })
 
   it('gives no plan when help is asked for', () => expect(parse('--help')).toBeUndefined())

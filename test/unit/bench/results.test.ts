@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { pickRows, type Row } from '../../bench/plan.ts'
 import { formatTable, toJson } from '../../bench/report.ts'
+import { formatGoals, GOAL_ROWS, isReached } from '../../bench/goals.ts'
 import { timesBetter, valueOf, type Outcome, type RowResult } from '../../bench/results.ts'
 
 function rowOf(name: string): Row {
@@ -127,5 +128,73 @@ describe('the report', () => {
     }
     expect(rows[0]?.endpoints[1]).toMatchObject({ name: 'before', runs: [[700, 1.5]] })
     expect(rows[0]?.endpoints[1]?.timesBetter).toEqual([expect.closeTo(8 / 7), 1.5])
+  })
+})
+
+describe('the targets', () => {
+  const verdicts = (results: RowResult[]) =>
+    new Map(
+      formatGoals(results)
+        .split('\n')
+        .slice(2)
+        .map((line) => line.split('|').map((cell) => cell.trim()))
+        .map(([, title = '', bound, measured, unit, verdict]) => [title, { bound, measured, unit, verdict }]),
+    )
+
+  it('are measured in rows that exist', () => expect(() => GOAL_ROWS.map(rowOf)).not.toThrow())
+
+  it('are all listed as not measured when nothing was', () => {
+    const all = [...verdicts([]).values()]
+    expect(all.length).toBeGreaterThan(12)
+    expect(new Set(all.map(({ verdict }) => verdict))).toEqual(new Set(['not measured']))
+  })
+
+  it('compare with the peer called before', () => {
+    const result: RowResult = {
+      row: rowOf('h2-connect'),
+      own: outcome('culvert', [[10_000, 100]]),
+      peers: [outcome('rust', [[10_000, 50]]), outcome('before', [[5000, 169]])],
+    }
+    expect(verdicts([result]).get('CONNECT, ping, close')).toEqual({
+      bound: 'at least 1.7',
+      measured: '1.69',
+      unit: 'times better',
+      verdict: 'not reached',
+    })
+  })
+
+  it('compare two lanes with one round by round', () => {
+    const lanes = (name: string, runs: number[][]): RowResult => ({
+      row: rowOf(name),
+      own: outcome('culvert', runs),
+      peers: [],
+    })
+    // Twice the cost in the second round, for both.
+    const one = lanes('lanes-1', [
+      [1, 1],
+      [1, 2],
+      [1, 1],
+    ])
+    const two = lanes('lanes-2', [
+      [1, 1.04, 45],
+      [1, 2.08, 39],
+      [1, 1.04, 44],
+    ])
+    const table = verdicts([one, two])
+    expect(table.get('two lanes against one: more CPU per GiB')).toMatchObject({
+      measured: '4.0',
+      verdict: 'reached',
+    })
+    expect(table.get('two lanes: bytes of the lesser one')).toMatchObject({
+      measured: '44.0',
+      verdict: 'reached',
+    })
+  })
+
+  it('are reached at their bound', () => {
+    expect(isReached({ bound: { atLeast: 4 } }, 4)).toBe(true)
+    expect(isReached({ bound: { atLeast: 4 } }, 3.99)).toBe(false)
+    expect(isReached({ bound: { atMost: 5 } }, 5)).toBe(true)
+    expect(isReached({ bound: { atMost: 5 } }, 5.01)).toBe(false)
   })
 })
