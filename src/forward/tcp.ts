@@ -1,5 +1,6 @@
 /** TCP tunnels: a connection to the target, then the relay (specification section 5). */
 import type { IdleMonitor } from '../relay/idle-monitor.ts'
+import type { RelayOptions } from '../relay/relay-rules.ts'
 import { relayStreams } from '../relay/stream-relay.ts'
 import type { Forwarder, OpenTunnel, TunnelContext, TunnelEnd } from '../contract/forwarder.ts'
 import type { StreamEnd } from '../contract/stream-end.ts'
@@ -18,7 +19,8 @@ interface TcpForwarderOptions {
   readonly idleMonitor: IdleMonitor
 }
 
-class TcpTunnel implements OpenTunnel {
+/** Gives the relay its options itself: the signal only where it is asked for, and no object for each tunnel. */
+class TcpTunnel implements OpenTunnel, RelayOptions {
   readonly #target: StreamEnd
   readonly #context: TunnelContext
   readonly #options: TcpForwarderOptions
@@ -29,13 +31,20 @@ class TcpTunnel implements OpenTunnel {
     this.#options = options
   }
 
+  get idleTimeoutMs(): number {
+    return this.#options.idleTimeoutMs
+  }
+
+  get idleMonitor(): IdleMonitor {
+    return this.#options.idleMonitor
+  }
+
+  get signal(): AbortSignal {
+    return this.#context.signal
+  }
+
   run(stream: StreamEnd): Promise<TunnelEnd> {
-    const { idleTimeoutMs, idleMonitor } = this.#options
-    return relayStreams(stream, this.#target, {
-      idleTimeoutMs,
-      idleMonitor,
-      signal: this.#context.signal,
-    })
+    return relayStreams(stream, this.#target, this)
   }
 
   destroy(): void {

@@ -20,7 +20,7 @@ export interface RelayOptions {
   /** For protocols without half-close: once either side has sent EOF, this much silence ends the relay. */
   readonly halfClosedIdleMs?: number
   readonly idleMonitor: IdleMonitor
-  /** Cancels the relay. */
+  /** Cancels the relay. Not looked at where the client's stream itself tells (`StreamEnd.direct`). */
   readonly signal: AbortSignal
 }
 

@@ -1,12 +1,14 @@
-/** The relay between TCP and TCP, and between an HTTP/2 CONNECT stream and TCP. */
+/** The relay between TCP and TCP, and between an HTTP/2 CONNECT stream and TCP; both ways without a Duplex, too. */
 import { once } from 'node:events'
 import http2 from 'node:http2'
 import type { ClientHttp2Stream, ServerHttp2Stream } from 'node:http2'
 import net from 'node:net'
-import type { AddressInfo, Socket } from 'node:net'
-import type { StreamReset } from '../../src/contract/stream-end.ts'
+import type { AddressInfo, OnReadOpts, Socket } from 'node:net'
+import type { StreamEnd, StreamReset, TcpEnd } from '../../src/contract/stream-end.ts'
+import { ReadPool } from '../../src/relay/read-pool.ts'
 import { SocketEnd } from '../../src/relay/tcp-end.ts'
 import { describeRelay, whenClosed, type RelayPair } from './relay.contract.ts'
+import { DuplexTunnelStream } from '../support/duplex-tunnel-stream.ts'
 import { expectNothingLeftOpen } from '../support/leak-check.ts'
 
 const { NGHTTP2_CANCEL, NGHTTP2_CONNECT_ERROR, NGHTTP2_NO_ERROR } = http2.constants
@@ -16,12 +18,12 @@ const RESET_NAMES: Record<number, string> = {
 }
 
 /** Two ends of one TCP connection on loopback. */
-async function openTcp(): Promise<[Socket, Socket]> {
+async function openTcp(onread?: OnReadOpts): Promise<[Socket, Socket]> {
   const server = net.createServer({ allowHalfOpen: true }).listen(0, '127.0.0.1')
   await once(server, 'listening')
   const { port } = server.address() as AddressInfo
   const accepted = once(server, 'connection') as Promise<[Socket]>
-  const near = net.connect({ port, host: '127.0.0.1', allowHalfOpen: true })
+  const near = net.connect({ port, host: '127.0.0.1', allowHalfOpen: true, onread })
   const [far] = await accepted
   if (near.connecting) await once(near, 'connect')
   server.close()
@@ -29,21 +31,37 @@ async function openTcp(): Promise<[Socket, Socket]> {
   return [near, far]
 }
 
-describeRelay('TCP and TCP', { canLeave: false }, async (): Promise<RelayPair> => {
-  const [targetNear, target] = await openTcp()
+const pool = new ReadPool()
+
+/** The two ends as the relay gets them: with a Duplex, or without. */
+interface NearEnds {
+  readonly clientEnd: StreamEnd
+  readonly targetEnd: TcpEnd
+  readonly stream?: DuplexTunnelStream
+}
+
+function nearEnds(client: StreamEnd, target: Socket, direct: boolean): NearEnds {
+  if (!direct) return { clientEnd: client, targetEnd: new SocketEnd(target) }
+  const stream = new DuplexTunnelStream(client)
+  const reset = (): void => void stream.complaints.push('reset past the stream')
+  return { clientEnd: { io: client.io, direct: stream, reset }, targetEnd: pool.endOf(target), stream }
+}
+
+async function openTcpPair(direct: boolean): Promise<RelayPair> {
+  const [targetNear, target] = await openTcp(pool.onread)
   const [clientNear, client] = await openTcp()
   let word = ''
+  const clientEnd: StreamEnd = {
+    io: clientNear,
+    reset: (reason) => {
+      word = reason
+      new SocketEnd(clientNear).reset()
+    },
+  }
   return {
+    ...nearEnds(clientEnd, targetNear, direct),
     client,
     target,
-    clientEnd: {
-      io: clientNear,
-      reset: (reason) => {
-        word = reason
-        new SocketEnd(clientNear).reset()
-      },
-    },
-    targetEnd: new SocketEnd(targetNear),
     resetClient: () => client.resetAndDestroy(),
     clientWasReset: async () => {
       client.resume()
@@ -54,10 +72,10 @@ describeRelay('TCP and TCP', { canLeave: false }, async (): Promise<RelayPair> =
       for (const socket of [client, target, clientNear, targetNear]) socket.destroy()
     },
   }
-})
+}
 
-describeRelay('HTTP/2 and TCP', { canLeave: true }, async (): Promise<RelayPair> => {
-  const [targetNear, target] = await openTcp()
+async function openHttp2Pair(direct: boolean): Promise<RelayPair> {
+  const [targetNear, target] = await openTcp(pool.onread)
   const server = http2.createServer({ settings: { initialWindowSize: 131_072 } })
   server.on('session', (session) => session.setLocalWindowSize(8_388_608))
   server.listen(0, '127.0.0.1')
@@ -84,17 +102,17 @@ describeRelay('HTTP/2 and TCP', { canLeave: true }, async (): Promise<RelayPair>
     if (!near.closed && !near.writableEnded) near.end = () => near
     near.close(codes[reason] ?? NGHTTP2_CANCEL)
   }
+  const clientEnd: StreamEnd = {
+    io: near,
+    get wasReset() {
+      return near.rstCode !== NGHTTP2_NO_ERROR
+    },
+    reset,
+  }
   return {
+    ...nearEnds(clientEnd, targetNear, direct),
     client,
     target,
-    clientEnd: {
-      io: near,
-      get wasReset() {
-        return near.rstCode !== NGHTTP2_NO_ERROR
-      },
-      reset,
-    },
-    targetEnd: new SocketEnd(targetNear),
     resetClient: () => {
       // RST_STREAM waits until the stream is read.
       client.resume()
@@ -118,6 +136,12 @@ describeRelay('HTTP/2 and TCP', { canLeave: true }, async (): Promise<RelayPair>
       await once(server, 'close')
     },
   }
-})
+}
+
+for (const direct of [false, true]) {
+  const how = direct ? ' without a Duplex' : ''
+  describeRelay(`TCP and TCP${how}`, { canLeave: false }, () => openTcpPair(direct))
+  describeRelay(`HTTP/2 and TCP${how}`, { canLeave: true }, () => openHttp2Pair(direct))
+}
 
 expectNothingLeftOpen()
