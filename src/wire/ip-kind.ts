@@ -58,9 +58,18 @@ export function normalizePeerAddress(text: string): IpAddress | undefined {
   return { address: formatIp(bytes), family: bytes.length === 4 ? 4 : 6 }
 }
 
-/** The same text for all addresses of one customer: the IPv4 address itself, or the /64 of an IPv6 address. */
-export function customerOf(address: string): string {
+/**
+ * What is the same for all addresses of one customer: the 4 bytes of an IPv4 address, or the 8 bytes of the /64 of an
+ * IPv6 address. Empty for text that is not an address.
+ */
+export function customerBytes(address: string): Uint8Array {
   const bytes = unmapped(ipBytes(address) ?? new Uint8Array())
-  if (bytes.length === 16) return Buffer.from(bytes.subarray(0, CUSTOMER_BYTES)).toString('hex')
+  return bytes.length === 16 ? bytes.subarray(0, CUSTOMER_BYTES) : bytes
+}
+
+/** The same text for all addresses of one customer. */
+export function customerOf(address: string): string {
+  const bytes = customerBytes(address)
+  if (bytes.length === CUSTOMER_BYTES) return Buffer.from(bytes).toString('hex')
   return bytes.length === 4 ? formatIp(bytes) : address
 }
