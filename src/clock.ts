@@ -6,7 +6,7 @@ export interface Timer {
 }
 
 export interface Clock {
-  /** Monotonic milliseconds from an arbitrary zero. */
+  /** Monotonic milliseconds from an arbitrary zero, the same in all threads. */
   now(): number
   /** Milliseconds since the Unix epoch. */
   wall(): number
@@ -33,8 +33,11 @@ class SystemTimer implements Timer {
   }
 }
 
+/** `performance.now()` counts from the start of its thread; this is what the threads have in common. */
+const START_MS = Number(process.hrtime.bigint()) / 1e6 - performance.now()
+
 export const systemClock: Clock = {
-  now: () => performance.now(),
+  now: () => START_MS + performance.now(),
   wall: () => Date.now(),
   after: (delayMs, run) => new SystemTimer(setTimeout(run, delayMs)),
   every: (periodMs, run) => new SystemTimer(setInterval(run, periodMs)),

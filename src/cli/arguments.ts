@@ -11,6 +11,8 @@ export interface ServeCommand {
   readonly hosts: string
   readonly level: LogLevel
   readonly logfile: string | undefined
+  /** Lanes; undefined means one for each processor. */
+  readonly jobs: number | undefined
   /** Options that are accepted but have no effect. */
   readonly warnings: readonly string[]
 }
@@ -89,6 +91,8 @@ const LEGACY = {
   ...EXPORT,
   client_config: { type: 'string', short: 'c' },
 } as const satisfies ParseArgsOptionsConfig
+
+const MAX_JOBS = 1024
 
 /** The reference endpoint's name: started under it, the program takes the reference's command line. */
 export const LEGACY_PROGRAM = 'trusttunnel_endpoint'
@@ -190,16 +194,13 @@ interface ServeValues {
 }
 
 function serveCommand(files: Files, values: ServeValues): ServeCommand {
-  const jobs = values.jobs === undefined ? 1 : parseNumber('--jobs', values.jobs, 1, 1024)
   return {
     kind: 'serve',
     ...files,
     level: parseLevel(values.loglvl ?? 'info'),
     logfile: values.logfile,
-    warnings: [
-      ...(jobs > 1 ? [`--jobs ${jobs}: one lane carries everything for now`] : []),
-      ...(values.sentry_dsn === undefined ? [] : ['--sentry_dsn: nothing is reported anywhere']),
-    ],
+    jobs: values.jobs === undefined ? undefined : parseNumber('--jobs', values.jobs, 1, MAX_JOBS),
+    warnings: values.sentry_dsn === undefined ? [] : ['--sentry_dsn: nothing is reported anywhere'],
   }
 }
 

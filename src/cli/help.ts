@@ -8,7 +8,7 @@ export const HELP = `culvert: a VPN endpoint, compatible with TrustTunnel
   culvert serve VPN HOSTS [options]       serve with the official files vpn.toml and hosts.toml
       -l, --loglvl LEVEL                  trace, debug, info (default), warn or error
       --logfile FILE                      write the log there; SIGHUP opens it anew
-      --jobs N                            accepted; one lane for now
+      --jobs N                            lanes, each a thread (default: one per processor)
   culvert export USER -a ADDRESS VPN HOSTS [options]
                                           print what USER puts into a client
       -a, --address ADDRESS               where clients connect to: host or address, with or without a

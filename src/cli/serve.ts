@@ -1,4 +1,7 @@
 /** `culvert serve`: runs the endpoint until a signal ends it. Signals are handled here and nowhere else. */
+import { createRequire } from 'node:module'
+import type koffi from 'koffi'
+import { availableParallelism } from 'node:os'
 import { systemClock } from '../clock.ts'
 import { ConfigError, formatIssue } from '../config/config-error.ts'
 import { loadSettings } from '../config/load.ts'
@@ -22,6 +25,7 @@ export async function runServe(command: ServeCommand): Promise<ExitCode> {
     warnAll(output.log, settings)
     const supervisor = new Supervisor({
       settings,
+      lanes: command.jobs ?? defaultLanes(),
       load: (running) => loadSettings(command.vpn, command.hosts, { running }),
       log: output.log,
       logLevel: output.level,
@@ -31,6 +35,11 @@ export async function runServe(command: ServeCommand): Promise<ExitCode> {
   } finally {
     await output.close()
   }
+}
+
+/** Only Linux spreads connections over several listeners on one port as lanes need it. */
+function defaultLanes(): number {
+  return process.platform === 'linux' ? availableParallelism() : 1
 }
 
 function openLog(command: ServeCommand, settings: Settings): LogOutput {
@@ -53,7 +62,7 @@ export function warnAll(log: Log, settings: Settings): void {
 }
 
 /** How long the process may take once it is ending: threads may hang in native code, a log may have no reader. */
-const END_DEADLINE_MS = 3000
+const END_DEADLINE_MS = 2500
 
 /**
  * Starts the endpoint, waits, and ends it. The first SIGTERM or SIGINT drains, a second one does not wait; SIGHUP
@@ -89,7 +98,8 @@ export async function runUntilSignal(
   process.on('SIGTERM', end).on('SIGINT', end).on('SIGHUP', reload).on('uncaughtException', fail)
   try {
     const address = await supervisor.start()
-    log.info({ address: formatSocketAddress(address), version: readVersion() }, 'listening')
+    const { lanes } = supervisor
+    log.info({ address: formatSocketAddress(address), lanes, version: readVersion() }, 'listening')
     onStart(address)
     collectGarbageOfStart()
     await supervisor.closed.catch(fail)
@@ -99,18 +109,26 @@ export async function runUntilSignal(
     if (!ending && !failed) logFailure(log, error)
     failed ||= !ending
   } finally {
-    endForCertain()
+    endForCertain(failed)
     process.off('SIGTERM', end).off('SIGINT', end).off('SIGHUP', reload).off('uncaughtException', fail)
   }
   return failed ? 1 : 0
 }
 
 /** Does not keep the process alive by itself, but kills it if anything else does. */
-function endForCertain(): void {
+function endForCertain(failed: boolean): void {
   systemClock.after(END_DEADLINE_MS, () => {
     removePrivateTemp()
+    if (failed) exitWithoutThreads(1)
     process.kill(process.pid, 'SIGKILL')
   })
+}
+
+/** Node would wait for its threads; _exit(2) does not. */
+function exitWithoutThreads(code: ExitCode): void {
+  const { load } = createRequire(import.meta.url)('koffi') as typeof koffi
+  const exit = load(null).func('void _exit(int)') as (code: number) => void
+  exit(code)
 }
 
 /** A fault of our own: without its stack nobody could tell where. */

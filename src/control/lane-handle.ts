@@ -23,6 +23,7 @@ export class LaneHandle {
   readonly #clock: Clock
   readonly #pending = new Map<number, PromiseWithResolvers<unknown>>()
   readonly #ended = Promise.withResolvers<void>()
+  readonly #gone = Promise.withResolvers<void>()
   #questions = 0
   #state: 'running' | 'terminating' | 'ended' = 'running'
   /** What the thread died of. */
@@ -40,13 +41,14 @@ export class LaneHandle {
     this.#worker.on('error', (error: unknown) =>
       this.#onEnd(error instanceof Error ? error : new Error(String(error))),
     )
-    this.#worker.on('exit', (code) =>
-      this.#onEnd(this.#state === 'running' ? new Error(`lane exited with ${code}`) : undefined),
-    )
+    this.#worker.on('exit', (code) => {
+      this.#onEnd(this.#state === 'running' ? new Error(`lane exited with ${code}`) : undefined)
+      this.#gone.resolve()
+    })
     this.#ended.promise.catch(() => {})
   }
 
-  /** Resolves when the thread has ended on request; rejects with what it died of. */
+  /** Resolves when the thread has ended on request; rejects with what it died of, when it may not be gone yet. */
   get ended(): Promise<void> {
     return this.#ended.promise
   }
@@ -65,14 +67,14 @@ export class LaneHandle {
   /** Resolves when the thread is gone; rejects when it does not go. */
   async terminate(): Promise<void> {
     if (this.#state === 'running') this.#state = 'terminating'
-    const patience = this.#clock.after(TERMINATE_PATIENCE_MS, () =>
-      this.#onEnd(new Error('the thread of a lane does not end')),
-    )
-    this.#worker.terminate().then(
-      () => this.#onEnd(undefined),
-      () => {},
-    )
-    await this.#ended.promise.finally(() => patience.cancel())
+    const stuck = Promise.withResolvers<void>()
+    const patience = this.#clock.after(TERMINATE_PATIENCE_MS, () => {
+      const error = new Error('the thread of a lane does not end')
+      this.#onEnd(error)
+      stuck.reject(error)
+    })
+    this.#worker.terminate().catch(() => {})
+    await Promise.race([this.#gone.promise, stuck.promise]).finally(() => patience.cancel())
   }
 
   #settle(message: Extract<FromLane, { id: number }>): void {

@@ -12,13 +12,17 @@ import type { LoadedSettings } from '../config/load.ts'
 import type { Settings, VpnSettings } from '../config/settings.ts'
 import type { ListenAddress } from '../lane/messages.ts'
 import type { Log } from '../log.ts'
+import { createAddressTable, returnAddresses } from '../users/address-table.ts'
+import { SlotBook } from '../users/slot-book.ts'
 import { ChangeQueue } from './change-queue.ts'
 import { FileWatch, markFiles } from './file-watch.ts'
-import { LaneHandle } from './lane-handle.ts'
+import { Lanes } from './lanes.ts'
 import { usePrivateTemp } from './private-temp.ts'
 
 interface SupervisorOptions {
   readonly settings: Settings
+  /** How many lanes there are; a lane is a thread. */
+  readonly lanes: number
   /**
    * Reads the files again, for an endpoint that runs with `running`; fails with everything that is wrong with them.
    * Without it nothing can be reloaded.
@@ -46,7 +50,8 @@ const MAX_TIMER_MS = 2 ** 31 - 1
 export class Supervisor {
   readonly #options: SupervisorOptions
   readonly #clock: Clock
-  readonly #lane: LaneHandle
+  readonly #lanes: Lanes
+  readonly #users: SlotBook
   readonly #watch: FileWatch
   readonly #changes = new ChangeQueue()
   /** The settings in force. */
@@ -58,26 +63,52 @@ export class Supervisor {
     this.#settings = options.settings
     this.#clock = options.clock ?? systemClock
     if (options.settings.vpn.listen_protocols.quic !== null) usePrivateTemp()
-    const { settings, logLevel, writeLog, laneThread } = options
-    this.#lane = new LaneHandle({
-      birth: { settings, logLevel, ticketKeys: randomBytes(TICKET_KEY_BYTES) },
+    const { settings, lanes, log, logLevel, writeLog, laneThread } = options
+    const users = (this.#users = new SlotBook(lanes))
+    users.commit(users.plan(namesOf(settings)))
+    const addresses = createAddressTable(lanes, settings.vpn.culvert.edge.connections_total)
+    const ticketKeys = randomBytes(TICKET_KEY_BYTES)
+    this.#lanes = new Lanes({
+      count: lanes,
+      birthOf: (lane, isHeir) => ({
+        lane,
+        lanes,
+        isHeir,
+        addresses,
+        logLevel,
+        ticketKeys,
+        ledger: users.share,
+        settings: this.#settings,
+      }),
+      onGone: (lane) => {
+        users.returnLane(lane)
+        returnAddresses(addresses, lane)
+      },
       thread: laneThread ?? LANE_THREAD,
+      port: settings.vpn.listen_address.port,
+      changes: this.#changes,
       writeLog,
+      log,
       clock: this.#clock,
     })
     this.#watch = new FileWatch(this.#clock, () => this.#onCertificateChange())
-    this.#lane.ended.finally(() => this.#watch.close()).catch(() => {})
+    this.#lanes.ended.finally(() => this.#watch.close()).catch(() => {})
   }
 
-  /** Settles when the endpoint has ended; rejects when a lane died. */
+  /** How many there are. */
+  get lanes(): number {
+    return this.#options.lanes
+  }
+
+  /** Settles when the endpoint has ended; rejects when lanes died too often. */
   get closed(): Promise<void> {
-    return this.#lane.ended
+    return this.#lanes.ended
   }
 
   /** Resolves when connections are accepted. A failed start leaves nothing open. */
   async start(): Promise<ListenAddress> {
     try {
-      const address = await this.#lane.ask({ type: 'start' })
+      const address = await this.#lanes.start()
       // The certificates were read before their files could be marked: the first check reads them again.
       this.#watch.replace(certificatePaths(this.#settings), new Map())
       return address
@@ -87,9 +118,9 @@ export class Supervisor {
     }
   }
 
-  /** Counters and gauges of the data plane. */
+  /** Counters and gauges of the data plane, summed over all lanes. */
   stats(): Promise<Record<string, number>> {
-    return this.#lane.ask({ type: 'stats' })
+    return this.#lanes.stats()
   }
 
   /**
@@ -106,8 +137,7 @@ export class Supervisor {
     const marks = await markFiles(certificatePaths(this.#settings))
     const { log } = this.#options
     const { waiting, ...settings } = await this.#options.load(this.#settings.vpn)
-    await this.#lane.ask({ type: 'apply', settings })
-    this.#settings = settings
+    await this.#apply(settings)
     this.#watch.replace(certificatePaths(settings), marks)
     this.#warn(settings)
     if (waiting.length > 0) log.warn({ keys: waiting }, 'these keys were changed and take a restart')
@@ -131,10 +161,24 @@ export class Supervisor {
   async #renewCertificates(): Promise<void> {
     const settings = renewCertificates(this.#settings)
     if (isDeepStrictEqual(settings.hosts, this.#settings.hosts)) return
-    await this.#lane.ask({ type: 'apply', settings })
-    this.#settings = settings
+    await this.#apply(settings)
     this.#warn(settings)
     this.#options.log.info('certificates renewed')
+  }
+
+  /** Puts settings into force in all lanes, or in none when one of them refuses. */
+  async #apply(settings: Settings): Promise<void> {
+    const ledger = this.#users.plan(namesOf(settings))
+    try {
+      await this.#lanes.askAll({ type: 'prepare', settings, ledger })
+    } catch (error) {
+      await this.#lanes.tellAll({ type: 'discard' })
+      throw error
+    }
+    // From here on nothing can fail, and a lane that dies begins again with this.
+    this.#users.commit(ledger)
+    this.#settings = settings
+    await this.#lanes.tellAll({ type: 'commit' })
   }
 
   #warn({ warnings }: Settings): void {
@@ -152,17 +196,17 @@ export class Supervisor {
     const margin = this.#clock.after(Math.min(graceMs + CLOSE_MARGIN_MS, MAX_TIMER_MS), () =>
       this.destroy(new Error('close takes too long')),
     )
-    // A lane that has already ended counts as closed.
-    await this.#lane.ask({ type: 'close', graceMs }).catch(() => {})
+    this.#lanes.beginEnd()
+    await this.#lanes.tellAll({ type: 'close', graceMs })
     margin.cancel()
-    await this.#lane.terminate().catch(() => {})
+    await this.#lanes.terminate()
   }
 
   /** Ends everything at once. */
   destroy(reason: Error): void {
     this.#options.log.debug({ reason: reason.message }, 'ending at once')
     this.#watch.close()
-    this.#lane.terminate().catch(() => {})
+    void this.#lanes.terminate()
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -174,4 +218,8 @@ function certificatePaths({ hosts }: Settings): string[] {
   return Object.values(hosts)
     .flat()
     .flatMap((host) => [host.cert_chain_path, host.private_key_path])
+}
+
+function namesOf({ clients }: Settings): string[] {
+  return clients.map(({ username }) => username)
 }

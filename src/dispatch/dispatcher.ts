@@ -18,7 +18,7 @@ import type { Why } from './dispatch-log.ts'
 import { SessionRecord } from './session-record.ts'
 import type { CredentialFault, Guest, UserDirectory, Visit } from './session-record.ts'
 import { UserLimits } from './user-limits.ts'
-import type { UserLimitsOptions } from './user-limits.ts'
+import type { TunnelPlace, UserLimitsOptions, UserSlots } from './user-limits.ts'
 import type { SessionRegistry } from './session-registry.ts'
 import type { ConnectExchange, Exchange, PlainExchange } from '../contract/exchange.ts'
 import type { Session } from '../contract/session.ts'
@@ -62,15 +62,16 @@ interface DispatcherDependencies {
   readonly registry: SessionRegistry
   readonly throttle: AuthThrottle
   readonly directory: UserDirectory
+  readonly slots: UserSlots
   readonly forwarders: Forwarders
   readonly site: Site
 }
 
-/** A tunnel's place among those of its user. */
+/** A request that may go on. */
 interface Admitted {
   readonly authority: Authority
-  /** Gives the place back; call it once. */
-  readonly leave: () => void
+  /** Undefined for a health check, which takes none. */
+  readonly place: TunnelPlace | undefined
 }
 
 export class Dispatcher {
@@ -87,7 +88,7 @@ export class Dispatcher {
     this.#options = options
     this.#deps = deps
     this.#log = new DispatchLog(deps.log, options.privacy)
-    this.#limits = new UserLimits(options, deps.counters)
+    this.#limits = new UserLimits(options, deps)
     this.#delayed = new DelayedAnswers(deps.clock, deps.counters)
     this.#strangerRefusal = authRefusal(options.authFailureStatus, options.realm)
     this.#directory = deps.directory
@@ -216,9 +217,9 @@ export class Dispatcher {
       const opened = await this.#open(admitted.authority, visit)
       if (opened === undefined) return
       if (visit.exchange.signal.aborted) opened.destroy()
-      else await this.#run(exchange, record, opened)
+      else await this.#run(exchange, record, opened, admitted.place)
     } finally {
-      admitted.leave()
+      admitted.place?.leave()
     }
   }
 
@@ -230,8 +231,8 @@ export class Dispatcher {
       const authority = parseAuthority(exchange.authority)
       this.#deps.counters.count('requests', authority.kind)
       // A client that may open no more tunnels is still alive: refusing its health check would end its session.
-      const leave = authority.kind === 'check' ? () => {} : this.#limits.takeTunnel(guest.user)
-      return { authority, leave }
+      const place = authority.kind === 'check' ? undefined : this.#limits.takeTunnel(guest.user)
+      return { authority, place }
     } catch (error) {
       this.#refuseVisit(visit, error)
       return undefined
@@ -247,42 +248,48 @@ export class Dispatcher {
     }
   }
 
-  async #run(exchange: ConnectExchange, record: SessionRecord, opened: OpenTunnel): Promise<void> {
+  async #run(
+    exchange: ConnectExchange,
+    record: SessionRecord,
+    opened: OpenTunnel,
+    place: TunnelPlace | undefined,
+  ): Promise<void> {
     const stream = exchange.accept({}, { endStream: opened.endsAtOnce === true })
     if (opened.endsAtOnce) return
     record.onTunnelStart()
     const end = await opened.run(stream)
     this.#deps.counters.count('tunnels_ended', end.reason)
-    this.#account(exchange, record, end)
+    this.#account(exchange, record, end, place)
   }
 
   /** A plain request to another server, admitted under the same conditions as a tunnel to it. */
   async #forward(exchange: PlainExchange, record: SessionRecord, visit: Visit): Promise<void> {
     const { counters, site } = this.#deps
     const { guest } = visit
-    let release: (() => void) | undefined
+    let place: TunnelPlace | undefined
     try {
       guest.admit(exchange.session, this.#limits)
       counters.count('requests', 'forward')
       const target = parseHttpAuthority(exchange.authority)
-      release = this.#limits.takeTunnel(guest.user)
+      place = this.#limits.takeTunnel(guest.user)
       record.onTunnelStart()
       const end = await site.forward(exchange, target)
-      this.#account(exchange, record, end)
+      this.#account(exchange, record, end, place)
       if (end.failure !== undefined) throw end.failure
       counters.count('forwards_ended', end.reason)
     } catch (error) {
       this.#refuseVisit(visit, error)
     } finally {
-      release?.()
+      place?.leave()
     }
   }
 
-  #account(exchange: Exchange, record: SessionRecord, end: TunnelEnd): void {
+  #account(exchange: Exchange, record: SessionRecord, end: TunnelEnd, place: TunnelPlace | undefined): void {
     const { counters, registry } = this.#deps
     registry.touch(exchange.session)
     counters.count('inbound_traffic_bytes', exchange.session.protocol, end.uplinkBytes)
     counters.count('outbound_traffic_bytes', exchange.session.protocol, end.downlinkBytes)
+    place?.countBytes(end.uplinkBytes, end.downlinkBytes)
     record.onTunnelEnd(end)
   }
 

@@ -1,4 +1,7 @@
-/** What one user may have at a time: sessions (`max_http2_conns`, `max_http3_conns`) and tunnels. */
+/**
+ * What one user may have at a time, over all lanes: sessions (`max_http2_conns`, `max_http3_conns`) and tunnels. What
+ * tunnels have moved is counted here as well, because it belongs to the same user.
+ */
 import type { Counters } from '../counters.ts'
 import { EndpointError } from '../errors.ts'
 import type { ProtocolLabel } from '../contract/session.ts'
@@ -9,19 +12,36 @@ export interface UserLimitsOptions {
   readonly maxTunnelsPerUser: number
 }
 
+type Place = 'tcpSessions' | 'quicSessions' | 'tunnels'
+
+/** What users hold in all lanes (`users/ledger.ts`). */
+export interface UserSlots {
+  of(user: string): UserSlot
+}
+
+interface UserSlot {
+  /** False when all of `limit` places are taken. */
+  take(what: Place, limit: number): boolean
+  give(what: Place): void
+  addBytes(uplink: number, downlink: number): void
+}
+
+/** The place of one tunnel among those of its user. */
+export interface TunnelPlace {
+  countBytes(uplink: number, downlink: number): void
+  /** Gives it back; call it once. */
+  leave(): void
+}
+
 export class UserLimits {
   readonly #options: UserLimitsOptions
   readonly #counters: Counters
-  /** How many each user holds, by name. */
-  readonly #held = {
-    quic: new Map<string, number>(),
-    tcp: new Map<string, number>(),
-    tunnels: new Map<string, number>(),
-  }
+  readonly #slots: UserSlots
 
-  constructor(options: UserLimitsOptions, counters: Counters) {
+  constructor(options: UserLimitsOptions, { counters, slots }: { counters: Counters; slots: UserSlots }) {
     this.#options = options
     this.#counters = counters
+    this.#slots = slots
   }
 
   /**
@@ -32,27 +52,25 @@ export class UserLimits {
   takeSession(user: User, protocol: ProtocolLabel): () => void {
     const quic = protocol === 'HTTP3'
     const limit = quic ? user.maxQuicSessions : user.maxTcpSessions
-    return this.#take(user, quic ? this.#held.quic : this.#held.tcp, limit ?? Infinity, 'sessions')
+    const what = quic ? 'quicSessions' : 'tcpSessions'
+    const slot = this.#take(user, what, limit ?? Infinity)
+    return () => slot.give(what)
   }
 
   /** The same for one tunnel. */
-  takeTunnel(user: User): () => void {
-    return this.#take(user, this.#held.tunnels, this.#options.maxTunnelsPerUser, 'tunnels')
-  }
-
-  #take({ name }: User, held: Map<string, number>, limit: number, what: 'sessions' | 'tunnels'): () => void {
-    const count = held.get(name) ?? 0
-    if (count >= limit) {
-      this.#counters.count('user_limits_met', what)
-      throw new EndpointError('limit_exceeded', `user holds ${count} of ${limit} ${what}`)
+  takeTunnel(user: User): TunnelPlace {
+    const slot = this.#take(user, 'tunnels', this.#options.maxTunnelsPerUser)
+    return {
+      countBytes: (uplink, downlink) => slot.addBytes(uplink, downlink),
+      leave: () => slot.give('tunnels'),
     }
-    held.set(name, count + 1)
-    return () => release(held, name)
   }
-}
 
-function release(held: Map<string, number>, name: string): void {
-  const left = (held.get(name) ?? 1) - 1
-  if (left === 0) held.delete(name)
-  else held.set(name, left)
+  #take({ name }: User, what: Place, limit: number): UserSlot {
+    const slot = this.#slots.of(name)
+    if (slot.take(what, limit)) return slot
+    const label = what === 'tunnels' ? 'tunnels' : 'sessions'
+    this.#counters.count('user_limits_met', label)
+    throw new EndpointError('limit_exceeded', `user holds all of ${limit} ${label}`)
+  }
 }

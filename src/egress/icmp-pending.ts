@@ -12,9 +12,15 @@ import { HEAD_BYTES, type EchoAnswer } from './icmp-packet.ts'
  */
 const TELLING_BYTES = 4
 
+/** What the endpoint, or a user, has pending in all lanes (`users/ledger.ts`). */
+export interface EchoSlot {
+  take(what: 'echoes', limit: number): boolean
+  give(what: 'echoes'): void
+}
+
 /** Who asked. */
 export interface EchoOwner {
-  readonly user: string
+  readonly slot: EchoSlot
   /** A request outlives its owner until it is answered or expires, so that its answer does not reach somebody else. */
   closed: boolean
   readonly onReply: (reply: IcmpReply) => void

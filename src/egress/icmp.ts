@@ -26,7 +26,14 @@ import {
   sealEchoRequest,
   type EchoAnswer,
 } from './icmp-packet.ts'
-import { echoKey, PendingEchoes, type EchoMark, type EchoOwner, type PendingEcho } from './icmp-pending.ts'
+import {
+  echoKey,
+  PendingEchoes,
+  type EchoMark,
+  type EchoOwner,
+  type EchoSlot,
+  type PendingEcho,
+} from './icmp-pending.ts'
 import type { RawSocket, RawSocketOptions } from './raw-socket.ts'
 
 /** How many payloads are drawn before a request is held back. With 4 bytes or more the second draw succeeds. */
@@ -44,6 +51,7 @@ export interface IcmpOptions {
   readonly ipv6Available: boolean
   /** How long to wait for an answer. */
   readonly requestTimeoutMs: number
+  readonly slots: { readonly endpoint: EchoSlot; of(user: string): EchoSlot }
   /** Unanswered requests of all users together. */
   readonly maxPending: number
   /** Unanswered requests of one user. */
@@ -114,7 +122,6 @@ export class IcmpEgress {
   readonly #maxPendingPerUser: number
   readonly #sockets = new Map<4 | 6, RawSocket>()
   readonly #pending = new PendingEchoes()
-  readonly #perUser = new Map<string, number>()
   /** Runs only while something is pending. */
   #tick: Timer | undefined
 
@@ -133,7 +140,7 @@ export class IcmpEgress {
 
   /** @param user the user whose limit the requests count against. */
   open(user: string, onReply: (reply: IcmpReply) => void): EchoChannel {
-    const owner: EchoOwner = { user, closed: false, onReply }
+    const owner: EchoOwner = { slot: this.#options.slots.of(user), closed: false, onReply }
     return {
       send: (request) => {
         if (!owner.closed) this.#submit(owner, request)
@@ -171,7 +178,8 @@ export class IcmpEgress {
     const target = normalizePeerAddress(request.destination)
     if (target === undefined) return
     const key = echoKey(target.address, request.id, request.sequence)
-    const reason = this.#refusal(owner, request, target.family, key) ?? this.#judge(target.address)
+    const reason =
+      this.#refusal(request, target.family, key) ?? this.#judge(target.address) ?? this.#reserve(owner)
     if (reason !== undefined) {
       this.#drop(reason)
       return
@@ -179,18 +187,24 @@ export class IcmpEgress {
     const deadlineMs = this.#options.clock.now() + this.#requestTimeoutMs
     const echo: PendingEcho = { owner, request, key, deadlineMs, mark: undefined }
     this.#pending.add(echo)
-    this.#perUser.set(owner.user, (this.#perUser.get(owner.user) ?? 0) + 1)
     this.#tick ??= this.#options.clock.every(Math.max(50, this.#requestTimeoutMs / 8), () => this.#expire())
     this.#launch(echo, target.address, target.family)
   }
 
-  #refusal(owner: EchoOwner, request: IcmpRequest, family: 4 | 6, key: string): DropReason | undefined {
+  #refusal(request: IcmpRequest, family: 4 | 6, key: string): DropReason | undefined {
     if (!this.#sockets.has(family)) return 'no_socket'
     if (request.ttl === 0) return 'ttl'
     if (request.dataSize > MAX_ECHO_PAYLOAD_BYTES[family]) return 'too_long'
-    if (this.#pending.size >= this.#maxPending) return 'limit'
-    if ((this.#perUser.get(owner.user) ?? 0) >= this.#maxPendingPerUser) return 'user_limit'
     return this.#pending.groupSize(key) >= MAX_GROUP ? 'ambiguous' : undefined
+  }
+
+  /** Takes the places of one request. */
+  #reserve({ slot }: EchoOwner): 'limit' | 'user_limit' | undefined {
+    const { endpoint } = this.#options.slots
+    if (!endpoint.take('echoes', this.#maxPending)) return 'limit'
+    if (slot.take('echoes', this.#maxPendingPerUser)) return undefined
+    endpoint.give('echoes')
+    return 'user_limit'
   }
 
   #judge(address: string): DropReason | undefined {
@@ -238,10 +252,8 @@ export class IcmpEgress {
 
   #forget(echo: PendingEcho): void {
     this.#pending.remove(echo)
-    const { user } = echo.owner
-    const left = (this.#perUser.get(user) ?? 1) - 1
-    if (left > 0) this.#perUser.set(user, left)
-    else this.#perUser.delete(user)
+    echo.owner.slot.give('echoes')
+    this.#options.slots.endpoint.give('echoes')
     if (this.#pending.size > 0) return
     this.#tick?.cancel()
     this.#tick = undefined

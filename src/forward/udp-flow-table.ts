@@ -4,7 +4,7 @@
  * still resolve names.
  */
 import type { EndpointError, ErrorCode } from '../errors.ts'
-import type { UdpBudget } from './udp-budget.ts'
+import type { UdpShare } from './udp-budget.ts'
 import type { FlowEnd, UdpFlow } from './udp-flow.ts'
 
 /** How many refused destinations are remembered; the oldest is forgotten first. */
@@ -20,10 +20,9 @@ interface Refusal {
 }
 
 interface UdpFlowTableOptions {
-  readonly user: string
   readonly maxFlows: number
   readonly idleTimeoutMs: number
-  readonly budget: UdpBudget
+  readonly share: UdpShare
   /** Called once for each flow that was added, when it has ended. */
   readonly onEnd: (end: FlowEnd) => void
 }
@@ -63,16 +62,19 @@ export class UdpFlowTable {
 
   /** Whether a flow can be added; a stream that has flows can always replace one of them. */
   get hasRoom(): boolean {
-    return this.size > 0 || !this.#options.budget.isFull(this.#options.user)
+    return this.size > 0 || !this.#options.share.isFull
   }
 
-  /** Adds a flow when there is room, if necessary in place of the one that was idle longest. */
-  add(flow: UdpFlow): void {
-    const { budget, user, maxFlows } = this.#options
-    const oldest = this.size >= maxFlows || budget.isFull(user) ? this.#longestIdle() : undefined
-    if (oldest !== undefined) this.end(oldest, 'evicted')
-    budget.take(user)
+  /**
+   * Adds a flow, if necessary in place of the one that was idle longest. False when there is no place for it: other
+   * streams, also in other lanes, may have been faster.
+   */
+  add(flow: UdpFlow): boolean {
+    const { share, maxFlows } = this.#options
+    if (this.size >= maxFlows) this.#evict()
+    if (!share.take() && !(this.#evict() && share.take())) return false
     this.#flows.set(flow.key, flow)
+    return true
   }
 
   /** Closes a flow and frees its place. Does nothing when the flow is already gone. */
@@ -80,7 +82,7 @@ export class UdpFlowTable {
     if (this.#flows.get(flow.key) !== flow) return
     this.#flows.delete(flow.key)
     flow.close()
-    this.#options.budget.release(this.#options.user)
+    this.#options.share.release()
     this.#options.onEnd(end)
   }
 
@@ -95,6 +97,13 @@ export class UdpFlowTable {
   endAll(): void {
     for (const flow of this.#flows.values()) this.end(flow, 'stream_ended')
     this.#refused.clear()
+  }
+
+  /** Ends the flow that was idle longest, if there is one. */
+  #evict(): boolean {
+    const oldest = this.#longestIdle()
+    if (oldest !== undefined) this.end(oldest, 'evicted')
+    return oldest !== undefined
   }
 
   #longestIdle(): UdpFlow | undefined {

@@ -10,7 +10,7 @@ import type { TunnelContext, TunnelEnd } from '../contract/forwarder.ts'
 import type { StreamEnd } from '../contract/stream-end.ts'
 import { UdpUplinkDecoder, type SkipReason, type UplinkDatagram, type UplinkSink } from '../wire/udp-frame.ts'
 import { StreamLifetime, type StreamHandlers } from './stream-lifetime.ts'
-import type { UdpBudget } from './udp-budget.ts'
+import type { UdpShare } from './udp-budget.ts'
 import { UdpFlowTable } from './udp-flow-table.ts'
 import { UdpFlow, type FlowEnd, type FlowListener, type UdpDialer } from './udp-flow.ts'
 
@@ -27,7 +27,7 @@ export interface UdpTally {
 
 interface UdpStreamOptions {
   readonly dialer: UdpDialer
-  readonly budget: UdpBudget
+  readonly share: UdpShare
   readonly tally: UdpTally
   readonly maxFlowsPerStream: number
   readonly idleTimeoutMs: number
@@ -56,10 +56,9 @@ export class UdpStream implements StreamHandlers, UplinkSink, FlowListener {
     this.#nowMs = options.now()
     this.#traces = context.log.isLevelEnabled('trace')
     this.#flows = new UdpFlowTable({
-      user: context.user,
       maxFlows: options.maxFlowsPerStream,
       idleTimeoutMs: options.idleTimeoutMs,
-      budget: options.budget,
+      share: options.share,
       onEnd: (end) => options.tally.onFlowEnd(end),
     })
     this.#queue = new DatagramQueue(stream.io, {
@@ -140,7 +139,11 @@ export class UdpStream implements StreamHandlers, UplinkSink, FlowListener {
     try {
       const replyAddressing = datagram.replyAddressing()
       const flow = new UdpFlow({ key, destination, replyAddressing, dialer, listener: this })
-      this.#flows.add(flow)
+      if (!this.#flows.add(flow)) {
+        flow.close()
+        tally.onDrop('flow_limit')
+        return undefined
+      }
       tally.onFlowStart()
       if (this.#traces) this.#trace(datagram)
       return flow

@@ -7,6 +7,7 @@ import type { Counters } from '../counters.ts'
 import type { Forwarder, OpenTunnel, TunnelContext, TunnelEnd } from '../contract/forwarder.ts'
 import type { StreamEnd } from '../contract/stream-end.ts'
 import { UdpBudget } from './udp-budget.ts'
+import type { FlowSlots } from './udp-budget.ts'
 import type { FlowEnd, UdpDialer } from './udp-flow.ts'
 import { UdpStream, type UdpDropReason, type UdpTally } from './udp-stream.ts'
 
@@ -14,6 +15,7 @@ export interface UdpForwarderOptions {
   readonly dialer: UdpDialer
   readonly clock: Clock
   readonly counters: Counters
+  readonly slots: FlowSlots
   /** A flow without a datagram in either direction ends after this time, give or take a tick. */
   readonly idleTimeoutMs: number
   /** Flows of one stream; above that, a new flow ends the one that was idle longest. */
@@ -39,10 +41,10 @@ export class UdpForwarder implements Forwarder<undefined> {
   constructor(options: UdpForwarderOptions) {
     this.#options = options
     this.#tally = new Tally(options.counters)
-    this.#budget = new UdpBudget({
-      maxFlows: options.maxFlows,
-      maxFlowsPerUser: options.maxFlowsPerUser,
-    })
+    this.#budget = new UdpBudget(
+      { maxFlows: options.maxFlows, maxFlowsPerUser: options.maxFlowsPerUser },
+      options.slots,
+    )
   }
 
   open(_target: undefined, context: TunnelContext): Promise<OpenTunnel> {
@@ -54,7 +56,7 @@ export class UdpForwarder implements Forwarder<undefined> {
     const udpStream = new UdpStream(stream, context, {
       dialer,
       idleTimeoutMs,
-      budget: this.#budget,
+      share: this.#budget.of(context.user),
       tally: this.#tally,
       maxFlowsPerStream: this.#options.maxFlowsPerStream,
       queueBytes: this.#options.queueBytes,

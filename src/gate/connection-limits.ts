@@ -1,11 +1,10 @@
 /**
- * How many connections and handshakes there may be, in all and from one address (`docs/limits.md`). IPv4 addresses
- * count one by one, IPv6 addresses by their /64. Each new connection also costs its address a token: a burst lets
+ * How many connections and handshakes there may be, in all and from one address (`docs/limits.md`), over all lanes. IPv4
+ * addresses count one by one, IPv6 addresses by their /64. Each new connection also costs its address a token: a burst lets
  * everybody behind one NAT come back at once, and the rate bounds what a scanner can do over time. Over a limit, the
  * newest connection is refused.
  */
 import type { Clock } from '../clock.ts'
-import { customerOf } from '../wire/ip-kind.ts'
 
 export interface ConnectionLimitsOptions {
   readonly handshakesPerAddress: number
@@ -31,17 +30,34 @@ export function isLimitReason(reason: string): reason is LimitReason {
   return (LIMIT_REASONS as readonly string[]).includes(reason)
 }
 
-/** How many addresses without a connection are remembered for their tokens; above it the longest idle is forgotten. */
-const MAX_IDLE_ADDRESSES = 8192
+/** What the addresses of all lanes have open, and how fast they may go on (`users/address-table.ts`). */
+export interface AddressRecord {
+  connect(
+    address: string,
+    limits: {
+      readonly connections: number
+      readonly handshakes: number
+      readonly bucket: { readonly size: number; readonly refillMs: number }
+    },
+    nowMs: number,
+  ): AddressHold | 'connections' | 'handshakes' | 'tokens' | 'full'
+}
 
-/** What one address holds. */
-interface Holding {
-  readonly key: string
-  connections: number
-  handshakes: number
-  tokens: number
-  /** When `tokens` was last brought up to date, in milliseconds of the clock. */
-  countedAtMs: number
+interface AddressHold {
+  handshakeDone(): void
+  release(): void
+}
+
+/** What the endpoint holds in all lanes (`users/ledger.ts`). */
+export interface EndpointPlaces {
+  take(what: 'connections' | 'handshakes', limit: number): boolean
+  give(what: 'connections' | 'handshakes'): void
+}
+
+interface ConnectionLimitsDependencies {
+  readonly clock: Clock
+  readonly addresses: AddressRecord
+  readonly places: EndpointPlaces
 }
 
 /** The place of one connection. Every method is idempotent. */
@@ -56,52 +72,67 @@ export interface Admission {
   release(): void
 }
 
+const REASONS = {
+  connections: 'connections_per_address',
+  handshakes: 'handshakes_per_address',
+  tokens: 'connection_rate',
+  // There is no room to count it by its address.
+  full: 'connections_total',
+} as const satisfies Record<string, LimitReason>
+
+const SECOND_MS = 1000
+
 export class ConnectionLimits {
   readonly #options: ConnectionLimitsOptions
-  readonly #clock: Clock
+  readonly #deps: ConnectionLimitsDependencies
+  readonly #addressLimits: Parameters<AddressRecord['connect']>[1]
   #connections = 0
   #handshakes = 0
-  readonly #active = new Map<string, Holding>()
-  /** In the order in which they became idle. */
-  readonly #idle = new Map<string, Holding>()
 
-  constructor(options: ConnectionLimitsOptions, clock: Clock) {
+  constructor(options: ConnectionLimitsOptions, deps: ConnectionLimitsDependencies) {
     this.#options = options
-    this.#clock = clock
+    this.#deps = deps
+    this.#addressLimits = {
+      connections: options.connectionsPerAddress,
+      handshakes: options.handshakesPerAddress,
+      bucket: { size: options.connectionBurst, refillMs: SECOND_MS / options.connectionRate },
+    }
   }
 
+  /** Of this lane. */
   get connections(): number {
     return this.#connections
   }
 
+  /** Of this lane. */
   get handshakes(): number {
     return this.#handshakes
   }
 
-  /** Number of addresses remembered, for tests and gauges. */
-  get addresses(): number {
-    return this.#active.size + this.#idle.size
-  }
-
   /** A place for a new connection, counted as being in its handshake; or the name of the limit that is reached. */
   admit(): Admission | LimitReason {
-    if (this.#connections >= this.#options.connectionsTotal) return 'connections_total'
-    if (this.#handshakes >= this.#options.handshakesTotal) return 'handshakes_total'
+    const { places } = this.#deps
+    if (!places.take('connections', this.#options.connectionsTotal)) return 'connections_total'
+    if (!places.take('handshakes', this.#options.handshakesTotal)) {
+      places.give('connections')
+      return 'handshakes_total'
+    }
     this.#connections += 1
     this.#handshakes += 1
-    let holding: Holding | undefined
+    let hold: AddressHold | undefined
     let state: 'handshake' | 'open' | 'released' = 'handshake'
     const handshakeDone = (): void => {
       if (state !== 'handshake') return
       state = 'open'
       this.#handshakes -= 1
-      if (holding !== undefined) holding.handshakes -= 1
+      places.give('handshakes')
+      hold?.handshakeDone()
     }
     return {
       identify: (address) => {
-        const found = this.#take(address)
-        if (typeof found === 'string') return found
-        holding = found
+        const found = this.#deps.addresses.connect(address, this.#addressLimits, this.#deps.clock.now())
+        if (typeof found === 'string') return REASONS[found]
+        hold = found
         return undefined
       },
       handshakeDone,
@@ -110,54 +141,9 @@ export class ConnectionLimits {
         if (state === 'released') return
         state = 'released'
         this.#connections -= 1
-        if (holding !== undefined) this.#giveBack(holding)
+        places.give('connections')
+        hold?.release()
       },
-    }
-  }
-
-  #take(address: string): Holding | LimitReason {
-    const { connectionsPerAddress, handshakesPerAddress } = this.#options
-    this.#forgetRested()
-    const holding = this.#holdingOf(customerOf(address))
-    this.#refill(holding)
-    if (holding.connections >= connectionsPerAddress) return 'connections_per_address'
-    if (holding.handshakes >= handshakesPerAddress) return 'handshakes_per_address'
-    if (holding.tokens < 1) return 'connection_rate'
-    holding.tokens -= 1
-    holding.connections += 1
-    holding.handshakes += 1
-    this.#idle.delete(holding.key)
-    this.#active.set(holding.key, holding)
-    return holding
-  }
-
-  #giveBack(holding: Holding): void {
-    holding.connections -= 1
-    if (holding.connections > 0) return
-    this.#active.delete(holding.key)
-    this.#idle.set(holding.key, holding)
-  }
-
-  #holdingOf(key: string): Holding {
-    const known = this.#active.get(key) ?? this.#idle.get(key)
-    if (known !== undefined) return known
-    const tokens = this.#options.connectionBurst
-    return { key, connections: 0, handshakes: 0, tokens, countedAtMs: this.#clock.now() }
-  }
-
-  #refill(holding: Holding): void {
-    const now = this.#clock.now()
-    const earned = ((now - holding.countedAtMs) / 1000) * this.#options.connectionRate
-    holding.tokens = Math.min(this.#options.connectionBurst, holding.tokens + earned)
-    holding.countedAtMs = now
-  }
-
-  /** Drops the longest idle addresses whose tokens are back to full, and any above the ceiling: a few each time. */
-  #forgetRested(): void {
-    for (const holding of this.#idle.values()) {
-      this.#refill(holding)
-      if (holding.tokens < this.#options.connectionBurst && this.#idle.size <= MAX_IDLE_ADDRESSES) return
-      this.#idle.delete(holding.key)
     }
   }
 }

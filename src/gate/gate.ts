@@ -17,7 +17,12 @@ import { prefixHolds } from '../wire/ip-prefix.ts'
 import type { IpPrefix } from '../wire/ip-prefix.ts'
 import type { PassTarget } from '../wire/target.ts'
 import { ConnectionLimits, isLimitReason } from './connection-limits.ts'
-import type { Admission, ConnectionLimitsOptions } from './connection-limits.ts'
+import type {
+  AddressRecord,
+  Admission,
+  ConnectionLimitsOptions,
+  EndpointPlaces,
+} from './connection-limits.ts'
 import { readClientHello, readProxyHeader } from './hello-reader.ts'
 import type { HelloOutcome, ProxyHeaderOutcome } from './hello-reader.ts'
 import type { HostMap, Route } from './host-map.ts'
@@ -59,6 +64,8 @@ interface GateDependencies {
   /** Takes over the socket. */
   onNotTls(connection: PlainConnection): void
   readonly splice: Splice
+  readonly addresses: AddressRecord
+  readonly places: EndpointPlaces
   /** Whether a connection may keep the descriptor it was given. */
   readonly mayAccept: () => boolean
 }
@@ -91,7 +98,7 @@ export class Gate {
   constructor(options: GateOptions, rules: InboundRules, hosts: HostMap, deps: GateDependencies) {
     this.#options = options
     this.#deps = deps
-    this.#limits = new ConnectionLimits(options.limits, deps.clock)
+    this.#limits = new ConnectionLimits(options.limits, deps)
     this.#limitWarnings = new LimitWarnings(deps.clock, deps.log)
     this.#rules = rules
     this.#hosts = hosts

@@ -1,5 +1,5 @@
 /**
- * Who may have the last descriptors of the process. Tunnels could take them all: then nobody could connect any more,
+ * Who may have the last descriptors of the process, which all lanes share. Tunnels could take them all: then nobody could connect any more,
  * the site could not open its files, and a reload could not read its own. So targets are no longer dialled well before
  * the descriptors run out, and no client is accepted any more when only those are left that the endpoint itself needs.
  */
@@ -24,9 +24,18 @@ const COUNTED = [
   'decoy_open_files',
 ] as const
 
+/** What the lanes of the process have counted (`users/ledger.ts`). */
+interface CountedDescriptors {
+  /** Says how many this lane has. */
+  set(what: 'descriptors', held: number): void
+  /** Of all lanes. */
+  total(what: 'descriptors'): number
+}
+
 interface DescriptorDependencies {
   readonly clock: Clock
   readonly counters: Counters
+  readonly counted: CountedDescriptors
   /** RLIMIT_NOFILE; undefined where it cannot be found out, and then nothing is held back. */
   readonly limit: number | undefined
   /** {@link countDescriptors} */
@@ -39,7 +48,7 @@ export class DescriptorReserve {
   readonly #dialBelow: number
   readonly #acceptUpTo: number
   readonly #tick: Timer | undefined
-  /** Open descriptors that {@link COUNTED} does not include. */
+  /** Open descriptors of the process that {@link COUNTED} does not include. */
   #others: number
 
   constructor(deps: DescriptorDependencies) {
@@ -70,10 +79,13 @@ export class DescriptorReserve {
     return this.#others + this.#counted()
   }
 
+  /** In all lanes. */
   #counted(): number {
-    let sum = 0
-    for (const name of COUNTED) sum += this.#deps.counters.read(name)
-    return sum
+    const { counters, counted } = this.#deps
+    let own = 0
+    for (const name of COUNTED) own += counters.read(name)
+    counted.set('descriptors', own)
+    return counted.total('descriptors')
   }
 
   #recount(): void {

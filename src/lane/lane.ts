@@ -9,9 +9,10 @@ import type { Settings } from '../config/settings.ts'
 import { OutboundRules } from '../egress/outbound-rules.ts'
 import { InboundRules } from '../gate/inbound-rules.ts'
 import * as map from './options.ts'
-import type { ListenAddress } from './messages.ts'
-import type { Http3Replacement, Http3Transport } from '../transport/http3/transport.ts'
+import type { LaneShare, ListenAddress } from './messages.ts'
+import type { Http3Transport } from '../transport/http3/transport.ts'
 import type { Certificate } from '../transport/tls.ts'
+import type { LedgerShare } from '../users/ledger-memory.ts'
 import { createDirectory, createHostMap, createHttp3, openRooms } from './rooms.ts'
 import type { LaneDependencies, Rooms } from './rooms.ts'
 
@@ -25,6 +26,7 @@ export class Lane {
   #http3: Http3Transport | undefined
   /** The certificate that HTTP/3 shows; it can hold only one. */
   #http3Certificate = ''
+  #prepared: Prepared | undefined
   #closing: Promise<void> | undefined
 
   private constructor(deps: LaneDependencies, server: net.Server, rooms: Rooms) {
@@ -40,7 +42,7 @@ export class Lane {
     const rooms = await openRooms(settings, deps)
     const server = net.createServer({ allowHalfOpen: true }, (socket) => rooms.gate.accept(socket))
     try {
-      await listen(server, settings.vpn.listen_address)
+      await listen(server, settings.vpn.listen_address, deps.share)
       // Node reports this for a single connection; without a handler it would end the lane.
       server.on('error', (error) => rooms.gate.acceptFailed(error))
       const lane = new Lane(deps, server, rooms)
@@ -55,9 +57,9 @@ export class Lane {
 
   /** UDP on the port that TCP was given. Without an addon for this platform, the other versions run alone. */
   async #openHttp3(settings: Settings): Promise<void> {
-    const options = map.http3Options(settings, this.address)
+    const { log, share } = this.#deps
+    const options = map.http3Options(settings, this.address, share)
     if (options === undefined) return
-    const { log } = this.#deps
     const http3 = createHttp3(options, settings, this.#rooms, this.#deps)
     const start = await http3.start()
     if (start.kind === 'unavailable') {
@@ -75,45 +77,64 @@ export class Lane {
   }
 
   /**
-   * Puts new hosts, certificates, users and rules into force: all of them, or none when one cannot be used. Resolves
-   * when nothing of the old state is left.
+   * Does everything of a change that can fail: new hosts, certificates, users and rules. Nothing is in force, and
+   * nothing different is seen from outside, before {@link commit}. Replaces what was prepared before.
    */
-  async apply(settings: Settings): Promise<void> {
-    const { tls, gate, dispatcher, policy } = this.#rooms
+  async prepare(settings: Settings, users: LedgerShare): Promise<void> {
+    this.discard()
+    const { tls, gate, dispatcher, policy, ledger } = this.#rooms
     const options = map.reloadable(settings)
     const rules = new InboundRules(options.inboundRules)
     const hosts = createHostMap(options.hosts, tls)
     const outbound = new OutboundRules(options.outboundRules)
     const directory = createDirectory(options.clientCredentials, this.address)
-    // Last, because clients reach it as soon as it is open. Everything below happens at once and cannot fail.
-    const http3 = await this.#openHttp3Replacement(options.quicCertificate)
-    gate.update({ rules, hosts })
-    policy.replaceRules(outbound)
-    dispatcher.replaceDirectory(directory)
-    await http3?.takeOver()
+    const http3 = await this.#prepareHttp3(options.quicCertificate)
+    this.#prepared = {
+      // All of it at once, without waiting.
+      commit: () => {
+        gate.update({ rules, hosts })
+        policy.replaceRules(outbound)
+        ledger.adopt(users)
+        dispatcher.replaceDirectory(directory)
+        return http3?.commit() ?? Promise.resolve()
+      },
+      discard: () => http3?.discard(),
+    }
+  }
+
+  /** Puts into force what was prepared. Cannot fail; resolves when nothing of the old state is left. */
+  async commit(): Promise<void> {
+    const prepared = this.#prepared
+    this.#prepared = undefined
+    await prepared?.commit()
+  }
+
+  /** Drops what was prepared. Idempotent. */
+  discard(): void {
+    this.#prepared?.discard()
+    this.#prepared = undefined
   }
 
   /** Undefined when HTTP/3 already shows this certificate, or is not running. */
-  async #openHttp3Replacement(first: Certificate | undefined): Promise<Http3Replacement | undefined> {
+  async #prepareHttp3(first: Certificate | undefined): Promise<Prepared | undefined> {
     if (this.#http3 === undefined || first === undefined) return undefined
     const certificate = first.cert + first.key
     if (certificate === this.#http3Certificate) return undefined
     const replacement = await this.#http3.openReplacement(Buffer.from(first.cert), Buffer.from(first.key))
-    return {
-      takeOver: async () => {
-        try {
-          await replacement?.takeOver()
-          this.#http3Certificate = certificate
-        } catch (error) {
-          // It shows none: the next change tries again, whatever its certificate.
-          this.#http3Certificate = ''
-          this.#deps.log.error(
-            { err: error },
-            'HTTP/3 is gone until the next reload: its port cannot be bound again',
-          )
-        }
-      },
+    const commit = async (): Promise<void> => {
+      try {
+        await replacement?.takeOver()
+        this.#http3Certificate = certificate
+      } catch (error) {
+        // It shows none: the next change tries again, whatever its certificate.
+        this.#http3Certificate = ''
+        this.#deps.log.error(
+          { err: error },
+          'HTTP/3 is gone until the next reload: its port cannot be bound again',
+        )
+      }
     }
+    return { commit, discard: () => replacement?.discard() }
   }
 
   /** Counters and gauges by name. */
@@ -143,8 +164,29 @@ export class Lane {
   }
 }
 
-async function listen(server: net.Server, { address, port }: ListenAddress): Promise<void> {
-  server.listen({ host: address, port, backlog: LISTEN_BACKLOG })
+/** A change that cannot fail any more. */
+interface Prepared {
+  commit(): Promise<void>
+  discard(): void
+}
+
+/** Several lanes share the port, and the kernel spreads connections over them (SO_REUSEPORT). */
+async function listen(server: net.Server, { address, port }: ListenAddress, share: LaneShare): Promise<void> {
+  const reusePort = share.lanes > 1
+  if (reusePort && share.lane === 0 && !share.isHeir && port !== 0) await expectFree({ address, port })
+  server.listen({ host: address, port, backlog: LISTEN_BACKLOG, reusePort })
+  await listening(server, port)
+}
+
+/** Another process of the same user could share the port with the lanes, and nobody would notice. */
+async function expectFree({ address, port }: ListenAddress): Promise<void> {
+  const probe = net.createServer().listen({ host: address, port })
+  await listening(probe, port)
+  probe.close()
+  await once(probe, 'close')
+}
+
+async function listening(server: net.Server, port: number): Promise<void> {
   try {
     await once(server, 'listening')
   } catch (error) {

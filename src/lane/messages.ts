@@ -1,8 +1,21 @@
 /** The messages between the control thread and a lane (`docs/architecture.md`). Plain data only. */
 import type { Settings } from '../config/settings.ts'
+import type { AddressTableShare } from '../users/address-table.ts'
+import type { LedgerShare } from '../users/ledger-memory.ts'
+
+/** A lane's place among the others, and what it has in common with them. */
+export interface LaneShare {
+  /** From 0; the first lane also has HTTP/3. */
+  readonly lane: number
+  readonly lanes: number
+  readonly ledger: LedgerShare
+  readonly addresses: AddressTableShare
+  /** The thread follows another one that has died. */
+  readonly isHeir: boolean
+}
 
 /** Everything that a lane's thread is started with. */
-export interface LaneBirth {
+export interface LaneBirth extends LaneShare {
   readonly settings: Settings
   readonly logLevel: string
   /** 48 bytes, the same for all lanes. */
@@ -16,16 +29,26 @@ export interface ListenAddress {
 
 /** What the control thread asks a lane. */
 export type LaneQuestion =
-  | { readonly type: 'start' }
-  /** New hosts, certificates, users and rules; all other settings stay as they were at the start. */
-  | { readonly type: 'apply'; readonly settings: Settings }
+  /** The port is 0 for the first lane alone: the others get the one that it was given. */
+  | { readonly type: 'start'; readonly port: number }
+  /**
+   * New hosts, certificates, users and rules; all other settings stay as they were at the start. Everything that can
+   * fail is done now, and nothing is in force before `commit`.
+   */
+  | { readonly type: 'prepare'; readonly settings: Settings; readonly ledger: LedgerShare }
+  /** Puts into force what was prepared. Cannot fail. */
+  | { readonly type: 'commit' }
+  /** Drops what was prepared, if anything was. */
+  | { readonly type: 'discard' }
   | { readonly type: 'stats' }
   | { readonly type: 'close'; readonly graceMs: number }
 
 /** What the lane answers, by the type of the question. */
 export interface LaneAnswers {
   readonly start: ListenAddress
-  readonly apply: undefined
+  readonly prepare: undefined
+  readonly commit: undefined
+  readonly discard: undefined
   readonly stats: Record<string, number>
   readonly close: undefined
 }

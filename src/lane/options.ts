@@ -7,7 +7,7 @@ import { vpnFields } from '../config/vpn-fields.ts'
 import type { GateOptions } from '../gate/gate.ts'
 import type { HostMapOptions } from '../gate/host-map.ts'
 import type { OutboundRulesOptions } from '../egress/outbound-rules.ts'
-import type { ListenAddress } from './messages.ts'
+import type { LaneShare, ListenAddress } from './messages.ts'
 import type { SpillOptions } from '../relay/spill-area.ts'
 import type { WebSiteOptions } from '../web/site.ts'
 import { MAX_EVENT_DEBT } from '../transport/http3/options.ts'
@@ -207,8 +207,14 @@ export function inboundRules({ rules }: Settings) {
   }
 }
 
-/** Undefined without `[listen_protocols.quic]`. The port is the one that TCP was given. */
-export function http3Options(settings: Settings, address: ListenAddress): Http3Options | undefined {
+/** Undefined without `[listen_protocols.quic]`, and in all lanes but the first. The port is the one that TCP was given. */
+export function http3Options(
+  settings: Settings,
+  address: ListenAddress,
+  { lane, isHeir }: Pick<LaneShare, 'lane' | 'isHeir'>,
+): Http3Options | undefined {
+  // The library has one socket for a port and one count of events for the process (docs/decisions/002-http3-package.md).
+  if (lane !== 0) return undefined
   const { quic } = settings.vpn.listen_protocols
   const certificate = quicCertificate(settings)
   if (quic === null || certificate === undefined) return undefined
@@ -222,8 +228,8 @@ export function http3Options(settings: Settings, address: ListenAddress): Http3O
     maxStreamsBidi: quic.initial_max_streams_bidi,
     handshakeTimeoutMs: settings.vpn.tls_handshake_timeout_secs * SECOND,
     disableActiveMigration: quic.disable_active_migration,
-    // A single lane gets all of it: that makes the library stop reading ahead earliest.
     eventDebt: MAX_EVENT_DEBT,
+    isHeir,
   }
 }
 

@@ -47,14 +47,17 @@ import { Dispatcher } from '../dispatch/dispatcher.ts'
 import type { Forwarders } from '../dispatch/dispatcher.ts'
 import { Directory } from '../users/directory.ts'
 import type { ClientCredentials } from '../users/directory.ts'
+import { AddressTable } from '../users/address-table.ts'
+import { Ledger } from '../users/ledger.ts'
 import { isLoopback } from '../wire/ip-kind.ts'
-import type { ListenAddress } from './messages.ts'
+import type { LaneShare, ListenAddress } from './messages.ts'
 
 export interface LaneDependencies {
   readonly clock: Clock
   readonly log: Log
   /** 48 bytes, the same for all lanes. */
   readonly ticketKeys: Buffer
+  readonly share: LaneShare
 }
 
 /** The parts of one lane. */
@@ -67,25 +70,29 @@ export interface Rooms {
   readonly policy: EgressPolicy
   readonly icmp: IcmpEgress | undefined
   readonly descriptors: DescriptorReserve
+  readonly ledger: Ledger
   /** Ends everything now, what was opened last first. Idempotent. */
   destroy(reason: Error): void
 }
 
 /** Leaves nothing open when it fails. */
 export async function openRooms(settings: Settings, deps: LaneDependencies): Promise<Rooms> {
-  const { clock, log } = deps
+  const { clock, log, share } = deps
   using opened = new DisposableStack()
   let endReason = new Error('start has failed')
   const counters = new Counters()
+  const ledger = new Ledger(share.ledger, share.lane)
+  const addresses = new AddressTable(share.addresses, share.lane)
   const policy = new EgressPolicy(
     new AddressPolicy(map.addressPolicy(settings), new OwnAddresses({ clock, read: readOwnAddresses })),
     new OutboundRules(map.outboundRules(settings)),
   )
-  const icmp = await openIcmpEgress(settings, { policy, counters }, deps)
+  const icmp = await openIcmpEgress(settings, { policy, counters, ledger }, deps)
   opened.defer(() => icmp?.close())
   const descriptors = new DescriptorReserve({
     clock,
     counters,
+    counted: ledger.endpoint,
     limit: readDescriptorLimit(),
     count: countDescriptors,
   })
@@ -101,6 +108,7 @@ export async function openRooms(settings: Settings, deps: LaneDependencies): Pro
     clock,
     dialer,
     descriptors,
+    ledger,
   })
   const site = createWebSite(map.webSiteOptions(settings), {
     clock,
@@ -127,7 +135,8 @@ export async function openRooms(settings: Settings, deps: LaneDependencies): Pro
       counters,
       log,
       registry,
-      throttle: new AuthThrottle(map.authThrottle(settings), clock),
+      throttle: new AuthThrottle(map.authThrottle(settings), { clock, failures: addresses }),
+      slots: ledger,
       directory: createDirectory(map.clientCredentials(settings), settings.vpn.listen_address),
       site: site.router,
       forwarders,
@@ -155,6 +164,8 @@ export async function openRooms(settings: Settings, deps: LaneDependencies): Pro
     onConnection: (connection) => tls.accept(connection),
     onNotTls: ({ socket }) =>
       answerPlainHttp(socket, { headTimeoutMs: map.HTTP1_OPTIONS.headTimeoutMs }, { clock, counters }),
+    addresses,
+    places: ledger.endpoint,
     splice: (client, upstream) => void splice(client, upstream, idleMonitor),
     mayAccept,
   })
@@ -164,7 +175,7 @@ export async function openRooms(settings: Settings, deps: LaneDependencies): Pro
     endReason = reason
     rooms.dispose()
   }
-  return { counters, registry, dispatcher, gate, tls, policy, icmp, descriptors, destroy }
+  return { counters, registry, dispatcher, gate, tls, policy, icmp, descriptors, ledger, destroy }
 }
 
 /**
@@ -220,19 +231,19 @@ function createTcpEgress(
 
 function createForwarders(
   settings: Settings,
-  deps: Pick<Rooms, 'counters' | 'policy' | 'icmp' | 'descriptors'> & {
+  deps: Pick<Rooms, 'counters' | 'policy' | 'icmp' | 'descriptors' | 'ledger'> & {
     idleMonitor: IdleMonitor
     clock: Clock
     dialer: TcpEgress
   },
 ): Forwarders {
-  const { counters, policy, icmp, idleMonitor, clock, dialer, descriptors } = deps
+  const { counters, policy, icmp, idleMonitor, clock, dialer, descriptors, ledger } = deps
   const udp = new UdpEgress({ ...map.udpEgress(settings), policy, counters, mayDial: descriptors.mayDial })
   const limits = map.udpForwarding(settings)
   const maxFlowsPerUser = descriptors.lower(limits.maxFlowsPerUser, SHARE_OF_A_USER.flows)
   return {
     tcp: new TcpForwarder({ ...map.tcpForwarding(settings), dialer, idleMonitor }),
-    udp: new UdpForwarder({ ...limits, maxFlowsPerUser, dialer: udp, clock, counters }),
+    udp: new UdpForwarder({ ...limits, maxFlowsPerUser, dialer: udp, clock, counters, slots: ledger }),
     icmp: new IcmpForwarder({ ...map.icmpForwarding(settings), sender: icmp, counters }),
     check: new CheckForwarder(),
   }
@@ -240,13 +251,13 @@ function createForwarders(
 
 async function openIcmpEgress(
   settings: Settings,
-  { policy, counters }: Pick<Rooms, 'policy' | 'counters'>,
+  { policy, counters, ledger }: Pick<Rooms, 'policy' | 'counters' | 'ledger'>,
   { clock, log }: LaneDependencies,
 ): Promise<IcmpEgress | undefined> {
   const options = map.icmp(settings)
   if (options === undefined) return undefined
   const ipv6Available = settings.vpn.ipv6_available
-  return openIcmp({ ...options, ipv6Available, policy, fillRandom, clock, counters, log })
+  return openIcmp({ ...options, ipv6Available, policy, fillRandom, clock, counters, log, slots: ledger })
 }
 
 const fillRandom = (bytes: Buffer): void => void randomFillSync(bytes)

@@ -2,6 +2,7 @@
 import { parentPort, workerData } from 'node:worker_threads'
 import { pino } from 'pino'
 import { systemClock } from '../clock.ts'
+import type { Settings } from '../config/settings.ts'
 import { collectGarbageOfStart } from '../heap.ts'
 import type { FromLane, LaneAnswers, LaneBirth, LaneFault, ToLane } from './messages.ts'
 import { Lane } from './lane.ts'
@@ -14,7 +15,7 @@ const log = pino(
   { level: birth.logLevel, base: null },
   { write: (line: string) => send({ type: 'log', line }) },
 )
-const deps = { clock: systemClock, log, ticketKeys: Buffer.from(birth.ticketKeys) }
+const deps = { clock: systemClock, log, ticketKeys: Buffer.from(birth.ticketKeys), share: birth }
 /** Set as soon as the start is requested, whether or not the lane has opened. */
 let opening: Promise<Lane> | undefined
 
@@ -31,7 +32,7 @@ port.on('message', (message: ToLane) => {
 
 async function perform(message: ToLane): Promise<LaneAnswers[ToLane['type']]> {
   if (message.type === 'start') {
-    opening ??= Lane.open(birth.settings, deps)
+    opening ??= Lane.open(settingsFor(message.port), deps)
     const { address } = await opening
     collectGarbageOfStart()
     return address
@@ -39,9 +40,24 @@ async function perform(message: ToLane): Promise<LaneAnswers[ToLane['type']]> {
   if (message.type === 'close') return closeLane(message.graceMs)
   if (opening === undefined) throw new Error('the lane has not been started')
   const lane = await opening
-  if (message.type === 'stats') return lane.stats()
-  await lane.apply(message.settings)
-  return undefined
+  switch (message.type) {
+    case 'stats':
+      return lane.stats()
+    case 'prepare':
+      await lane.prepare(message.settings, message.ledger)
+      return undefined
+    case 'commit':
+      await lane.commit()
+      return undefined
+    case 'discard':
+      lane.discard()
+      return undefined
+  }
+}
+
+function settingsFor(listenPort: number): Settings {
+  const { vpn, ...files } = birth.settings
+  return { ...files, vpn: { ...vpn, listen_address: { ...vpn.listen_address, port: listenPort } } }
 }
 
 /** A lane that never opened needs no closing. */

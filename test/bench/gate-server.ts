@@ -21,6 +21,7 @@ import type { Exchange } from '../../src/contract/exchange.ts'
 import type { SessionListener } from '../../src/contract/session-listener.ts'
 import { inboundRules } from '../support/rules.ts'
 import { serveRequests } from './pinned-process.ts'
+import { openAddresses, OpenLedger } from '../support/lane-share.ts'
 
 export type GateRequest = { readonly do: 'listen'; readonly serverName: string } | { readonly do: 'cpu' }
 
@@ -85,6 +86,8 @@ async function listen(serverName: string): Promise<GatePorts> {
       splice: (c) => c.destroy(),
       onNotTls: ({ socket }) => void socket.destroy(),
       mayAccept: () => true,
+      addresses: openAddresses(),
+      places: new OpenLedger().endpoint,
     },
   )
   return {

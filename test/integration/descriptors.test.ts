@@ -76,6 +76,7 @@ let tick
 const reserve = new DescriptorReserve({
   clock: { ...clock, every: (_period, run) => ((tick = run), { cancel() {} }) },
   counters: new Counters(),
+  counted: { set: () => {}, total: () => 0 },
   limit: readDescriptorLimit(),
   count: countDescriptors,
 })

@@ -17,8 +17,11 @@ import type { TestCertificate } from '../support/certificate.ts'
 import { ConfigDirectory, VPN } from '../support/config-directory.ts'
 import { H3Client } from '../support/h3-client.ts'
 import { expectNothingLeftOpen } from '../support/leak-check.ts'
+import { loneLane, planOf } from '../support/lane-share.ts'
 
 const ALICE = { 'proxy-authorization': encodeBasicAuth('alice', 's3cret') }
+
+const ALICE_ALONE = planOf('alice')
 
 afterEach(() => vi.restoreAllMocks())
 
@@ -34,9 +37,19 @@ async function openStage() {
   const settings = await directory.load()
   const messages: string[] = []
   const log = pino({ level: 'error' }, { write: (line: string) => void messages.push(line) })
-  const lane = await Lane.open(settings, { clock: systemClock, log, ticketKeys: Buffer.alloc(48) })
+  const lane = await Lane.open(settings, {
+    clock: systemClock,
+    log,
+    ticketKeys: Buffer.alloc(48),
+    share: { ...loneLane(), ledger: ALICE_ALONE },
+  })
   const fresh = createTestCertificate(['vpn.endpoint'])
   return { lane, messages, fresh, changed: withCertificate(settings, fresh) }
+}
+
+async function apply(lane: Lane, settings: Settings): Promise<void> {
+  await lane.prepare(settings, ALICE_ALONE)
+  await lane.commit()
 }
 
 /** Binds the port as soon as the first server has left it; returns how to give it back. */
@@ -71,7 +84,7 @@ it('a new certificate over HTTP/3 is shown although somebody else had the port f
       failed.resolve()
     }
   })
-  const applied = lane.apply(changed)
+  const applied = apply(lane, changed)
   await failed.promise
   await giveBack()
   await applied
@@ -83,11 +96,11 @@ it('a new certificate over HTTP/3 is shown although somebody else had the port f
 it('a new certificate over HTTP/3 whose port stayed taken is shown after the next reload', async () => {
   const { lane, messages, fresh, changed } = await openStage()
   const giveBack = takePortInBetween(lane.address.port)
-  await lane.apply(changed)
+  await apply(lane, changed)
   expect(messages).toHaveLength(1)
   expect(messages[0]).toContain('until the next reload')
   await giveBack()
-  await lane.apply(changed)
+  await apply(lane, changed)
   await expectShown(lane.address.port, fresh)
   await lane.close({ graceMs: 0 })
 })

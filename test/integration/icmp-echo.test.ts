@@ -17,6 +17,7 @@ import { expectNothingLeftOpen } from '../support/leak-check.ts'
 import { countSockets } from '../support/open-descriptors.ts'
 import { createRoutedNetwork, networkObstacle, type RoutedNetwork } from '../support/routed-network.ts'
 import { ICMP_OPTIONS, ICMP_QUEUE } from '../support/room-options.ts'
+import { OpenLedger } from '../support/lane-share.ts'
 
 const log = pino({ level: 'silent' })
 const isRoot = process.getuid?.() === 0
@@ -26,6 +27,7 @@ const MAX_V4 = 65_507
 function options(counters: Counters): IcmpOptions {
   return {
     ...ICMP_OPTIONS,
+    slots: new OpenLedger(),
     ipv6Available: true,
     policy: { check: () => {} },
     fillRandom: (bytes) => void randomFillSync(bytes),

@@ -14,6 +14,7 @@ import { FakeClock } from '../support/fake-clock.ts'
 import { expectNothingLeftOpen } from '../support/leak-check.ts'
 import { countSockets } from '../support/open-descriptors.ts'
 import { findClosedPort } from '../support/closed-port.ts'
+import { loneLane, planOf } from '../support/lane-share.ts'
 
 const unusable = ({ hosts, ...settings }: Settings): Settings => ({
   ...settings,
@@ -31,6 +32,7 @@ it.each([
     clock,
     log: pino({ level: 'silent' }),
     ticketKeys: Buffer.alloc(48),
+    share: loneLane('alice'),
   })
   await expect(opening).rejects.toThrow()
   expect(clock.pending).toBe(0)
@@ -42,11 +44,16 @@ it('a lane that listens on a public address takes no empty list of users, whoeve
     'vpn.toml': VPN.replace('127.0.0.1:8443', `0.0.0.0:${await findClosedPort()}`),
   })
   const settings = await directory.load()
-  const deps = { clock: new FakeClock(), log: pino({ level: 'silent' }), ticketKeys: Buffer.alloc(48) }
+  const deps = {
+    clock: new FakeClock(),
+    log: pino({ level: 'silent' }),
+    ticketKeys: Buffer.alloc(48),
+    share: loneLane('alice'),
+  }
   await expect(Lane.open({ ...settings, clients: [] }, deps)).rejects.toThrow('no users')
   const lane = await Lane.open(settings, deps)
   const vpn = { ...settings.vpn, listen_address: { address: '127.0.0.1', family: 4, port: 0 } as const }
-  await expect(lane.apply({ ...settings, vpn, clients: [] })).rejects.toThrow('no users')
+  await expect(lane.prepare({ ...settings, vpn, clients: [] }, planOf())).rejects.toThrow('no users')
   await lane.close({ graceMs: 0 })
 })
 
@@ -58,6 +65,7 @@ it('a connection that the system cannot hand over costs the lane nothing but tha
     clock: systemClock,
     log: pino({ level: 'silent' }),
     ticketKeys: Buffer.alloc(48),
+    share: loneLane('alice'),
   })
   const server = created.mock.results[0]?.value as net.Server
   created.mockRestore()

@@ -30,6 +30,7 @@ import { FakeClock } from '../support/fake-clock.ts'
 import { expectNothingLeftOpen } from '../support/leak-check.ts'
 import { countSockets } from '../support/open-descriptors.ts'
 import { UDP_EGRESS_OPTIONS, UDP_OPTIONS } from '../support/room-options.ts'
+import { OpenLedger } from '../support/lane-share.ts'
 
 const SOURCE = { address: '10.0.0.2', port: 5000 }
 
@@ -90,6 +91,7 @@ function makeForwarder(options: SetUp = {}): { forwarder: UdpForwarder; counters
     dialer,
     counters,
     clock: systemClock,
+    slots: new OpenLedger(),
     idleTimeoutMs: 120_000,
     ...rest,
   })

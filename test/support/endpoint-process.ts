@@ -28,7 +28,7 @@ export class EndpointProcess implements AsyncDisposable {
   ): Promise<EndpointProcess> {
     const directory = await mkdtemp(join(tmpdir(), 'culvert-process-'))
     const { vpn, hosts } = await writeEndpointFiles(directory, options, options.listen)
-    const program = new Program('trusttunnel_endpoint', [vpn, hosts], {
+    const program = new Program('trusttunnel_endpoint', [vpn, hosts, '--jobs', String(options.lanes ?? 1)], {
       cwd: directory,
       // Whatever it cannot remove when it is killed is removed with the rest.
       env: { TMPDIR: directory },

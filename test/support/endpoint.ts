@@ -26,6 +26,10 @@ export interface EndpointOptions {
   /** `hosts.toml`; it may use the paths `cert.pem` and `key.pem`. By default it has the main host vpn.endpoint. */
   readonly hosts?: string
   readonly logLevel?: string
+  /** Default: 1. */
+  readonly lanes?: number
+  /** The module that a lane's thread runs. */
+  readonly laneThread?: URL
   /** Whether loopback and private targets may be reached; tests have no others. Default: true. */
   readonly allowPrivate?: boolean
   /** The clock of the control thread. */
@@ -131,10 +135,12 @@ export async function startEndpoint(options: EndpointOptions = {}): Promise<Test
   const supervisor = new Supervisor({
     settings: await load(),
     load,
+    lanes: options.lanes ?? 1,
     log: pino({ level: logLevel }, { write: writeLog }),
     logLevel,
     writeLog,
     ...(options.clock && { clock: options.clock }),
+    ...(options.laneThread && { laneThread: options.laneThread }),
   })
   const { port } = await supervisor.start()
   let ended = false

@@ -18,6 +18,7 @@ import { IdleMonitor } from '../../src/relay/idle-monitor.ts'
 import { relayStreams } from '../../src/relay/stream-relay.ts'
 import type { StreamEnd } from '../../src/contract/stream-end.ts'
 import { TlsTerminator } from '../../src/transport/tls.ts'
+import { openAddresses, OpenLedger } from './lane-share.ts'
 
 export const HELLO_TIMEOUT_MS = 10_000
 
@@ -110,6 +111,8 @@ export async function startGate(options: GateHarnessOptions = {}): Promise<GateH
       },
       onNotTls: options.onNotTls ?? (({ socket }) => void socket.destroy()),
       mayAccept: () => true,
+      addresses: openAddresses(),
+      places: new OpenLedger().endpoint,
       splice: (client, upstream) => {
         void relayStreams(relayEnd(client), relayEnd(upstream), {
           idleTimeoutMs: 60_000,

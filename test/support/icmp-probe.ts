@@ -12,11 +12,13 @@ import { IcmpForwarder } from '../../src/forward/icmp.ts'
 import { encodeIcmpRequest, IcmpReplyDecoder, type IcmpRequest } from '../../src/wire/icmp-frame.ts'
 import { openDatagramTunnel, type DatagramTunnel } from './datagram-tunnel.ts'
 import { ICMP_OPTIONS, ICMP_QUEUE } from './room-options.ts'
+import { OpenLedger } from './lane-share.ts'
 
 const counters = new Counters()
 const interfaceName = process.argv[2]
 const icmp = await openIcmp({
   ...ICMP_OPTIONS,
+  slots: new OpenLedger(),
   interfaceName,
   ipv6Available: true,
   requestTimeoutMs: 10_000,

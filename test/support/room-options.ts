@@ -27,4 +27,5 @@ export const HTTP3_OPTIONS = {
   maxConnections: 10_000,
   retry: true,
   eventDebt: 0,
+  isHeir: false,
 } as const

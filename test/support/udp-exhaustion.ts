@@ -12,6 +12,7 @@ import { UdpForwarder } from '../../src/forward/udp.ts'
 import { encodeAddressing, encodeUdpUplink } from '../../src/wire/udp-frame.ts'
 import { openDatagramTunnel } from './datagram-tunnel.ts'
 import { UDP_EGRESS_OPTIONS, UDP_OPTIONS } from './room-options.ts'
+import { OpenLedger } from './lane-share.ts'
 
 const FLOWS = 200
 
@@ -24,6 +25,7 @@ const dialer = new UdpEgress({
 })
 const forwarder = new UdpForwarder({
   ...UDP_OPTIONS,
+  slots: new OpenLedger(),
   dialer,
   counters,
   clock: systemClock,

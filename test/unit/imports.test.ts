@@ -20,7 +20,7 @@ const ALLOWED: Record<string, { rooms: string[]; types?: string[]; common?: stri
   users: { rooms: ['wire'], types: ['contract'] },
   config: { rooms: ['wire'] },
   cli: { rooms: ['wire', 'config', 'control'] },
-  control: { rooms: ['config'], types: ['lane'] },
+  control: { rooms: ['config', 'users'], types: ['lane'] },
   // Creates the rooms and connects them: the only place that knows them all.
   lane: {
     rooms: ['wire', 'config', 'gate', 'transport', 'dispatch', 'forward', 'egress', 'relay', 'web', 'users'],

@@ -39,6 +39,7 @@ export async function runTry(command: TryCommand, terminal: Terminal): Promise<E
     warnAll(output.log, settings)
     const supervisor = new Supervisor({
       settings,
+      lanes: 1,
       load: (running) => loadSettings(files.vpn, files.hosts, { running }),
       log: output.log,
       logLevel: output.level,

@@ -109,6 +109,11 @@ export class Listener implements Http3Events {
     }
   }
 
+  /** See {@link Http3Server.inherit}. */
+  inherit(): void {
+    this.#server?.inherit()
+  }
+
   retire(): void {
     this.#server?.forgiveDebt()
   }

@@ -88,10 +88,7 @@ interface NativeBinding {
     options: NativeServerOptions,
     onEvents: (error: Error | null, events: readonly NativeEvent[]) => void,
   ) => NativeServer
-  version(): string
-  runtimeTelemetry(): {
-    readonly outboundPendingWriteBytes: number
-  }
+  runtimeTelemetry(): { readonly outboundPendingWriteBytes: number; readonly eventBatchOutstanding: number }
 }
 
 /** What happens on the wire, in order. `session` and `stream` are the addon's numbers. */
@@ -133,7 +130,7 @@ export type Http3Opening =
 
 let loaded: NativeBinding | Error | undefined
 
-/** Loads the addon once per thread; a failure is remembered. */
+/** Once per thread; a failure is remembered. */
 function loadBinding(): NativeBinding | Error {
   loaded ??= requireBinding()
   return loaded
@@ -215,6 +212,11 @@ export class Http3Server implements WirePort {
 
   respond(session: number, stream: number, fields: readonly Http3Field[], fin: boolean): void {
     this.#native.sendResponseHeaders(session, stream, fields, fin)
+  }
+
+  /** Acknowledges for a thread that has died. Only while there is no other server. */
+  inherit(): void {
+    this.#native.ackEventBatch(this.#binding.runtimeTelemetry().eventBatchOutstanding)
   }
 
   /** Copies `chunk`. False when nothing was taken: try again after `onAdmission`. */
@@ -390,9 +392,8 @@ export class Http3Server implements WirePort {
    */
   #noteDrain(session: number, stream: number): void {
     const key = `${session}:${stream}`
-    const seen = this.#drains.get(key)
-    if (seen === undefined) this.#drains.set(key, { session, stream, count: 1 })
-    else seen.count++
+    const count = (this.#drains.get(key)?.count ?? 0) + 1
+    this.#drains.set(key, { session, stream, count })
   }
 }
 

@@ -26,13 +26,14 @@ export interface Http3Options {
   readonly retry: boolean
   /**
    * How many of the library's events are never acknowledged, so that it stops reading ahead earlier. It stops at 4096
-   * outstanding events of all servers of the process, each with up to 64 KiB: the sum of all debts must stay below
-   * that.
+   * outstanding events of all servers of the process, each with up to 64 KiB: the debt must stay below that.
    */
   readonly eventDebt: number
+  /** The thread that had HTTP/3 before has died, and what it owed is owed no more. */
+  readonly isHeir: boolean
 }
 
-/** The most that all servers of a process may owe together. */
+/** The most that the server of a process may owe. */
 export const MAX_EVENT_DEBT = 3840
 
 export interface Http3Dependencies {

@@ -23,12 +23,14 @@ type Http3Start =
   | { readonly kind: 'unavailable'; readonly error: Error }
 
 /** A second server with another certificate, ready to take the place of the first. */
-export interface Http3Replacement {
+interface Http3Replacement {
   /**
    * Ends the sessions of the first server, whose clients connect again. Resolves when it is gone and the second has
    * its port; rejects when it cannot get it.
    */
   takeOver(): Promise<void>
+  /** The second server is not wanted after all. */
+  discard(): void
 }
 
 /** Threads of one process create servers through files with the same name, and may disturb each other. */
@@ -53,6 +55,7 @@ export class Http3Transport {
     const created = await this.#attempt(() => createListener(this.#options, this.#deps))
     if (created.kind === 'unavailable') return created
     const { listener } = created
+    if (this.#options.isHeir) listener.inherit()
     listener.listen(this.#options)
     this.#state = 'listening'
     this.#listener = listener
@@ -70,7 +73,11 @@ export class Http3Transport {
     const options = { ...this.#options, cert, key }
     const created = await this.#attempt(() => createListener(options, this.#deps))
     if (created.kind === 'unavailable') throw created.error
-    return { takeOver: () => this.#replace(options, created.listener) }
+    const { listener } = created
+    return {
+      takeOver: () => this.#replace(options, listener),
+      discard: () => void listener.close(0).catch(() => {}),
+    }
   }
 
   async #replace(options: Http3Options, listener: Listener): Promise<void> {

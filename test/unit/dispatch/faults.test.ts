@@ -18,6 +18,7 @@ import { SessionRegistry } from '../../../src/dispatch/session-registry.ts'
 import type { Privacy } from '../../../src/log.ts'
 import { FakeClock } from '../../support/fake-clock.ts'
 import { settled } from '../../support/settled.ts'
+import { openAddresses, OpenLedger } from '../../support/lane-share.ts'
 
 const CLIENT = '192.0.2.1'
 const TARGET = '198.51.100.7:443'
@@ -68,7 +69,8 @@ function stage(fail: () => OpenTunnel, privacy: Privacy = 'full'): Stage {
       counters,
       log: pino({ base: null }, { write: (line: string) => void lines.push(JSON.parse(line) as Line) }),
       registry: new SessionRegistry({ idleTimeoutMs: 60_000 }, { clock, counters }),
-      throttle: new AuthThrottle({ maxFailures: 0, refillMs: 1000 }, clock),
+      throttle: new AuthThrottle({ maxFailures: 0, refillMs: 1000 }, { clock, failures: openAddresses() }),
+      slots: new OpenLedger(),
       directory: { authenticate: () => ({ user: USER, validUntil: Infinity }) },
       forwarders: { tcp: forwarder, udp: forwarder, icmp: forwarder, check: forwarder },
       site: {

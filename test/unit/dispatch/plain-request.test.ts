@@ -9,6 +9,7 @@ import type { PlainExchange } from '../../../src/contract/exchange.ts'
 import type { Session } from '../../../src/contract/session.ts'
 import { Dispatcher } from '../../../src/dispatch/dispatcher.ts'
 import { FakeClock } from '../../support/fake-clock.ts'
+import { openAddresses, OpenLedger } from '../../support/lane-share.ts'
 
 const REFILL_MS = 1000
 const USER = { name: 'alice', maxTcpSessions: null, maxQuicSessions: null }
@@ -74,7 +75,11 @@ function stage(): Stage {
       counters,
       log: pino({ level: 'silent' }),
       registry: new SessionRegistry({ idleTimeoutMs: 60_000 }, { clock, counters }),
-      throttle: new AuthThrottle({ maxFailures: 2, refillMs: REFILL_MS }, clock),
+      throttle: new AuthThrottle(
+        { maxFailures: 2, refillMs: REFILL_MS },
+        { clock, failures: openAddresses() },
+      ),
+      slots: new OpenLedger(),
       directory: {
         authenticate: (header) => (header === 'right' ? { user: USER, validUntil: Infinity } : undefined),
       },

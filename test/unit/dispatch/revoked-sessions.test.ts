@@ -8,6 +8,7 @@ import { AuthThrottle } from '../../../src/dispatch/auth-throttle.ts'
 import { Dispatcher } from '../../../src/dispatch/dispatcher.ts'
 import { SessionRegistry } from '../../../src/dispatch/session-registry.ts'
 import { FakeClock } from '../../support/fake-clock.ts'
+import { openAddresses, OpenLedger } from '../../support/lane-share.ts'
 
 function unexpected(): never {
   throw new Error('not expected here')
@@ -63,7 +64,8 @@ it('a session that cannot be destroyed does not keep the others of a removed use
       counters,
       log: pino({ level: 'silent' }),
       registry,
-      throttle: new AuthThrottle({ maxFailures: 0, refillMs: 1000 }, clock),
+      throttle: new AuthThrottle({ maxFailures: 0, refillMs: 1000 }, { clock, failures: openAddresses() }),
+      slots: new OpenLedger(),
       directory: { authenticate: () => ({ user, validUntil: Infinity }) },
       forwarders: { tcp: forwarder, udp: forwarder, icmp: forwarder, check: forwarder },
       site: {

@@ -11,6 +11,7 @@ import { FakeClock } from '../../support/fake-clock.ts'
 import { icmpMessage, ipv4Packet, ipv6Packet, pseudoHeader } from '../../support/icmp-packets.ts'
 import type { SystemCode } from '../../../src/egress/raw-socket.ts'
 import { ICMP_OPTIONS } from '../../support/room-options.ts'
+import { OpenLedger } from '../../support/lane-share.ts'
 
 const TARGET = '9.9.9.9'
 const TARGET6 = '2620:fe::fe'
@@ -42,6 +43,7 @@ class Bench {
   constructor(options: Partial<IcmpOptions> = {}) {
     this.egress = new IcmpEgress({
       ...ICMP_OPTIONS,
+      slots: new OpenLedger(),
       ipv6Available: true,
       policy: { check: () => {} },
       fillRandom: (bytes) => void randomFillSync(bytes),
@@ -274,6 +276,7 @@ describe('what is not sent', () => {
   it('what is not sent includes IPv6 when there is no socket for it', () => {
     const only4 = new IcmpEgress({
       ...ICMP_OPTIONS,
+      slots: new OpenLedger(),
       ipv6Available: false,
       policy: { check: () => {} },
       fillRandom: () => {},
@@ -296,6 +299,7 @@ describe('address families that the kernel lacks', () => {
       openFamilies(
         {
           ...ICMP_OPTIONS,
+          slots: new OpenLedger(),
           ipv6Available,
           policy: { check: () => {} },
           fillRandom: (bytes) => void randomFillSync(bytes),

@@ -18,6 +18,7 @@ import { openDatagramTunnel } from '../../support/datagram-tunnel.ts'
 import type { DatagramTunnel, DatagramTunnelOptions } from '../../support/datagram-tunnel.ts'
 import { FakeClock } from '../../support/fake-clock.ts'
 import { UDP_OPTIONS } from '../../support/room-options.ts'
+import { OpenLedger } from '../../support/lane-share.ts'
 
 interface FakeSocket {
   readonly destination: { address: string; port: number }
@@ -78,6 +79,7 @@ async function start({ privacy = 'full', ...options }: StartOptions = {}, log = 
     dialer,
     clock,
     counters,
+    slots: new OpenLedger(),
     idleTimeoutMs: 120_000,
     ...options,
   })

@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest'
 import { ConnectionLimits } from '../../../src/gate/connection-limits.ts'
 import type { Admission, ConnectionLimitsOptions } from '../../../src/gate/connection-limits.ts'
 import { FakeClock } from '../../support/fake-clock.ts'
+import { openAddresses, OpenLedger } from '../../support/lane-share.ts'
 
 const OPTIONS: ConnectionLimitsOptions = {
   handshakesPerAddress: 128,
@@ -13,13 +14,17 @@ const OPTIONS: ConnectionLimitsOptions = {
   connectionRate: 20,
 }
 
-function create(changes: Partial<ConnectionLimitsOptions> = {}): {
+function create(
+  changes: Partial<ConnectionLimitsOptions> = {},
+  addresses = openAddresses(),
+): {
   clock: FakeClock
   limits: ConnectionLimits
   open: (address: string) => Admission | string
 } {
   const clock = new FakeClock()
-  const limits = new ConnectionLimits({ ...OPTIONS, ...changes }, clock)
+  const places = new OpenLedger().endpoint
+  const limits = new ConnectionLimits({ ...OPTIONS, ...changes }, { clock, places, addresses })
   const open = (address: string): Admission | string => {
     const admission = limits.admit()
     if (typeof admission === 'string') return admission
@@ -104,15 +109,19 @@ describe('connection limits', () => {
     admitted(open('2001:db8:1:3::1'))
   })
 
-  it('connection limits forget addresses that have rested, and never remember too many', () => {
-    const { clock, limits, open } = create()
+  it('connection limits remember a bounded number of addresses, the ones with connections always', () => {
+    const { open } = create({ connectionBurst: 2, connectionRate: 1e-9 }, openAddresses(1))
+    const kept = admitted(open('192.0.2.1'))
+    admitted(open('192.0.2.1')).release()
+    admitted(open('192.0.2.2')).release()
+    admitted(open('192.0.2.2')).release()
+    expect(open('192.0.2.2')).toBe('connection_rate')
     for (let index = 0; index < 20_000; index += 1) {
       admitted(open(`10.${index >> 16}.${(index >> 8) & 255}.${index & 255}`)).release()
     }
-    expect(limits.addresses).toBeLessThanOrEqual(8200)
-    clock.advance(10_000)
-    admitted(open('192.0.2.1')).release()
-    expect(limits.addresses).toBe(1)
+    expect(open('192.0.2.1')).toBe('connection_rate')
+    admitted(open('192.0.2.2')).release()
+    kept.release()
   })
 
   it('connection limits keep their sums right in any order of events', () => {
@@ -143,7 +152,7 @@ describe('connection limits', () => {
         for (const admission of live.keys()) admission.release()
         clock.advance(60_000)
         admitted(open('192.0.2.99')).release()
-        expect([limits.connections, limits.handshakes, limits.addresses]).toEqual([0, 0, 1])
+        expect([limits.connections, limits.handshakes]).toEqual([0, 0])
       }),
     )
   })

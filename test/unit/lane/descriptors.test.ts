@@ -2,6 +2,7 @@ import { beforeEach, expect, it } from 'vitest'
 import { Counters } from '../../../src/counters.ts'
 import { DescriptorReserve } from '../../../src/lane/descriptors.ts'
 import { FakeClock } from '../../support/fake-clock.ts'
+import { OpenLedger } from '../../support/lane-share.ts'
 
 const COUNT_PERIOD_MS = 5000
 let clock: FakeClock
@@ -18,7 +19,7 @@ beforeEach(() => {
 })
 
 const create = (limit: number | undefined) =>
-  new DescriptorReserve({ clock, counters, limit, count: () => open })
+  new DescriptorReserve({ clock, counters, counted: new OpenLedger().endpoint, limit, count: () => open })
 
 it('the reserve of descriptors stops dialling while clients still have room, and accepting while the endpoint still has', () => {
   const reserve = create(400)

@@ -1,0 +1,44 @@
+/** What a lane has in common with others, for tests of single rooms and lanes. */
+import type { LaneShare } from '../../src/lane/messages.ts'
+import { AddressTable, createAddressTable } from '../../src/users/address-table.ts'
+import { Ledger } from '../../src/users/ledger.ts'
+import type { LedgerSlot } from '../../src/users/ledger.ts'
+import { SlotBook } from '../../src/users/slot-book.ts'
+
+const CONNECTIONS = 16_384
+
+/** The only lane of an endpoint with these users. */
+export function loneLane(...users: string[]): LaneShare {
+  const ledger = planOf(...users)
+  return { lane: 0, lanes: 1, ledger, addresses: createAddressTable(1, CONNECTIONS), isHeir: false }
+}
+
+export function planOf(...users: string[]) {
+  const book = new SlotBook(1)
+  const plan = book.plan(users)
+  book.commit(plan)
+  return plan
+}
+
+/** A ledger in which every name is a user's. */
+export class OpenLedger {
+  readonly #book = new SlotBook(1)
+  readonly #users = new Set<string>()
+  readonly #ledger = new Ledger(this.#book.share, 0)
+  readonly endpoint = this.#ledger.endpoint
+
+  of(user: string): LedgerSlot {
+    if (!this.#users.has(user)) {
+      this.#users.add(user)
+      const plan = this.#book.plan(this.#users)
+      this.#book.commit(plan)
+      this.#ledger.adopt(plan)
+    }
+    return this.#ledger.of(user)
+  }
+}
+
+/** @param connections how many the table is made for. */
+export function openAddresses(connections = CONNECTIONS): AddressTable {
+  return new AddressTable(createAddressTable(1, connections), 0)
+}
