@@ -30,9 +30,9 @@ export interface TunnelStream {
   /** EOF after what was written. {@link TunnelReceiver.onFlushed} follows, perhaps before this returns. */
   end(): void
   /**
-   * `bytes` of what was delivered have been taken by the target: the client may send as many more. Goes on after
-   * `onLost('left')`, for what the stream has borrowed from its session. Every byte is credited once, or the stream is
-   * reset.
+   * `bytes` of what was delivered have been taken by the target: the client may send as many more. Every byte is
+   * credited once, or the stream is reset. That goes on after both EOFs and after `onLost('left')`: until then the bytes
+   * are in our memory, and a session that had them back with the end of the stream could fill it with short ones.
    */
   credit(bytes: number): void
   /** As `StreamEnd.reset`, also before `start` and after `onLost`. No call to the receiver follows. */

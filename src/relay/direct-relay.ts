@@ -13,6 +13,9 @@ import type { TargetReader, TunnelLoss, TunnelReceiver, TunnelStream } from '../
 import { corkForTurn } from './cork.ts'
 import { RelayRules, type RelayOptions, type RelayOutcome } from './relay-rules.ts'
 
+/** A quarter of a record of TLS, which is what a chunk is usually cut from. */
+const COPY_BELOW_BYTES = 4096
+
 /** A target whose socket was opened for this. */
 type DirectTarget = TcpEnd & Required<Pick<TcpEnd, 'readWith'>>
 
@@ -82,7 +85,9 @@ export class DirectRelay extends RelayRules implements TunnelReceiver, TargetRea
     }
     this.uplinkBytes += chunk.length
     corkForTurn(socket, chunk.length)
-    const taken = socket.write(chunk)
+    // What waits must not keep much more alive than itself: a client could send one byte in each of its records.
+    const isCopied = chunk.length < COPY_BELOW_BYTES && socket.writableLength > 0
+    const taken = socket.write(isCopied ? Buffer.from(chunk) : chunk)
     if (taken && this.#owedBytes === 0) this.#client.credit(chunk.length)
     else this.#owedBytes += chunk.length
   }

@@ -6,7 +6,7 @@ import { setImmediate as turn } from 'node:timers/promises'
 import fc from 'fast-check'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { StreamReset, TcpEnd } from '../../../src/contract/stream-end.ts'
-import type { TunnelReceiver, TunnelStream } from '../../../src/contract/tunnel-stream.ts'
+import type { TargetReader, TunnelReceiver, TunnelStream } from '../../../src/contract/tunnel-stream.ts'
 import { IdleMonitor } from '../../../src/relay/idle-monitor.ts'
 import { ReadPool } from '../../../src/relay/read-pool.ts'
 import { relayStreams } from '../../../src/relay/stream-relay.ts'
@@ -157,6 +157,21 @@ describe('credit', () => {
     if (!far.closed) await new Promise((resolve) => far.once('close', resolve))
   })
 
+  it('a client that has ended is credited for all that its target took, which may go on sending', async () => {
+    const { end, far } = await openTarget()
+    const stream = new ScriptedStream()
+    const outcome = startRelay(stream, end)
+    const bytes = 8 * 1024 * 1024
+    for (let sent = 0; sent < bytes; sent += 16_384) stream.receiver.onData(Buffer.alloc(16_384))
+    stream.receiver.onEnd()
+    expect(stream.credited).toBeLessThan(bytes)
+    far.resume()
+    await once(far, 'end')
+    while (stream.credited < bytes) await turn()
+    far.end('done')
+    expect(await outcome).toEqual({ reason: 'ended', uplinkBytes: bytes, downlinkBytes: 4 })
+  })
+
   it('a client that left is credited on, and for what its target will never take', async () => {
     const { end, far } = await openTarget()
     const stream = new ScriptedStream()
@@ -172,6 +187,29 @@ describe('credit', () => {
     expect((await outcome).reason).toBe('ended')
     expect(stream.credited).toBe(bytes)
     expect(stream.events).toEqual([])
+  })
+})
+
+describe('memory', () => {
+  it('small pieces that wait for a target do not keep what they were cut from', async () => {
+    const { end, far } = await openTarget()
+    const stream = new ScriptedStream()
+    const outcome = startRelay(stream, end)
+    far.pause()
+    const fill = Buffer.alloc(65_536)
+    while (end.io.writableLength === 0) {
+      stream.receiver.onData(fill)
+      await turn()
+    }
+    for (let left = 1000; left > 0; left -= 1) stream.receiver.onData(Buffer.alloc(16_384).subarray(7, 107))
+    const waiting = Reflect.get(end.io, 'writableBuffer') as { chunk: Buffer }[]
+    expect(waiting.length).toBeGreaterThanOrEqual(1000)
+    const blocks = new Set(waiting.map(({ chunk }) => chunk.buffer).filter((each) => each !== fill.buffer))
+    const held = [...blocks].reduce((sum, block) => sum + block.byteLength, 0)
+    expect(held).toBeLessThan(300_000)
+    stream.receiver.onLost('cancelled')
+    await outcome
+    far.destroy()
   })
 })
 
@@ -195,6 +233,9 @@ describe('the end', () => {
   it('the end may come while the relay starts', async () => {
     for (const how of ['cancelled', 'reset', 'left'] as const) {
       const { end, far } = await openTarget()
+      // What the relay would pass on if it went on.
+      far.end()
+      while (!end.io.readableEnded) await turn()
       const before = countListeners(end.io)
       const stream = new ScriptedStream()
       stream.onStart = () => stream.receiver.onLost(how)
@@ -204,6 +245,18 @@ describe('the end', () => {
       expect(countListeners(end.io)).toEqual(before)
       if (!far.closed) await new Promise((resolve) => far.once('close', resolve))
     }
+  })
+
+  it('a target may have ended before the relay starts', async () => {
+    const { end, far } = await openTarget()
+    far.end()
+    while (!end.io.readableEnded) await turn()
+    const stream = new ScriptedStream()
+    const outcome = startRelay(stream, end)
+    expect(stream.events).toEqual(['end'])
+    stream.receiver.onEnd()
+    far.resume()
+    expect((await outcome).reason).toBe('ended')
   })
 
   it('all that a client sent and its leaving may come while the relay starts', async () => {
@@ -220,20 +273,25 @@ describe('the end', () => {
     expect(String((await once(far, 'data'))[0])).toBe('bye')
     far.end()
     expect(await outcome).toEqual({ reason: 'ended', uplinkBytes: 3, downlinkBytes: 0 })
-    expect(stream.written).toBe('')
+    expect([stream.written, stream.events]).toEqual(['', []])
   })
 
   it('nothing is written to a stream after its reset', async () => {
     const { end, far } = await openTarget()
+    const readers: TargetReader[] = []
+    const watched: TcpEnd = {
+      io: end.io,
+      reset: (reason) => end.reset(reason),
+      readWith: (reader) => void readers.push(reader),
+    }
     const stream = new ScriptedStream()
-    const outcome = startRelay(stream, end)
-    // The FIN is under way, and the socket is reset only after it.
-    stream.receiver.onEnd()
-    far.write('too late')
+    const outcome = startRelay(stream, watched)
     clock.advance(120_000)
     expect((await outcome).reason).toBe('idle')
+    // A socket whose FIN is under way is reset only after it.
+    expect(readers[0]?.onTargetData(Buffer.from('late'), 4)).toBe(true)
+    expect([stream.written, stream.events]).toEqual(['', ['reset cancel']])
     if (!end.io.closed) await once(end.io, 'close')
-    expect(stream.written).toBe('')
     far.destroy()
   })
 })
@@ -256,6 +314,21 @@ describe('the target', () => {
     far.end()
     far.resume()
     expect((await outcome).reason).toBe('ended')
+  })
+
+  it('a target that waited for a client which then left is heard to its end', async () => {
+    const { end, far } = await openTarget()
+    const stream = new ScriptedStream()
+    const outcome = startRelay(stream, end)
+    stream.hasRoom = false
+    far.write('taken')
+    while (stream.written === '') await turn()
+    stream.receiver.onEnd()
+    stream.receiver.onLost('left')
+    far.end(' discarded')
+    far.resume()
+    expect(await outcome).toEqual({ reason: 'ended', uplinkBytes: 0, downlinkBytes: 5 })
+    expect(stream.written).toBe('taken')
   })
 
   it('writes of one turn leave together, for all targets', async () => {
