@@ -142,7 +142,11 @@ export async function startEndpoint(options: EndpointOptions = {}): Promise<Test
     ...(options.clock && { clock: options.clock }),
     ...(options.laneThread && { laneThread: options.laneThread }),
   })
-  const { port } = await supervisor.start()
+  const { port } = await supervisor.start().catch(async (error: unknown) => {
+    await supervisor.close({ graceMs: 0 })
+    await rm(directory, { recursive: true })
+    throw error
+  })
   let ended = false
   const end = (): void => void (ended = true)
   supervisor.closed.then(end, end)
