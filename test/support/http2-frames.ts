@@ -25,9 +25,14 @@ export interface FrameFields {
 }
 
 const HEADER_BYTES = 9
+const SHOWN_BYTES = 200
+/** `date` in the static table of RFC 7541. */
+const DATE_INDEX = 33
 export const END_STREAM = 0x1
 export const ACK = 0x1
 export const END_HEADERS = 0x4
+export const PADDED = 0x8
+export const PRIORITY = 0x20
 
 export function frame(type: FrameName | number, fields: FrameFields = {}): Buffer {
   const { flags = 0, stream = 0 } = fields
@@ -60,14 +65,27 @@ export function headerBlock(fields: readonly (readonly [string, string])[]): Buf
 }
 
 function stringLiteral(value: string): Buffer {
-  return Buffer.concat([Buffer.from([value.length]), Buffer.from(value, 'latin1')])
+  return Buffer.concat([prefixedInteger(value.length), Buffer.from(value, 'latin1')])
 }
 
-/**
- * One line per frame. The content of header blocks is not shown, because there are too many ways to compress them.
- * Without `announced`, the server's own SETTINGS and the window that comes with them are left out.
- */
-export function describeFrames(bytes: Buffer, announced: boolean): string {
+/** With a prefix of 7 bits (RFC 7541 section 5.1). */
+function prefixedInteger(value: number): Buffer {
+  if (value < 127) return Buffer.from([value])
+  const bytes = [127]
+  let rest = value - 127
+  for (; rest > 127; rest >>>= 7) bytes.push((rest & 127) | 128)
+  return Buffer.from([...bytes, rest])
+}
+
+export interface FrameDescription {
+  /** Include the server's own SETTINGS and the window that comes with them. */
+  readonly announced?: boolean
+  /** Include how header blocks are compressed. */
+  readonly blocks?: boolean
+}
+
+/** One line per frame. */
+export function describeFrames(bytes: Buffer, { announced, blocks }: FrameDescription = {}): string {
   const lines: string[] = []
   let rest = bytes
   while (rest.length >= HEADER_BYTES) {
@@ -77,8 +95,10 @@ export function describeFrames(bytes: Buffer, announced: boolean): string {
     const stream = rest.readUInt32BE(5)
     const payload = rest.subarray(HEADER_BYTES, HEADER_BYTES + length)
     const announces = stream === 0 && flags === 0 && (name === 'SETTINGS' || name === 'WINDOW_UPDATE')
-    if (announced || !announces)
-      lines.push(`${name} flags=${flags} stream=${stream} ${describePayload(name, payload)}`.trimEnd())
+    if (announced || !announces) {
+      const content = name === 'HEADERS' && blocks ? describeBlock(payload) : describePayload(name, payload)
+      lines.push(`${name} flags=${flags} stream=${stream} ${content}`.trimEnd())
+    }
     rest = rest.subarray(HEADER_BYTES + length)
   }
   if (rest.length > 0) lines.push(`rest ${rest.toString('latin1')}`)
@@ -100,8 +120,32 @@ function describePayload(name: string, payload: Buffer): string {
       return `last=${payload.readUInt32BE(0)} code=${payload.readUInt32BE(4)} ${payload.subarray(8).toString('latin1')}`
     case 'DATA':
     case 'PING':
+      if (payload.length > SHOWN_BYTES) return `${payload.length} bytes`
       return JSON.stringify(payload.toString('latin1'))
     default:
       return ''
   }
+}
+
+/** One item per field: how it is represented, index, name and value in hex, before Huffman decoding. */
+function describeBlock(block: Buffer): string {
+  const items: string[] = []
+  for (let at = 0; at < block.length;) {
+    const first = block[at] ?? 0
+    at++
+    // No server here uses an index that needs a second byte.
+    if (first >= 0x80 || (first >= 0x20 && first < 0x40)) {
+      items.push(first.toString(16))
+      continue
+    }
+    const index = first >= 0x40 ? first & 0x3f : first & 0xf
+    const strings = Array.from({ length: index === 0 ? 2 : 1 }, () => {
+      const end = at + 1 + ((block[at] ?? 0) & 127)
+      const text = block.subarray(at, end).toString('hex')
+      at = end
+      return text
+    })
+    items.push(`${first.toString(16)} ${index === DATE_INDEX ? '*' : strings.join(' ')}`)
+  }
+  return items.join(', ')
 }

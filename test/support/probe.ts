@@ -24,9 +24,9 @@ export interface Probe {
 
 /**
  * `message`: status, fields and content of HTTP/1.1, however the head is written; `text`: every byte. `frames`: HTTP/2
- * without what a server announces first; `all frames`: including that.
+ * without what a server announces first and how it compresses; `all frames`, `header blocks`: including that.
  */
-export type Shows = 'message' | 'text' | 'frames' | 'all frames'
+export type Shows = 'message' | 'text' | 'frames' | 'all frames' | 'header blocks'
 
 /** What a stranger can observe. */
 export interface Outcome {
@@ -104,7 +104,9 @@ function converse(probe: Probe, socket: Socket, port: number): Promise<Outcome> 
 
 function describe(probe: Probe, answer: Buffer, port: number): string {
   const shows = probe.shows ?? 'message'
-  if (shows === 'frames' || shows === 'all frames') return describeFrames(answer, shows === 'all frames')
+  if (shows === 'frames') return describeFrames(answer)
+  if (shows === 'all frames') return describeFrames(answer, { announced: true })
+  if (shows === 'header blocks') return describeFrames(answer, { blocks: true })
   const text = answer
     .toString('latin1')
     .replace(/^date: .*\r$/gim, 'Date: *\r')

@@ -1,5 +1,7 @@
 /** What a stranger may send to find out who answers. Only the data; `probe.ts` sends it. */
-import { ACK, END_HEADERS, END_STREAM, frame, headerBlock, PREFACE, uint32 } from './http2-frames.ts'
+import { PREFACE } from './http2-frames.ts'
+import { HTTP2_FIELD_PROBES } from './http2-field-probes.ts'
+import { HTTP2_FRAME_PROBES } from './http2-frame-probes.ts'
 import { END } from './probe.ts'
 import type { Probe } from './probe.ts'
 
@@ -189,91 +191,11 @@ const HTTP1_PROBES: Probe[] = [
   http1('CONNECT without credentials', 'CONNECT a.example:443 HTTP/1.1\r\nHost: a.example:443\r\n\r\n'),
 ]
 
-const http2 = (name: string, ...send: Send): Probe => ({
-  name: `http2: ${name}`,
-  tls: HTTP2,
-  send,
-  shows: 'frames',
-})
-const SETTINGS = frame('SETTINGS')
-const after = (name: string, ...send: Send): Probe => http2(name, PREFACE, SETTINGS, ...send)
-
-const FIELDS = [
-  [':method', 'GET'],
-  [':scheme', 'https'],
-  [':authority', 'localhost'],
-  [':path', '/'],
-] as const
-const replaced = (name: string, value: string): Buffer =>
-  headerBlock(FIELDS.map((field) => (field[0] === name ? [name, value] : field)))
-const GET = headerBlock(FIELDS)
-const headers = (payload: Buffer, flags = END_HEADERS | END_STREAM, stream = 1): Buffer =>
-  frame('HEADERS', { flags, stream, payload })
-
-const HTTP2_PROBES: Probe[] = [
-  { ...http2('what is announced'), shows: 'all frames' },
-  http2('silence'),
-  http2('preface only', PREFACE),
-  http2('half a preface', PREFACE.slice(0, 10)),
-  http2('HTTP/1.1 request', REQUEST),
-  http2('garbage', Buffer.alloc(64, 7)),
-  http2('preface without SETTINGS', PREFACE, frame('PING', { payload: '12345678' })),
-  after('SETTINGS'),
-  after('request', headers(GET)),
-  after('request for a missing page', headers(replaced(':path', '/missing'))),
-  after('PING', frame('PING', { payload: '12345678' })),
-  after('PING of 7 bytes', frame('PING', { payload: '1234567' })),
-  after('PING on a stream', frame('PING', { stream: 1, payload: '12345678' })),
-  after('SETTINGS of 5 bytes', frame('SETTINGS', { payload: '12345' })),
-  after('SETTINGS acknowledged with content', frame('SETTINGS', { flags: ACK, payload: '123456' })),
-  after(
-    'SETTINGS with a window too large',
-    frame('SETTINGS', { payload: Buffer.from([0, 4, 255, 255, 255, 255]) }),
-  ),
-  after('DATA on stream 0', frame('DATA', { payload: 'x' })),
-  after('DATA on an idle stream', frame('DATA', { stream: 1, payload: 'x' })),
-  after('HEADERS on stream 0', headers(GET, END_HEADERS | END_STREAM, 0)),
-  after('HEADERS on an even stream', headers(GET, END_HEADERS | END_STREAM, 2)),
-  after('HEADERS that do not end', headers(GET, END_STREAM)),
-  after(
-    'HEADERS, then DATA of another stream',
-    headers(GET, END_STREAM),
-    frame('DATA', { stream: 1, payload: 'x' }),
-  ),
-  after('broken header block', headers(Buffer.from([0xff, 0xff, 0xff, 0xff, 0xff, 0xff]))),
-  after('CONTINUATION alone', frame('CONTINUATION', { stream: 1, flags: END_HEADERS, payload: GET })),
-  after('WINDOW_UPDATE of nothing', frame('WINDOW_UPDATE', { payload: uint32(0) })),
-  after('WINDOW_UPDATE too far', frame('WINDOW_UPDATE', { payload: uint32(0x7fffffff) })),
-  after('RST_STREAM of an idle stream', frame('RST_STREAM', { stream: 1, payload: uint32(8) })),
-  after('PUSH_PROMISE', frame('PUSH_PROMISE', { stream: 1, payload: uint32(2) })),
-  after('PRIORITY', frame('PRIORITY', { stream: 1, payload: Buffer.from([0, 0, 0, 0, 15]) })),
-  after('unknown frame', frame(99, { payload: 'x' })),
-  after('frame of 16385 bytes', frame('DATA', { stream: 1, payload: Buffer.alloc(16_385) })),
-  after('GOAWAY', frame('GOAWAY', { payload: Buffer.alloc(8) })),
-  after('our end', END),
-  after('host unlike authority', headers(Buffer.concat([GET, headerBlock([['host', 'other']])]))),
-  after(
-    '140 fields',
-    headers(Buffer.concat([GET, headerBlock(Array.from({ length: 140 }, (_, index) => [`h${index}`, 'v']))])),
-  ),
-  after('upper-case field', headers(Buffer.concat([GET, headerBlock([['X-Upper', '1']])]))),
-  after('connection field', headers(Buffer.concat([GET, headerBlock([['connection', 'close']])]))),
-  after('no path', headers(headerBlock(FIELDS.slice(0, 3)))),
-  after('path without slash', headers(replaced(':path', 'x'))),
-  after('method in lower case', headers(replaced(':method', 'get'))),
-  after('method FOO', headers(replaced(':method', 'FOO'))),
-  after('scheme http', headers(replaced(':scheme', 'http'))),
-  after(
-    'CONNECT without credentials',
-    headers(
-      headerBlock([
-        [':method', 'CONNECT'],
-        [':authority', 'a.example:443'],
-      ]),
-    ),
-  ),
-  after('POST that goes on', headers(replaced(':method', 'POST'), END_HEADERS)),
-]
-
 /** Every probe; names are unique. */
-export const PROBES: readonly Probe[] = [...HANDSHAKES, ...BARE, ...HTTP1_PROBES, ...HTTP2_PROBES]
+export const PROBES: readonly Probe[] = [
+  ...HANDSHAKES,
+  ...BARE,
+  ...HTTP1_PROBES,
+  ...HTTP2_FRAME_PROBES,
+  ...HTTP2_FIELD_PROBES,
+]
