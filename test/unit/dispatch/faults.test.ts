@@ -39,6 +39,7 @@ const session: Session = {
   serverName: 'vpn.endpoint',
   state: 'open',
   openStreams: 0,
+  trust: () => {},
   close: () => Promise.resolve(),
   destroy: unexpected,
 }

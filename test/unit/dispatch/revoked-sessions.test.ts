@@ -23,6 +23,7 @@ function sessionOf(id: string, ends: Pick<Session, 'close' | 'destroy'>): Sessio
     serverName: 'vpn.endpoint',
     state: 'open',
     openStreams: 0,
+    trust: () => {},
     ...ends,
   }
 }
