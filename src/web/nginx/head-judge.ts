@@ -3,7 +3,7 @@
  * know which error page the head deserves. It is given the parts, wherever they come from: `http-head.ts` finds them in
  * bytes, `answer-head.ts` gets them from a parser.
  */
-import { parseSiteHost, parseSitePath } from './site-path.ts'
+import { parseSiteHost, parseSitePath } from '../../wire/site-path.ts'
 import type { SpecialError } from './web-pages.ts'
 
 /** nginx's `large_client_header_buffers 4 8k`. */

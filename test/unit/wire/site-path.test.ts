@@ -1,7 +1,7 @@
 import { posix } from 'node:path'
 import * as fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { encodeSitePath, parseSitePath } from '../../../../src/web/nginx/site-path.ts'
+import { encodeSitePath, parseSitePath } from '../../../src/wire/site-path.ts'
 
 describe('parseSitePath', () => {
   it.each([
