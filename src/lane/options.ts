@@ -30,8 +30,13 @@ const MAX_UDP_SEND_QUEUE_BYTES = 262_144
 const ICMP_LIMITS = { maxPending: 16_384, maxPendingPerUser: 1024 } as const
 /** Idle limit of connections that are passed on to another server. */
 export const PASS_IDLE_MS = 3_600_000
-/** nginx's limits for the head of a request: 60 s, 4 buffers of 8 KiB. */
-export const HTTP1_OPTIONS = { headTimeoutMs: 60_000, maxHeadBytes: 32_768 } as const
+/** nginx's defaults. */
+export const HTTP1_OPTIONS = {
+  headTimeoutMs: 60_000,
+  idleTimeoutMs: 75_000,
+  maxRequests: 1000,
+  maxAgeMs: 3_600_000,
+} as const
 const HOSTS_PATH = '/etc/hosts'
 const DISK_FOR_TEMPORARY_FILES = '/var/tmp'
 const HTTP3_FIXED = {

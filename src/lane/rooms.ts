@@ -39,6 +39,7 @@ import type { Http1Style } from '../transport/http1/head.ts'
 import { Http2Transport } from '../transport/http2/transport.ts'
 import { Http3Transport } from '../transport/http3/transport.ts'
 import type { Http3Options } from '../transport/http3/options.ts'
+import { SlabPool } from '../transport/slab-pool.ts'
 import { TlsTerminator } from '../transport/tls.ts'
 import type { AcceptSession } from '../contract/session-listener.ts'
 import { AuthThrottle } from '../dispatch/auth-throttle.ts'
@@ -148,6 +149,7 @@ export async function openRooms(settings: Settings, deps: LaneDependencies): Pro
     counters,
     acceptSession,
     style: { ...nginxStyle, mayUpgrade },
+    slabs: new SlabPool(),
   })
   const tls = new TlsTerminator(map.tlsOptions(settings, deps.ticketKeys), {
     clock,

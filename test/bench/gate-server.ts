@@ -13,8 +13,10 @@ import { Counters } from '../../src/counters.ts'
 import { Gate } from '../../src/gate/gate.ts'
 import { HostMap } from '../../src/gate/host-map.ts'
 import { InboundRules } from '../../src/gate/inbound-rules.ts'
+import { HTTP1_OPTIONS } from '../../src/lane/options.ts'
 import { nginxStyle } from '../../src/web/nginx/answer-head.ts'
 import { Http1Transport } from '../../src/transport/http1/transport.ts'
+import { SlabPool } from '../../src/transport/slab-pool.ts'
 import { TlsTerminator } from '../../src/transport/tls.ts'
 import type { Host } from '../../src/contract/gated-connection.ts'
 import type { Exchange } from '../../src/contract/exchange.ts'
@@ -51,8 +53,13 @@ async function listen(serverName: string): Promise<GatePorts> {
   const counters = new Counters()
   const deps = { clock: systemClock, counters }
   const http1 = new Http1Transport(
-    { headTimeoutMs: TIMEOUT_MS, maxHeadBytes: 32_768 },
-    { ...deps, acceptSession: () => echoSession, style: { ...nginxStyle, mayUpgrade: () => false } },
+    { ...HTTP1_OPTIONS, headTimeoutMs: TIMEOUT_MS },
+    {
+      ...deps,
+      acceptSession: () => echoSession,
+      style: { ...nginxStyle, mayUpgrade: () => false },
+      slabs: new SlabPool(),
+    },
   )
   const tls = new TlsTerminator(
     { protocolsOf: () => ['http/1.1'], handshakeTimeoutMs: TIMEOUT_MS, ticketKeys: randomBytes(48) },

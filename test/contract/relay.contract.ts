@@ -26,7 +26,7 @@ export interface RelayPair extends AsyncDisposable {
   /** Leaves after EOF without waiting, where the protocol has a way to say so. */
   leave?(): void
   /** The client's side without a Duplex, where the relay is to use that. */
-  readonly stream?: DuplexTunnelStream
+  readonly stream?: Pick<DuplexTunnelStream, 'cancel' | 'complaints'>
 }
 
 /** The error of a socket that writes after an RST. */
@@ -271,7 +271,8 @@ export function describeRelay(
       pair.resetClient()
       await poke(pair.target)
       expect(RESET_CODES).toContain(await reset)
-      expect(await outcome).toEqual({ reason: 'client_reset', uplinkBytes: 1, downlinkBytes: 0 })
+      // Through TLS a reset takes longer than what the target writes meanwhile.
+      expect(await outcome).toMatchObject({ reason: 'client_reset', uplinkBytes: 1 })
     })
 
     it('a relay resets the target when the client is reset after its EOF', async () => {

@@ -1,7 +1,7 @@
 /**
  * A client that never completes the head of an HTTP/1.1 request: it loses its connection after the head's timeout,
- * whether it is silent or sends a field now and then. Node's own timeouts do not see such connections, because its
- * server does not listen itself: each used to keep its place for as long as a session may be idle.
+ * whether it is silent or sends a field now and then. Such connections used to keep their place for as long as a session
+ * may be idle.
  */
 import { once } from 'node:events'
 import { setImmediate } from 'node:timers/promises'
@@ -14,6 +14,7 @@ import { startTlsTransport } from '../support/tls-transport.ts'
 import type { Exchange } from '../../src/contract/exchange.ts'
 
 const HEAD_TIMEOUT_MS = 60_000
+const IDLE_TIMEOUT_MS = 75_000
 
 async function open(port: number): Promise<TLSSocket> {
   const socket = connect({ host: '127.0.0.1', port, rejectUnauthorized: false })
@@ -77,7 +78,7 @@ test('a head that never ends costs the connection, however it is fed', async () 
   expect(clock.pending).toBe(0)
 })
 
-test('a kept connection has the same time for its next request, and none runs during a request', async () => {
+test('a kept connection has its time for the next request to begin, and none runs during a request', async () => {
   const clock = new FakeClock()
   await using transport = await startTransport(clock)
   const session = transport.nextSession()
@@ -96,7 +97,32 @@ test('a kept connection has the same time for its next request, and none runs du
   const closed = closeOf(socket)
   socket.resume()
   await expect.poll(() => clock.pending).toBe(1)
-  clock.advance(HEAD_TIMEOUT_MS)
+  clock.advance(IDLE_TIMEOUT_MS)
+  await closed
+})
+
+test('the next head of a kept connection has its time from its first byte', async () => {
+  const clock = new FakeClock()
+  await using transport = await startTransport(clock)
+  const session = transport.nextSession()
+  const socket = await open(transport.port)
+  await session
+  const request = transport.nextRequest()
+  socket.write('GET / HTTP/1.1\r\nHost: vpn.endpoint\r\n\r\n')
+  await request
+  const answer = once(socket, 'data')
+  transport.requests[0]?.respond(204, {}, { endStream: true })
+  await answer
+  await expect.poll(() => clock.pending).toBe(1)
+  clock.advance(IDLE_TIMEOUT_MS - 1)
+  await write(socket, 'GET / HTTP/1.1\r\n')
+  for (let turn = 0; turn < 50; turn++) await setImmediate()
+  clock.advance(HEAD_TIMEOUT_MS - 1)
+  for (let turn = 0; turn < 50; turn++) await setImmediate()
+  expect(socket.readableEnded).toBe(false)
+  const closed = closeOf(socket)
+  socket.resume()
+  clock.advance(1)
   await closed
 })
 

@@ -2,7 +2,7 @@
 import { once } from 'node:events'
 import http from 'node:http'
 import type { IncomingMessage } from 'node:http'
-import { createServer } from 'node:net'
+import { connect as connectTcp, createServer } from 'node:net'
 import type { Socket } from 'node:net'
 import { buffer } from 'node:stream/consumers'
 import { connect as connectTls } from 'node:tls'
@@ -39,6 +39,14 @@ async function openClient(port: number): Promise<Socket> {
   cleanups.push(() => void socket.destroy())
   await once(socket, 'secureConnect')
   return socket
+}
+
+/** Everything until `last`. */
+async function receive(socket: Socket, last: string): Promise<string> {
+  let received = ''
+  socket.on('data', (chunk: Buffer) => (received += chunk.toString('latin1')))
+  await settled(() => received.endsWith(last))
+  return received
 }
 
 describe('WebSocket over HTTP/1.1', () => {
@@ -94,9 +102,9 @@ describe('WebSocket over HTTP/1.1', () => {
     })
     const socket = await openClient(web.http1Port)
     socket.write(HANDSHAKE)
-    const received = (await buffer(socket)).toString()
+    const received = await receive(socket, 'no')
     expect(received).toMatch(/^HTTP\/1\.1 403 /)
-    expect(received.endsWith('no')).toBe(true)
+    expect(received).toMatch(/^Connection: keep-alive\r$/m)
   })
 
   const SWITCHING = 'HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\n'
@@ -124,9 +132,8 @@ describe('WebSocket over HTTP/1.1', () => {
     const { web, proxy, counters } = await openProxyStage(origin)
     const socket = await openClient(web.http1Port)
     socket.write(HANDSHAKE)
-    const received = (await buffer(socket)).toString()
+    const received = await receive(socket, 'plain')
     expect(received).toMatch(/^HTTP\/1\.1 200 /)
-    expect(received.endsWith('plain')).toBe(true)
     await settled(() => proxy.exchanges === 0)
     expect(counters.snapshot()).toEqual({})
   })
@@ -171,6 +178,46 @@ describe('WebSocket over HTTP/1.1', () => {
     for (const origin of originSockets) origin.destroy()
     await settled(() => web.sessions.size === 0)
   })
+
+  // It ended the process: Node gave the answer of the second request to the socket of the first.
+  it('a WebSocket may be asked for behind a request that is still worked on', async () => {
+    const slow = Promise.withResolvers<void>()
+    const server = echoUpgrade('first')
+    server.removeAllListeners('request')
+    server.on('request', (_request: IncomingMessage, response: http.ServerResponse) => {
+      void slow.promise.then(() => response.end('slow'))
+    })
+    const { web, proxy } = await openProxyStage(server)
+    const socket = await openClient(web.http1Port)
+    socket.write(`GET /slow HTTP/1.1\r\nHost: x\r\n\r\n${HANDSHAKE}frame`)
+    await settled(() => proxy.exchanges === 1)
+    slow.resolve()
+    const received = await receive(socket, 'firstframe')
+    expect(received).toMatch(/^HTTP\/1\.1 200 [^]*slow\r?\n?[^]*HTTP\/1\.1 101 /)
+    socket.end()
+    await settled(() => proxy.exchanges === 0)
+  })
+
+  // Such requests were never answered, and a reset behind one ended the process.
+  it.each(['content', 'a reset'])(
+    'an upgrade that announces content is a plain request: %s',
+    async (what) => {
+      const { web, proxy } = await openProxyStage(echoUpgrade())
+      const raw = connectTcp(web.http1Port, '127.0.0.1')
+      const socket = connectTls({ socket: raw, rejectUnauthorized: false })
+      cleanups.push(() => void socket.destroy())
+      socket.on('error', () => {})
+      raw.on('error', () => {})
+      await once(socket, 'secureConnect')
+      socket.write(HANDSHAKE.replace('Upgrade: web', 'Content-Length: 4\r\nUpgrade: web'))
+      await settled(() => proxy.exchanges === 1)
+      if (what === 'content') {
+        socket.write('ping')
+        expect(await receive(socket, '0\r\n\r\n')).toMatch(/upgrade only/)
+      } else raw.resetAndDestroy()
+      await settled(() => proxy.exchanges === 0)
+    },
+  )
 
   it('the reverse proxy does not offer an upgrade over HTTP/2', async () => {
     const { web } = await openProxyStage(echoUpgrade())

@@ -5,9 +5,11 @@ import { createServer } from 'node:net'
 import type { AddressInfo, Socket } from 'node:net'
 import { systemClock } from '../../src/clock.ts'
 import { Counters } from '../../src/counters.ts'
+import { HTTP1_OPTIONS } from '../../src/lane/options.ts'
 import { nginxStyle } from '../../src/web/nginx/answer-head.ts'
 import { Http1Transport } from '../../src/transport/http1/transport.ts'
 import { Http2Transport } from '../../src/transport/http2/transport.ts'
+import { SlabPool } from '../../src/transport/slab-pool.ts'
 import { TlsTerminator } from '../../src/transport/tls.ts'
 import type { TcpProtocol } from '../../src/transport/tls.ts'
 import type { Exchange } from '../../src/contract/exchange.ts'
@@ -37,7 +39,7 @@ export async function startWebHarness(
   }
   const style = { ...nginxStyle, mayUpgrade: () => true }
   const deps = { clock, counters, acceptSession }
-  const http1 = new Http1Transport({ headTimeoutMs: 60_000, maxHeadBytes: 32_768 }, { ...deps, style })
+  const http1 = new Http1Transport(HTTP1_OPTIONS, { ...deps, style, slabs: new SlabPool() })
   const http2 = new Http2Transport(
     {
       streamWindowBytes: 131_072,

@@ -1,168 +1,150 @@
-/** An ordinary HTTP/1.1 request and its response as an exchange. */
-import type { IncomingMessage, ServerResponse } from 'node:http'
+/** What a plain request and a CONNECT over HTTP/1.1 have in common as exchanges: the head, the answer, the end. */
 import { STATUS_CODES } from 'node:http'
-import type { Readable, Writable } from 'node:stream'
-import type {
-  PlainExchange,
-  RequestHeaders,
-  RequestScheme,
-  ResponseHeaders,
-} from '../../contract/exchange.ts'
-import type { Channel } from '../../contract/session.ts'
+import type { Writable } from 'node:stream'
+import type { TLSSocket } from 'node:tls'
+import type { RequestHeaders, ResponseHeaders } from '../../contract/exchange.ts'
+import type { Channel, Session } from '../../contract/session.ts'
 import type { StreamEnd, StreamReset } from '../../contract/stream-end.ts'
-import type { Http1Session } from './session.ts'
-import { encodeHead, joinHeaders } from './head.ts'
-import { parseScheme } from '../../wire/authority.ts'
-import type { TransportConnection } from '../tls.ts'
+import type { SoundHead } from '../../wire/http1/head.ts'
+import { Http1Answer } from './answer.ts'
+import type { AnswerFraming } from './answer.ts'
+import { encodeHead } from './head.ts'
+import type { Http1Style } from './head.ts'
 
-/** Present when the client asked for `Upgrade`: the bytes that followed the head, and the connection they came from. */
-interface UpgradeOffer {
-  readonly head: Buffer
-  readonly connection: TransportConnection
+/** What an exchange needs of its session. */
+export interface ExchangeSession extends Session {
+  readonly channel: Channel
+  readonly socket: TLSSocket
+  readonly style: Http1Style
+  /** The client's EOF has arrived. */
+  readonly clientEnded: boolean
+  /** Whether the connection ends with an answer that is about to be given. */
+  closesAfter(status: number, method: string): boolean
+  /** The answer that has begun is the last one. */
+  endAfterAnswer(): void
+  /** The whole answer has left. */
+  onAnswered(): void
+  /** Text in latin1. It leaves together with what is written in the same turn. */
+  writeHead(head: string): void
+  /** What follows on the connection is no HTTP any more. */
+  becomeTunnel(): StreamEnd
+  /** For a tunnel that is over with its answer. */
+  endTunnel(): void
+  /** TCP RST: the only reset that HTTP/1.1 has. */
+  resetConnection(): void
+  /** The same for what is still worked on. */
+  cancelConnection(): void
 }
 
-export class Http1PlainExchange implements PlainExchange {
-  readonly kind = 'plain'
-  readonly session: Http1Session
+export abstract class Http1Exchange {
+  readonly session: ExchangeSession
   readonly channel: Channel
-  readonly method: string
-  readonly scheme: RequestScheme | undefined
-  readonly authority: string
-  readonly path: string
-  readonly upgrade: PlainExchange['upgrade']
-  readonly #message: IncomingMessage
-  readonly #response: ServerResponse
-  readonly #offer: UpgradeOffer | undefined
-  #headers: RequestHeaders | undefined
+  readonly minor: 0 | 1 | undefined
+  protected head: RequestHeaders
   #abort: AbortController | undefined
-  #expectsContinue: boolean
-  #done = false
+  #answer: Http1Answer | undefined
+  /** The answer has left, or the exchange has become a tunnel that has ended. */
+  #finished = false
 
-  constructor(
-    session: Http1Session,
-    message: IncomingMessage,
-    response: ServerResponse,
-    offer: UpgradeOffer | undefined,
-  ) {
+  constructor(session: ExchangeSession, head: SoundHead) {
     this.session = session
     this.channel = session.channel
-    this.method = message.method ?? ''
-    const { scheme, authority, path } = splitTarget(message.url ?? '/', message.headers.host)
-    this.scheme = scheme
-    this.authority = authority
-    this.path = path
-    this.#message = message
-    this.#response = response
-    this.#offer = offer
-    this.upgrade = offer && ((headers) => this.#upgrade(offer, headers))
-    this.#expectsContinue =
-      message.httpVersion === '1.1' && /^100-continue$/i.test(message.headers.expect ?? '')
-    response.on('error', ignoreError)
-    message.on('error', ignoreError)
-    response.once('close', () => this.#onClose())
+    this.minor = head.minor
+    this.head = head.headers
   }
 
+  abstract readonly method: string
+
   get headers(): RequestHeaders {
-    this.#headers ??= joinHeaders(this.#message.headers)
-    return this.#headers
+    return this.head
   }
 
   get signal(): AbortSignal {
     this.#abort ??= new AbortController()
-    if (this.#response.destroyed && !this.#response.writableFinished) this.#abort.abort()
+    if (!this.#finished && this.session.state === 'closed') this.#abort.abort()
     return this.#abort.signal
   }
 
-  leaving(): AbortSignal {
-    const controller = new AbortController()
-    const { socket } = this.#message
-    const onEnd = (): void => controller.abort()
-    if (socket.readableEnded) onEnd()
-    socket.once('end', onEnd)
-    this.#response.once('close', () => socket.off('end', onEnd))
-    return controller.signal
-  }
-
-  /**
-   * Reading the content invites the client to send it (RFC 9110 section 10.1.1); after the answer it is only discarded.
-   */
-  body(): Readable {
-    if (this.#expectsContinue && !this.#response.headersSent) this.#response.writeContinue()
-    this.#expectsContinue = false
-    return this.#message
+  protected get answered(): boolean {
+    return this.#answer !== undefined
   }
 
   refuse(status: number, headers: ResponseHeaders = {}): void {
-    this.respond(status, { 'content-length': '0', ...headers }, { endStream: true })
-    // Node drops the rest on its own only if nobody has begun to read.
-    this.#message.resume()
+    try {
+      this.respond(status, { 'content-length': '0', ...headers }, { endStream: true })
+    } catch {
+      this.reset('internal_error')
+    }
   }
 
   respond(status: number, headers: ResponseHeaders, { endStream = false } = {}): Writable {
-    const response = this.#response
-    if (response.headersSent || response.destroyed) return response
-    const { state, style } = this.session
-    if (state === 'draining' || this.#offer || style.closesConnection(status, this.method))
-      response.shouldKeepAlive = false
-    const connection = response.shouldKeepAlive ? 'keep-alive' : 'close'
-    const { reason, fields } = style.formatHead(status, headers, connection)
-    response.writeHead(status, reason || (STATUS_CODES[status] ?? ''), [...fields])
-    if (endStream) response.end()
-    if (this.#offer) response.once('finish', () => this.#offer?.connection.socket.end())
-    return response
+    if (this.#answer !== undefined) return this.#answer
+    const { session } = this
+    const framing = this.#frame(status, headers, endStream)
+    const closes = framing.kind === 'open' || session.closesAfter(status, this.method)
+    if (this.minor !== undefined) {
+      const extra = framing.kind === 'chunked' ? { 'transfer-encoding': 'chunked' } : {}
+      const empty = framing.kind === 'sized' && endStream ? { 'content-length': '0' } : {}
+      this.writeHead(1, status, { ...empty, ...headers, ...extra }, closes ? 'close' : 'keep-alive')
+    }
+    const answer = new Http1Answer(session.socket, framing)
+    this.#answer = answer
+    answer.once('finish', () => this.#onAnswered(answer))
+    if (closes) session.endAfterAnswer()
+    if (endStream) answer.end()
+    if (session.state === 'closed') answer.destroy()
+    return answer
   }
 
-  #upgrade({ head, connection }: UpgradeOffer, headers: ResponseHeaders): StreamEnd {
-    this.#response.detachSocket(connection.socket)
-    const { fields } = this.session.style.formatHead(101, headers, 'upgrade')
-    connection.socket.write(encodeHead(1, 101, 'Switching Protocols', fields), 'latin1')
-    if (head.length > 0) connection.socket.unshift(head)
-    return { io: connection.socket, reset: (reason) => this.reset(reason) }
+  #frame(status: number, headers: ResponseHeaders, endStream: boolean): AnswerFraming {
+    const { 'content-length': length } = headers
+    if (this.method === 'HEAD' || status < 200 || status === 204 || status === 304) return { kind: 'none' }
+    if (endStream) return { kind: 'sized', bytes: 0 }
+    if (typeof length === 'string') return { kind: 'sized', bytes: parseLength(length) }
+    return this.minor === 1 ? { kind: 'chunked' } : { kind: 'open' }
+  }
+
+  /** Throws when a field cannot be sent. The head leaves together with the content that is written in this turn. */
+  protected writeHead(
+    minor: 0 | 1,
+    status: number,
+    headers: ResponseHeaders,
+    connection: 'keep-alive' | 'close' | 'upgrade',
+    words?: string,
+  ): void {
+    const { reason, fields } = this.session.style.formatHead(status, headers, connection)
+    const phrase = words ?? (reason || (STATUS_CODES[status] ?? ''))
+    this.session.writeHead(encodeHead(minor, status, phrase, fields))
+  }
+
+  #onAnswered(answer: Http1Answer): void {
+    this.#finished = true
+    if (answer.isShort) this.session.resetConnection()
+    else this.session.onAnswered()
   }
 
   reset(reason: StreamReset): void {
-    if (reason === 'no_error') this.session.connection.socket.destroy()
+    if (reason === 'no_error') this.session.socket.destroy()
     else this.session.resetConnection()
   }
 
   cancel(): void {
     this.#abort?.abort()
-    this.reset('cancel')
+    this.session.cancelConnection()
   }
 
-  #onClose(): void {
-    if (this.#done) return
-    this.#done = true
-    if (!this.#response.writableFinished) this.#abort?.abort()
-    if (!this.#message.complete) this.#endContentWithConnection()
-    this.session.onRequestDone()
+  /** The session has ended; with `over`, in order: what has arrived may still be on its way to the target. */
+  onSessionClose(over: boolean): void {
+    this.#finished ||= over
+    if (!this.#finished) this.#abort?.abort()
+    this.#answer?.destroy()
   }
 
-  /**
-   * Node forgets a request that has its answer: when the connection closes, its content would neither end nor close.
-   */
-  #endContentWithConnection(): void {
-    const { socket } = this.session.connection
-    const onClose = (): void => void this.#message.destroy()
-    if (socket.destroyed) return onClose()
-    const forget = (): void => void socket.off('close', onClose)
-    socket.once('close', onClose)
-    this.#message.once('end', forget)
-    this.#message.once('close', forget)
-  }
+  /** The client sends nothing more on the connection. */
+  onClientEnd(): void {}
 }
 
-function ignoreError(): void {}
-
-/**
- * Origin-form with Host, or absolute-form, whose authority then takes precedence over Host (RFC 9112 section 3.2.2).
- */
-function splitTarget(
-  target: string,
-  host: string | undefined,
-): Pick<PlainExchange, 'scheme' | 'authority' | 'path'> {
-  const absolute = /^([a-z][a-z0-9+.-]*):\/\/([^/?#]*)(.*)$/i.exec(target)
-  if (!absolute) return { scheme: undefined, authority: host ?? '', path: target }
-  const [, scheme, authority = '', path = ''] = absolute
-  return { scheme: parseScheme(scheme), authority, path: path.startsWith('/') ? path : `/${path}` }
+function parseLength(text: string): number {
+  if (!/^\d{1,15}$/.test(text)) throw new TypeError('the length of an answer makes no sense')
+  return Number(text)
 }

@@ -3,10 +3,7 @@
  * the connection ends with it. `lane/rooms.ts` gives these to the transport, which knows no particular web server.
  */
 import type { ResponseHeaders } from '../../contract/exchange.ts'
-import { HeadJudge } from './head-judge.ts'
-import type { HeadVerdict } from './head-judge.ts'
-import { HeadReader } from './http-head.ts'
-import { encodeAnswer } from './plain-http.ts'
+import { encodeErrorAnswer } from './error-answer.ts'
 import { reasonPhrase } from './web-pages.ts'
 
 interface AnswerHead {
@@ -61,64 +58,9 @@ function spell(name: string): string {
   return SPELLINGS[name] ?? name.replace(/(?:^|-)[a-z]/g, (letter) => letter.toUpperCase())
 }
 
-/**
- * The whole answer to bytes that the HTTP parser refused with `code`; the connection ends after it. Undefined: the head
- * is incomplete, and nginx would close without an answer. `bytes` is as much of the input as is still known.
- */
-export function malformedAnswer(bytes: Buffer, code: string, wallMs: number): Buffer | undefined {
-  if (code === 'HPE_HEADER_OVERFLOW')
-    return encodeAnswer({ kind: 'bad', status: 400, special: 'header_too_large' }, wallMs)
-  const verdict = new HeadReader().push(bytes)
-  return verdict && encodeAnswer(overTls(verdict), wallMs)
-}
-
-/** A head as the parser understood it. */
-interface ParsedHead {
-  readonly method?: string | undefined
-  readonly url?: string | undefined
-  readonly httpVersionMajor: number
-  readonly httpVersionMinor: number
-  /** Names and values alternating. */
-  readonly rawHeaders: readonly string[]
-}
-
-/** The whole answer to a request that the parser accepts but nginx refuses; undefined when nginx accepts it too. */
-export function refusalOf(head: ParsedHead, wallMs: number): Buffer | undefined {
-  const verdict = judge(head)
-  return verdict.kind === 'bad' ? encodeAnswer(verdict, wallMs) : undefined
-}
-
-/** The least that a line of it takes, without its end: how many blanks surrounded the value is no longer known. */
-const REQUEST_LINE_EXTRA = '  HTTP/1.1\r'.length
-const FIELD_EXTRA = ': \r'.length
-
-function judge({
-  method = '',
-  url = '',
-  httpVersionMajor,
-  httpVersionMinor,
-  rawHeaders,
-}: ParsedHead): HeadVerdict {
-  const head = new HeadJudge()
-  const version = { major: httpVersionMajor, minor: httpVersionMinor }
-  const refused =
-    head.takeLine(method.length + url.length + REQUEST_LINE_EXTRA) ??
-    head.takeRequest({ method, target: url, version })
-  if (refused) return refused
-  for (let index = 0; index < rawHeaders.length; index += 2) {
-    const [name = '', value = ''] = rawHeaders.slice(index, index + 2)
-    const verdict = head.takeLine(name.length + value.length + FIELD_EXTRA) ?? head.takeField(name, value)
-    if (verdict) return verdict
-  }
-  return head.finish(0)
-}
-
-/** For a request that is sound to nginx but was refused by the parser, mostly because of an unusual method. */
-function overTls(verdict: HeadVerdict): HeadVerdict {
-  if (verdict.kind === 'bad') return verdict
-  const known = /^(?:GET|HEAD|POST)$/.test(verdict.method)
-  return { kind: 'bad', status: known ? 400 : 405 }
-}
-
 /** What an HTTP/1.1 transport needs to write and end its answers like nginx. */
-export const nginxStyle = { closesConnection, formatHead: formatAnswerHead, malformedAnswer, refusalOf }
+export const nginxStyle = {
+  closesConnection,
+  formatHead: formatAnswerHead,
+  encodeRefusal: encodeErrorAnswer,
+}

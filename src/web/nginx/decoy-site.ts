@@ -122,6 +122,8 @@ export class DecoySite implements Decoy {
   async #sendFile(exchange: PlainExchange, path: string, file: SiteFile): Promise<void> {
     try {
       if (exchange.method === 'POST') return this.#page(exchange, 405)
+      // nginx invites the content before it discards it, but only where it has a file to send.
+      exchange.body()
       const type = contentTypeOf(path)
       const validators = makeValidators(file.modifiedMs, file.sizeBytes)
       const lastModified = new Date(validators.modifiedSecs * 1000).toUTCString()

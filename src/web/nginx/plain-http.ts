@@ -5,9 +5,9 @@
 import type { Duplex } from 'node:stream'
 import type { Clock } from '../../clock.ts'
 import type { Counters } from '../../counters.ts'
-import { HeadReader } from './http-head.ts'
-import type { HeadVerdict } from './head-judge.ts'
-import { errorPage, reasonPhrase, SERVER_NAME } from './web-pages.ts'
+import { HeadReader } from '../../wire/http1/head.ts'
+import type { Head } from '../../wire/http1/head.ts'
+import { encodeErrorAnswer } from './error-answer.ts'
 
 /** nginx's `lingering_timeout`. */
 const LINGER_MS = 5000
@@ -34,7 +34,7 @@ export function answerPlainHttp(
   deps: PlainHttpDependencies,
 ): void {
   const { clock, counters } = deps
-  const reader = new HeadReader()
+  const reader = new HeadReader({ tunnels: false })
   let started = false
   let timer = clock.after(options.headTimeoutMs, () => socket.destroy())
   const onData = (chunk: Buffer): void => {
@@ -48,13 +48,13 @@ export function answerPlainHttp(
       return
     }
     started = true
-    const verdict = reader.push(chunk)
-    if (verdict === undefined) return
+    const head = reader.push(chunk)
+    if (head === undefined) return
     socket.off('data', onData)
     timer.cancel()
-    counters.count('plain_http_requests', verdict.kind)
+    counters.count('plain_http_requests', head.kind === 'sound' ? 'sound' : 'bad')
     timer = clock.after(LINGER_MS, () => socket.destroy())
-    finish(socket, encodeAnswer(verdict, clock.wall()), unreadContent(verdict))
+    finish(socket, encodeErrorAnswer(head, clock.wall()), unreadContent(head, chunk.length - reader.consumed))
   }
   socket.on('data', onData)
   socket.on('error', ignoreError)
@@ -92,24 +92,9 @@ function refuseOldHello(socket: Duplex, first: Buffer): void {
   onData(first)
 }
 
-/** A whole HTTP/1.1 answer with an error page; it announces the end of the connection. */
-export function encodeAnswer(verdict: HeadVerdict, wallMs: number): Buffer {
-  const sound = verdict.kind === 'sound'
-  const status = sound ? 400 : verdict.status
-  const special = sound ? 'plain_http' : verdict.special
-  const page = errorPage(status, sound ? verdict.userAgent : '', special) ?? Buffer.alloc(0)
-  if (sound && verdict.bare) return page
-  const head =
-    `HTTP/1.1 ${status} ${reasonPhrase(status)}\r\nServer: ${SERVER_NAME}\r\n` +
-    `Date: ${new Date(wallMs).toUTCString()}\r\nContent-Type: text/html\r\n` +
-    `Content-Length: ${page.length}\r\nConnection: close\r\n\r\n`
-  const withoutPage = sound && verdict.method === 'HEAD'
-  return Buffer.concat([Buffer.from(head, 'latin1'), withoutPage ? Buffer.alloc(0) : page])
-}
-
-/** How many bytes of content the client announced but has not sent yet. */
-function unreadContent(verdict: HeadVerdict): number {
-  return verdict.kind === 'sound' ? Math.max(0, verdict.contentBytes - verdict.restBytes) : 0
+/** How many bytes of content the client announced but has not sent yet; chunks are not waited for. */
+function unreadContent({ content }: Head, restBytes: number): number {
+  return content.kind === 'sized' ? Math.max(0, content.bytes - restBytes) : 0
 }
 
 /** Closes at once, or after the content that is still to come. */

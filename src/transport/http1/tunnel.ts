@@ -1,0 +1,223 @@
+/**
+ * A connection that is a tunnel, or has been upgraded: every byte on it belongs to the tunnel. Input is handed on in
+ * calls, output is copied into a slab, of which one at a time is being written; so many small writes of one turn of the
+ * event loop make one record of TLS.
+ */
+import type { TLSSocket } from 'node:tls'
+import type { Duplex } from 'node:stream'
+import type { StreamEnd, StreamReset } from '../../contract/stream-end.ts'
+import type { TunnelLoss, TunnelReceiver, TunnelStream } from '../../contract/tunnel-stream.ts'
+import { SMALL_SLAB_BYTES } from '../slab-pool.ts'
+import type { SlabPool } from '../slab-pool.ts'
+import { TunnelDuplex } from './tunnel-duplex.ts'
+
+/** What the client may have sent beyond what its target took. */
+const MAX_UNCREDITED_BYTES = 262_144
+
+/** The session's side of it. */
+export interface TunnelConnection {
+  readonly socket: TLSSocket
+  readonly slabs: SlabPool
+  /** Takes what has arrived so far. */
+  takeInput(): readonly Buffer[]
+  /** The client's EOF has arrived. */
+  readonly clientEnded: boolean
+  /** Ended from our side. */
+  readonly cancelled: boolean
+  /** TCP RST. */
+  resetConnection(): void
+}
+
+export class Http1Tunnel implements StreamEnd, TunnelStream {
+  readonly showsLoss = false
+  readonly #connection: TunnelConnection
+  #receiver: TunnelReceiver | undefined
+  #duplex: TunnelDuplex | undefined
+  #uncredited = 0
+  #slab: Buffer | undefined
+  /** Bytes of {@link #slab} that are filled. */
+  #filled = 0
+  /** Full ones that wait behind the one that is being written. */
+  readonly #full: Buffer[] = []
+  /** Size of the block that was taken last. */
+  #slabBytes = SMALL_SLAB_BYTES
+  unsentBytes = 0
+  /** Those of them that the socket has. */
+  #leavingBytes = 0
+  #scheduled = false
+  #wantsRoom = false
+  #fast = false
+  #ending = false
+  #finished = false
+  #delivered = false
+  /** We have reset it. */
+  #gone = false
+  #lost = false
+  /** Both EOFs had passed before the connection closed. */
+  over = false
+
+  constructor(connection: TunnelConnection) {
+    this.#connection = connection
+  }
+
+  get direct(): TunnelStream {
+    return this
+  }
+
+  get io(): Duplex {
+    if (this.#duplex === undefined) {
+      this.#duplex = new TunnelDuplex(this)
+      this.start(this.#duplex)
+    }
+    return this.#duplex
+  }
+
+  get wasReset(): boolean {
+    return this.#lost && !this.over && !this.#connection.cancelled
+  }
+
+  start(receiver: TunnelReceiver): void {
+    this.#receiver = receiver
+    for (const chunk of this.#connection.takeInput()) this.onData(chunk)
+    if (this.#connection.clientEnded) this.onEnd()
+    if (this.#lost && !this.over) this.#receiver?.onLost(this.#howLost)
+  }
+
+  get #howLost(): TunnelLoss {
+    return this.#connection.cancelled ? 'cancelled' : 'reset'
+  }
+
+  /** Whether somebody takes what arrives. */
+  get started(): boolean {
+    return this.#receiver !== undefined
+  }
+
+  onData(chunk: Buffer): void {
+    this.#uncredited += chunk.length
+    if (this.#uncredited >= MAX_UNCREDITED_BYTES) this.#connection.socket.pause()
+    this.#receiver?.onData(chunk)
+  }
+
+  onEnd(): void {
+    if (this.#delivered || this.#receiver === undefined) return
+    this.#delivered = true
+    this.#receiver.onEnd()
+  }
+
+  credit(bytes: number): void {
+    const wasFull = this.#uncredited >= MAX_UNCREDITED_BYTES
+    this.#uncredited -= bytes
+    if (wasFull && this.#uncredited < MAX_UNCREDITED_BYTES) this.#connection.socket.resume()
+  }
+
+  write(from: Buffer, start: number, end: number): boolean {
+    if (this.#lost || this.#ending) return true
+    for (let at = start; at < end;) {
+      this.#slab ??= this.#connection.slabs.take(this.#fast)
+      this.#slabBytes = this.#slab.length
+      const bytes = Math.min(end - at, this.#slabBytes - this.#filled)
+      from.copy(this.#slab, this.#filled, at, at + bytes)
+      this.#filled += bytes
+      at += bytes
+      if (this.#filled === this.#slabBytes) this.#closeSlab(this.#slab)
+    }
+    this.unsentBytes += end - start
+    if (this.#leavingBytes === 0) this.#schedule()
+    this.#wantsRoom = !this.#hasRoom
+    return this.#hasRoom
+  }
+
+  /** A block may be filled while another one leaves. */
+  get #hasRoom(): boolean {
+    return this.unsentBytes - this.#leavingBytes < this.#slabBytes
+  }
+
+  #closeSlab(slab: Buffer): void {
+    this.#full.push(slab)
+    this.#slab = undefined
+    this.#filled = 0
+  }
+
+  /** What is written in one turn leaves together. */
+  #schedule(): void {
+    if (this.#scheduled) return
+    this.#scheduled = true
+    setImmediate(this.#flush)
+  }
+
+  readonly #flush = (): void => {
+    this.#scheduled = false
+    if (this.#leavingBytes > 0 || this.#lost) return
+    const full = this.#full.shift()
+    // Larger blocks pay for who fills them.
+    this.#fast = full !== undefined
+    if (full !== undefined) this.#send(full, full.length)
+    else if (this.#slab !== undefined) {
+      const slab = this.#slab
+      const bytes = this.#filled
+      this.#slab = undefined
+      this.#filled = 0
+      this.#send(slab, bytes)
+    }
+  }
+
+  #send(slab: Buffer, bytes: number): void {
+    this.#leavingBytes = bytes
+    this.#connection.socket.write(bytes === slab.length ? slab : slab.subarray(0, bytes), (error) =>
+      this.#onSent(slab, error),
+    )
+    this.#makeRoom()
+  }
+
+  #onSent(slab: Buffer, error?: Error | null): void {
+    const { slabs } = this.#connection
+    if (error) return slabs.discard(slab)
+    slabs.give(slab)
+    this.unsentBytes -= this.#leavingBytes
+    this.#leavingBytes = 0
+    if (this.#lost) return
+    if (this.#full.length > 0) this.#flush()
+    else if (this.#filled > 0) this.#schedule()
+    else this.#finish()
+    this.#makeRoom()
+  }
+
+  #makeRoom(): void {
+    if (!this.#wantsRoom || !this.#hasRoom) return
+    this.#wantsRoom = false
+    this.#receiver?.onRoom()
+  }
+
+  end(): void {
+    this.#ending = true
+    if (this.unsentBytes === 0) this.#finish()
+  }
+
+  /** Everything has left: our EOF follows. */
+  #finish(): void {
+    if (!this.#ending || this.#finished || this.#lost) return
+    this.#finished = true
+    this.#connection.socket.end((error?: Error | null) => {
+      if (!error && !this.#lost) this.#receiver?.onFlushed()
+    })
+  }
+
+  reset(reason: StreamReset): void {
+    if (this.#gone) return
+    this.#gone = true
+    this.#receiver = undefined
+    if (reason === 'no_error') this.#connection.socket.destroy()
+    else this.#connection.resetConnection()
+    this.#duplex?.destroy()
+  }
+
+  /** The connection is gone. */
+  onClose(): void {
+    if (this.#lost) return
+    this.over = this.#delivered && this.#connection.socket.writableFinished
+    this.#lost = true
+    for (const slab of [...this.#full.splice(0), this.#slab]) if (slab) this.#connection.slabs.give(slab)
+    this.#slab = undefined
+    if (!this.over) this.#receiver?.onLost(this.#howLost)
+  }
+}
