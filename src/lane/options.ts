@@ -285,7 +285,7 @@ export function outboundRules({ rules }: Settings): OutboundRulesOptions {
   }
 }
 
-export function webSiteOptions(settings: Settings): WebSiteOptions {
+export function webSiteOptions(settings: Settings, lanes: number): WebSiteOptions {
   const { vpn } = settings
   const { decoy } = vpn.culvert
   const proxy = vpn.reverse_proxy
@@ -307,6 +307,7 @@ export function webSiteOptions(settings: Settings): WebSiteOptions {
         }
       : undefined,
     connectTimeoutMs: vpn.connection_establishment_timeout_secs * SECOND,
+    lanes,
     speedtestStallMs: vpn.tls_handshake_timeout_secs * SECOND,
     forwardIdleMs: tcpForwarding(settings).idleTimeoutMs,
     privacy: vpn.culvert.log.privacy,

@@ -33,7 +33,9 @@ import { SpillArea } from '../relay/spill-area.ts'
 import { relayStreams } from '../relay/stream-relay.ts'
 import { nginxStyle } from '../web/nginx/answer-head.ts'
 import { answerPlainHttp } from '../web/nginx/plain-http.ts'
+import type { PlaceRecord } from '../web/places.ts'
 import { createWebSite } from '../web/site.ts'
+import type { WebPlace } from '../web/site.ts'
 import { Http1Transport } from '../transport/http1/transport.ts'
 import type { Http1Style } from '../transport/http1/head.ts'
 import { Http2Transport } from '../transport/http2/transport.ts'
@@ -111,7 +113,7 @@ export async function openRooms(settings: Settings, deps: LaneDependencies): Pro
     descriptors,
     ledger,
   })
-  const site = createWebSite(map.webSiteOptions(settings), {
+  const site = createWebSite(map.webSiteOptions(settings, share.lanes), {
     clock,
     counters,
     log,
@@ -119,6 +121,7 @@ export async function openRooms(settings: Settings, deps: LaneDependencies): Pro
     idleMonitor,
     isOwnName: (name) => gate.isOwnName(name),
     descriptors,
+    placesOf: (what) => placeRecord(what, ledger, addresses, clock),
   })
   opened.defer(() => site.destroy())
   const acceptSession: AcceptSession = (session) => dispatcher.acceptSession(session)
@@ -260,6 +263,14 @@ async function openIcmpEgress(
   if (options === undefined) return undefined
   const ipv6Available = settings.vpn.ipv6_available
   return openIcmp({ ...options, ipv6Available, policy, fillRandom, clock, counters, log, slots: ledger })
+}
+
+function placeRecord(what: WebPlace, ledger: Ledger, addresses: AddressTable, clock: Clock): PlaceRecord {
+  return {
+    take: (limit) => ledger.endpoint.take(what, limit),
+    give: () => ledger.endpoint.give(what),
+    takeOf: (address, limit) => addresses.hold(address, what, limit, clock.now()),
+  }
 }
 
 const fillRandom = (bytes: Buffer): void => void randomFillSync(bytes)

@@ -1,15 +1,15 @@
 /**
  * What each client address has open, and how fast it may go on, over all lanes: a hash table of fixed size in shared
  * memory. An address has one place to be, a bucket of 16 entries; the hash is salted, so that nobody can choose
- * addresses for one bucket. When a new address finds its bucket full, the entry without connections that was unused
- * longest is forgotten; where all have connections, the new one is refused (`full`).
+ * addresses for one bucket. When a new address finds its bucket full, the entry that was unused longest and has
+ * nothing open is forgotten; where all have something open, the new one is refused (`full`).
  *
  * ```
  * entry    0  what kind of address: 0 none, 4 IPv4, 6 the /64 of an IPv6 address, 1 the hash of something else (int32)
  *          4  the address (2 × int32)
  *         16  connection tokens, when they were counted (2 × float64)
  *         32  failure tokens, when they were counted (2 × float64)
- *         48  lane 0: connections, handshakes (2 × int32), lane 1 …
+ *         48  lane 0: what the address has, 8 × int32 in the order of KINDS, lane 1 …
  * ```
  *
  * A bucket is locked while an entry is looked for and changed, for less than a microsecond. Giving back locks nothing:
@@ -48,7 +48,11 @@ const ENTRIES_PER_CONNECTION = 4
 const MIN_BUCKETS = 64
 
 const LANES_AT = 48
-const LANE_BYTES = 8
+const LANE_BYTES = 32
+/** What an address has open; the number is the place among those of a lane. */
+const KINDS = { connections: 0, handshakes: 1, speedTests: 2, decoyRequests: 3, proxyRequests: 4 } as const
+type Kind = keyof typeof KINDS
+const LANE_CELLS = 8
 const KIND = 0
 const HIGH = 1
 const LOW = 2
@@ -79,11 +83,10 @@ export function returnAddresses(share: AddressTableShare, lane: number): void {
   const cells = new Int32Array(share.entries)
   const locks = new Int32Array(share.locks)
   const stride = strideOf(share.lanes) / Int32Array.BYTES_PER_ELEMENT
-  for (let at = LANES + 2 * lane; at < cells.length; at += stride) {
-    // Reading leaves pages untouched that nobody has used.
-    if (Atomics.load(cells, at) !== 0) Atomics.store(cells, at, 0)
-    if (Atomics.load(cells, at + 1) !== 0) Atomics.store(cells, at + 1, 0)
-  }
+  for (let own = LANES + LANE_CELLS * lane; own < cells.length; own += stride)
+    for (const kind of Object.values(KINDS))
+      // Reading leaves pages untouched that nobody has used.
+      if (Atomics.load(cells, own + kind) !== 0) Atomics.store(cells, own + kind, 0)
   for (let bucket = 0; bucket < locks.length; bucket++) unlockAfter(lane, locks, bucket)
 }
 
@@ -111,7 +114,27 @@ export class AddressTable {
     lock(this.#locks, key.bucket, this.#lane)
     const found = this.#connect(key, limits, nowMs)
     unlock(this.#locks, key.bucket)
-    return typeof found === 'string' ? found : new AddressHold(this.#cells, found + LANES + 2 * this.#lane)
+    return typeof found === 'string' ? found : new AddressHold(this.#cells, this.#own(found))
+  }
+
+  /**
+   * Takes one of `limit` places of the address; undefined when it has them all, or there is no room to count it.
+   * @returns a function that gives the place back; call it once.
+   */
+  hold(
+    address: string,
+    kind: Exclude<Kind, 'connections' | 'handshakes'>,
+    limit: number,
+    nowMs: number,
+  ): (() => void) | undefined {
+    const key = this.#keyOf(address)
+    lock(this.#locks, key.bucket, this.#lane)
+    const entry = this.#find(key) ?? this.#claim(key, nowMs)
+    const isFree = entry !== undefined && this.#sum(entry, kind) < limit
+    const at = this.#own(entry ?? 0) + KINDS[kind]
+    if (isFree) Atomics.add(this.#cells, at, 1)
+    unlock(this.#locks, key.bucket)
+    return isFree ? () => void Atomics.sub(this.#cells, at, 1) : undefined
   }
 
   /** Takes a failure's token, down to `floor`; returns how many are left. */
@@ -137,13 +160,12 @@ export class AddressTable {
     const entry = this.#find(key) ?? this.#claim(key, nowMs)
     if (entry === undefined) return 'full'
     const tokens = this.#refill(entry + CONNECTION_TOKENS, bucket, nowMs)
-    if (this.#sum(entry, 0) >= connections) return 'connections'
-    if (this.#sum(entry, 1) >= handshakes) return 'handshakes'
+    if (this.#sum(entry, 'connections') >= connections) return 'connections'
+    if (this.#sum(entry, 'handshakes') >= handshakes) return 'handshakes'
     if (tokens < 1) return 'tokens'
     this.#numbers[(entry + CONNECTION_TOKENS) >> 1] = tokens - 1
-    const own = entry + LANES + 2 * this.#lane
-    Atomics.add(this.#cells, own, 1)
-    Atomics.add(this.#cells, own + 1, 1)
+    Atomics.add(this.#cells, this.#own(entry) + KINDS.connections, 1)
+    Atomics.add(this.#cells, this.#own(entry) + KINDS.handshakes, 1)
     return entry
   }
 
@@ -158,12 +180,23 @@ export class AddressTable {
     return tokens
   }
 
-  /** Connections (0) or handshakes (1) of all lanes. */
-  #sum(entry: number, which: 0 | 1): number {
+  /** Where in an entry this lane's cells begin. */
+  #own(entry: number): number {
+    return entry + LANES + LANE_CELLS * this.#lane
+  }
+
+  /** Of all lanes. */
+  #sum(entry: number, kind: Kind): number {
     let sum = 0
     for (let lane = 0; lane < this.#share.lanes; lane++)
-      sum += Atomics.load(this.#cells, entry + LANES + 2 * lane + which)
+      sum += Atomics.load(this.#cells, entry + LANES + LANE_CELLS * lane + KINDS[kind])
     return sum
+  }
+
+  #isHeld(entry: number): boolean {
+    for (let at = entry + LANES; at < entry + this.#stride; at++)
+      if (Atomics.load(this.#cells, at) !== 0) return true
+    return false
   }
 
   #find({ kind, high, low, bucket }: Key): number | undefined {
@@ -182,7 +215,7 @@ export class AddressTable {
     for (let at = key.bucket * BUCKET_ENTRIES, end = at + BUCKET_ENTRIES; at < end; at++) {
       const entry = at * this.#stride
       const usedMs = this.#lastUsed(entry)
-      if (usedMs < bestUsedMs && this.#sum(entry, 0) === 0) [best, bestUsedMs] = [entry, usedMs]
+      if (usedMs < bestUsedMs && !this.#isHeld(entry)) [best, bestUsedMs] = [entry, usedMs]
     }
     if (best !== undefined) this.#write(best, key, nowMs)
     return best

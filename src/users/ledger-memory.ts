@@ -6,8 +6,8 @@
  * ```
  * slot     0  lock (int32)
  *          4  room for flags, tokens of a speed limit, sums of a period
- *         64  lane 0: what it holds, 8 × int32 in the order of HOLDINGS
- *         96          bytes from clients, bytes to clients (int64), room for two more
+ *         64  lane 0: what it holds, 12 × int32 in the order of HOLDINGS
+ *        112          bytes from clients, bytes to clients (2 × int64)
  *        128  lane 1 …
  * ```
  *
@@ -25,9 +25,12 @@ const HOLDINGS = {
   connections: 5,
   handshakes: 6,
   descriptors: 7,
+  speedTests: 8,
+  decoyRequests: 9,
+  proxyRequests: 10,
 } as const
 export type Holding = keyof typeof HOLDINGS
-const HOLDING_COUNT = 8
+const HOLDING_COUNT = 12
 
 export const ENDPOINT_SLOT = 0
 export const ANONYMOUS_SLOT = 1
@@ -37,7 +40,7 @@ export const FIRST_USER_SLOT = 2
 export const PAGE_SLOTS = 256
 const SHARED_BYTES = 64
 const LANE_BYTES = 64
-const BYTES_AT = 32
+const BYTES_AT = 48
 
 /** Plain data: goes to other threads as it is. */
 export interface LedgerShare {

@@ -1,9 +1,20 @@
-/** Places for what anybody may have under way: so many in all, and a share for the addresses of each customer. */
-import { customerOf } from '../wire/ip-kind.ts'
+/**
+ * Places for what anybody may have under way: so many in all, and a share for the addresses of each customer, over all
+ * lanes.
+ */
 
 interface PlaceLimits {
   readonly total: number
   readonly perAddress: number
+}
+
+/** What all lanes have under way (`users/ledger.ts`, `users/address-table.ts`). */
+export interface PlaceRecord {
+  /** False when all of `limit` places are taken. */
+  take(limit: number): boolean
+  give(): void
+  /** A function that gives the place back, to be called once; undefined when the address has `limit` of them. */
+  takeOf(address: string, limit: number): (() => void) | undefined
 }
 
 /** Which limit refused. */
@@ -11,32 +22,32 @@ type PlaceRefusal = 'total' | 'address'
 
 export class Places {
   readonly #limits: PlaceLimits
-  readonly #held = new Map<string, number>()
+  readonly #record: PlaceRecord
   #taken = 0
 
-  constructor(limits: PlaceLimits) {
+  constructor(limits: PlaceLimits, record: PlaceRecord) {
     this.#limits = limits
+    this.#record = record
   }
 
+  /** By this lane. */
   get taken(): number {
     return this.#taken
   }
 
   /** A function that gives the place back, to be called once, or why there is none. */
   take(address: string): (() => void) | PlaceRefusal {
-    const customer = customerOf(address)
-    const held = this.#held.get(customer) ?? 0
-    if (this.#taken >= this.#limits.total) return 'total'
-    if (held >= this.#limits.perAddress) return 'address'
+    if (!this.#record.take(this.#limits.total)) return 'total'
+    const leave = this.#record.takeOf(address, this.#limits.perAddress)
+    if (leave === undefined) {
+      this.#record.give()
+      return 'address'
+    }
     this.#taken++
-    this.#held.set(customer, held + 1)
-    return () => this.#leave(customer)
-  }
-
-  #leave(customer: string): void {
-    this.#taken--
-    const left = (this.#held.get(customer) ?? 1) - 1
-    if (left === 0) this.#held.delete(customer)
-    else this.#held.set(customer, left)
+    return () => {
+      this.#taken--
+      leave()
+      this.#record.give()
+    }
   }
 }

@@ -13,6 +13,7 @@ import { OriginProxy } from './proxy/origin.ts'
 import type { IsOwnName } from './proxy/origin.ts'
 import { OriginSockets } from './proxy/origin-sockets.ts'
 import { DecoyOrigin, ReverseProxy } from './proxy/reverse.ts'
+import type { PlaceRecord } from './places.ts'
 import { Router } from './router.ts'
 import type { RouterOptions } from './router.ts'
 import { SiteDirectory } from './nginx/site-directory.ts'
@@ -32,9 +33,14 @@ export interface WebSiteOptions extends RouterOptions {
   readonly speedtestStallMs: number
   /** Idle limit of plain requests that clients send to other servers. */
   readonly forwardIdleMs: number
+  /** Lanes that share what the site may hold in memory and have open. */
+  readonly lanes: number
   /** What the log may say about clients' requests to other servers. */
   readonly privacy: Privacy
 }
+
+/** What a visitor may have under way. */
+export type WebPlace = 'speedTests' | 'decoyRequests' | 'proxyRequests'
 
 interface OriginDescriptors {
   /** Whether one more may go to an origin. */
@@ -51,6 +57,7 @@ interface WebSiteDependencies {
   readonly idleMonitor: IdleMonitor
   readonly isOwnName: IsOwnName
   readonly descriptors: OriginDescriptors
+  readonly placesOf: (what: WebPlace) => PlaceRecord
 }
 
 /** nginx's `send_timeout` and `proxy_read_timeout`. */
@@ -58,6 +65,8 @@ const WEB_TIMEOUT_MS = 60_000
 const PROXY_IDLE_MS = 300_000
 const MAX_EXCHANGES = 1024
 const MAX_OPEN_FILES = 256
+/** Of answers of the decoy site that their clients have not taken. */
+const MAX_CONTENT_BYTES = 32 * 1_048_576
 const MAX_SPEEDTESTS = 16
 /** One client's largest share of each, so that others are still served. */
 const SHARE_OF_AN_ADDRESS = 1 / 4
@@ -70,11 +79,11 @@ interface WebSite {
 }
 
 export function createWebSite(options: WebSiteOptions, deps: WebSiteDependencies): WebSite {
-  const { clock, counters, log, dialer, idleMonitor, isOwnName, descriptors } = deps
+  const { clock, counters, log, dialer, idleMonitor, isOwnName, descriptors, placesOf } = deps
   const pages = new WebPages(clock)
   const proxies: OriginProxy[] = []
   const sockets = new OriginSockets({ counters, mayDial: descriptors.mayDial })
-  const openProxy = (origin: HttpOrigin): OriginProxy => {
+  const openProxy = (origin: HttpOrigin, what: WebPlace): OriginProxy => {
     const limits = {
       connectTimeoutMs: options.connectTimeoutMs,
       responseTimeoutMs: WEB_TIMEOUT_MS,
@@ -84,35 +93,40 @@ export function createWebSite(options: WebSiteOptions, deps: WebSiteDependencies
     }
     const proxy = new OriginProxy(
       { origin, ...limits },
-      { clock, counters, log, pages, idleMonitor, isOwnName, sockets },
+      { clock, counters, log, pages, idleMonitor, isOwnName, sockets, places: placesOf(what) },
     )
     proxies.push(proxy)
     return proxy
   }
   const openDirectory = (root: string): SiteDirectory => {
-    const directory = new SiteDirectory({ root, maxOpenFiles: MAX_OPEN_FILES })
+    const directory = new SiteDirectory({ root, maxOpenFiles: Math.ceil(MAX_OPEN_FILES / options.lanes) })
     counters.gauge('decoy_open_files', () => directory.openFiles)
     return directory
   }
   const openDecoy = (): Decoy => {
-    if (options.decoyOrigin) return new DecoyOrigin(openProxy(options.decoyOrigin), pages)
+    if (options.decoyOrigin) return new DecoyOrigin(openProxy(options.decoyOrigin, 'decoyRequests'), pages)
     const files = options.decoyRoot
       ? openDirectory(options.decoyRoot)
       : new DefaultSite(undefined, options.index)
     const { index, port } = options
     const redirect = port === HTTPS_PORT ? {} : { redirectPort: port }
     return new DecoySite(
-      { index, ...redirect, sendTimeoutMs: WEB_TIMEOUT_MS },
+      {
+        index,
+        ...redirect,
+        sendTimeoutMs: WEB_TIMEOUT_MS,
+        maxContentBytes: Math.ceil(MAX_CONTENT_BYTES / options.lanes),
+      },
       { clock, counters, pages, idleMonitor, files },
     )
   }
   const stallTimeoutMs = options.speedtestStallMs
   const speedtest = new Speedtest(
     { maxConcurrent: MAX_SPEEDTESTS, maxPerAddress: MAX_SPEEDTESTS * SHARE_OF_AN_ADDRESS, stallTimeoutMs },
-    { counters, pages, idleMonitor },
+    { counters, pages, idleMonitor, places: placesOf('speedTests') },
   )
   const { proxied } = options
-  const reverseProxy = proxied && new ReverseProxy(proxied, openProxy(proxied.origin))
+  const reverseProxy = proxied && new ReverseProxy(proxied, openProxy(proxied.origin, 'proxyRequests'))
   const router = new Router(options, {
     counters,
     pages,

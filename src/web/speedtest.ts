@@ -3,6 +3,7 @@
  * without content. A download has no content-length; clients are used to that.
  */
 import { Places } from './places.ts'
+import type { PlaceRecord } from './places.ts'
 import type { Counters } from '../counters.ts'
 import type { Exchange, PlainExchange } from '../contract/exchange.ts'
 import { ContentWriter } from './content.ts'
@@ -27,6 +28,7 @@ interface SpeedtestDependencies {
   counters: Counters
   pages: WebPages
   idleMonitor: IdleMonitor
+  places: PlaceRecord
 }
 
 export class Speedtest {
@@ -36,7 +38,10 @@ export class Speedtest {
 
   constructor(options: SpeedtestOptions, deps: SpeedtestDependencies) {
     this.#options = options
-    this.#places = new Places({ total: options.maxConcurrent, perAddress: options.maxPerAddress })
+    this.#places = new Places(
+      { total: options.maxConcurrent, perAddress: options.maxPerAddress },
+      deps.places,
+    )
     this.#deps = deps
   }
 

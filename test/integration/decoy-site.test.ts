@@ -66,7 +66,10 @@ async function serve({
     idleMonitor: watch,
     files: from ?? files,
   }
-  const site = new DecoySite({ index: 'index.html', sendTimeoutMs: 60_000 }, deps)
+  const site = new DecoySite(
+    { index: 'index.html', sendTimeoutMs: 60_000, maxContentBytes: 33_554_432 },
+    deps,
+  )
   const harness = await startWebHarness((request) => site.handle(request), 'decoy')
   harnesses.push(harness)
   return harness

@@ -60,7 +60,7 @@ describe('when one of two lanes dies', () => {
     const before = await endpoint.supervisor.stats()
     await kill(endpoint, 1)
     const living = tunnels.filter(({ client }) => !client.socket.destroyed)
-    for (const { ask } of living) expect(await ask('still here')).toBe('still here')
+    for (const tunnel of living) expect(await tunnel.ask('still here')).toBe('still here')
     const after = await endpoint.waitForStats((stats) => stats['client_sessions{HTTP2}'] === living.length)
     expect(after['sessions_total{HTTP2}']).toBe(before['sessions_total{HTTP2}'])
     const lost = SESSIONS - living.length

@@ -18,6 +18,7 @@ import { WebPages } from '../../src/web/nginx/web-pages.ts'
 import type { Exchange } from '../../src/contract/exchange.ts'
 import type { Channel } from '../../src/contract/session.ts'
 import { FakeClock } from '../support/fake-clock.ts'
+import { openPlaces } from '../support/lane-share.ts'
 import { expectNothingLeftOpen } from '../support/leak-check.ts'
 import { settled } from '../support/settled.ts'
 import { startWebHarness } from '../support/web-harness.ts'
@@ -68,7 +69,7 @@ async function stage(
   const watch = new IdleMonitor(clock)
   const speedtest = new Speedtest(
     { maxConcurrent, maxPerAddress: maxConcurrent, stallTimeoutMs: 30_000 },
-    { counters, pages, idleMonitor: watch },
+    { counters, pages, idleMonitor: watch, places: openPlaces('speedTests') },
   )
   const proxied = { forward: (request: Exchange) => request.refuse(299) } as OriginProxy
   const reverseProxy = new ReverseProxy({ h3BackwardCompatibility: false }, proxied)
@@ -249,7 +250,7 @@ describe('CONNECT', () => {
     const watch = new IdleMonitor(systemClock)
     const speedtest = new Speedtest(
       { maxConcurrent: 1, maxPerAddress: 1, stallTimeoutMs: 1000 },
-      { counters, pages, idleMonitor: watch },
+      { counters, pages, idleMonitor: watch, places: openPlaces('speedTests') },
     )
     const service = new Router({}, { counters, pages, speedtest, decoy: marker(298), forwardProxy })
     const web = await startWebHarness((request) => service.handleDecoyStatus(request, 405))

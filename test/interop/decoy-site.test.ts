@@ -150,7 +150,12 @@ describe.skipIf(!hasNginx)(`decoy site and nginx${hasNginx ? '' : ' (skipped: no
     files = new SiteDirectory({ root, maxOpenFiles: 64 })
     const deps = { clock: systemClock, counters, files, pages: new WebPages(systemClock) }
     const watch = new IdleMonitor(systemClock)
-    const options = { index: 'index.html', sendTimeoutMs: 60_000, redirectPort: nginx.port }
+    const options = {
+      index: 'index.html',
+      sendTimeoutMs: 60_000,
+      maxContentBytes: 33_554_432,
+      redirectPort: nginx.port,
+    }
     const site = new DecoySite(options, { ...deps, idleMonitor: watch })
     ours = await startWebHarness((request) => site.handle(request))
   })

@@ -4,6 +4,8 @@ import { AddressTable, createAddressTable } from '../../src/users/address-table.
 import { Ledger } from '../../src/users/ledger.ts'
 import type { LedgerSlot } from '../../src/users/ledger.ts'
 import { SlotBook } from '../../src/users/slot-book.ts'
+import type { PlaceRecord } from '../../src/web/places.ts'
+import type { WebPlace } from '../../src/web/site.ts'
 
 const CONNECTIONS = 16_384
 
@@ -41,4 +43,14 @@ export class OpenLedger {
 /** @param connections how many the table is made for. */
 export function openAddresses(connections = CONNECTIONS): AddressTable {
   return new AddressTable(createAddressTable(1, connections), 0)
+}
+
+export function openPlaces(what: WebPlace): PlaceRecord {
+  const { endpoint } = new OpenLedger()
+  const addresses = openAddresses()
+  return {
+    take: (limit) => endpoint.take(what, limit),
+    give: () => endpoint.give(what),
+    takeOf: (address, limit) => addresses.hold(address, what, limit, 0),
+  }
 }

@@ -18,6 +18,7 @@ import { startWebHarness } from './web-harness.ts'
 import type { WebHarness } from './web-harness.ts'
 import { settled } from './settled.ts'
 import { plainOf } from './exchange-kind.ts'
+import { openPlaces } from './lane-share.ts'
 
 export interface ProxyStage {
   readonly web: WebHarness
@@ -84,6 +85,7 @@ export async function openProxyStage(
       counters,
       log,
       pages: new WebPages(clock),
+      places: openPlaces('proxyRequests'),
       idleMonitor: new IdleMonitor(clock),
       isOwnName,
       sockets: new OriginSockets({ counters: new Counters(), mayDial: () => true }),

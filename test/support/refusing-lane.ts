@@ -8,11 +8,7 @@ import type { LaneBirth } from '../../src/lane/messages.ts'
 
 const { lane, settings } = workerData as LaneBirth
 if (lane === 1) {
-  const prepare = Object.getOwnPropertyDescriptor(Lane.prototype, 'prepare')?.value as Lane['prepare']
-  Lane.prototype.prepare = async function (this: Lane, ...change) {
-    await prepare.apply(this, change)
-    throw new Error('refused by lane 1')
-  }
+  Lane.prototype.prepare = () => Promise.reject(new Error('refused by lane 1'))
   if (settings.vpn.speedtest_enable) Lane.open = () => Promise.reject(new Error('start refused by lane 1'))
 }
 await import('../../src/lane/thread.ts')

@@ -6,7 +6,6 @@
 import type { Counters } from '../../counters.ts'
 import { customerOf } from '../../wire/ip-kind.ts'
 
-const MAX_BYTES = 32 * 1_048_576
 /** What an address gets however full it is. */
 const MIN_SHARE_BYTES = 131_072
 /** Answers of one address that wait for room. */
@@ -23,13 +22,16 @@ interface Customer {
 
 export class ContentBudget {
   readonly #counters: Counters
+  readonly #maxBytes: number
   readonly #customers = new Map<string, Customer>()
   /** Those with answers that wait; who was looked at last stands last. */
   readonly #waiting = new Set<Customer>()
   #heldBytes = 0
 
-  constructor(counters: Counters) {
+  /** @param maxBytes for all visitors together. */
+  constructor(counters: Counters, maxBytes: number) {
     this.#counters = counters
+    this.#maxBytes = maxBytes
     counters.gauge('decoy_held_bytes', () => this.#heldBytes)
     counters.gauge('decoy_waiting', () => this.#countWaiting())
   }
@@ -79,7 +81,7 @@ export class ContentBudget {
   }
 
   #fits(heldBytes: number, bytes: number): boolean {
-    return heldBytes + bytes <= Math.max(MIN_SHARE_BYTES, MAX_BYTES - this.#heldBytes)
+    return heldBytes + bytes <= Math.max(MIN_SHARE_BYTES, this.#maxBytes - this.#heldBytes)
   }
 
   #grant(customer: Customer, bytes: number): void {

@@ -32,6 +32,8 @@ interface DecoySiteOptions {
   redirectPort?: number
   /** How long a client may read nothing before it is abandoned; nginx's `send_timeout` is 60 s. */
   sendTimeoutMs: number
+  /** In memory, of answers that their clients have not taken. */
+  maxContentBytes: number
 }
 
 interface DecoySiteDependencies {
@@ -57,7 +59,7 @@ export class DecoySite implements Decoy {
   constructor(options: DecoySiteOptions, deps: DecoySiteDependencies) {
     this.#options = options
     this.#deps = deps
-    this.#budget = new ContentBudget(deps.counters)
+    this.#budget = new ContentBudget(deps.counters, options.maxContentBytes)
     this.#boundary = Math.floor(deps.clock.wall() / 1000) % 1_000_000
   }
 

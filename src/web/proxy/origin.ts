@@ -8,6 +8,7 @@ import { OriginPool } from './origin-pool.ts'
 import { parseHostName } from '../../wire/host-name.ts'
 import type { HttpOrigin } from '../../wire/target.ts'
 import { Places } from '../places.ts'
+import type { PlaceRecord } from '../places.ts'
 import { forwardedResponseHeaders, publicLocation } from './headers.ts'
 import type {
   ExchangeFailure,
@@ -40,6 +41,7 @@ interface OriginProxyDependencies {
   pages: WebPages
   idleMonitor: IdleMonitor
   sockets: OriginSockets
+  places: PlaceRecord
   /** Only for these names does the origin get the client's `Host`; for all others it gets its own. */
   isOwnName: IsOwnName
 }
@@ -60,7 +62,7 @@ export class OriginProxy implements RequestOwner {
   constructor(options: OriginProxyOptions, deps: OriginProxyDependencies) {
     const { origin, maxExchanges, maxExchangesPerAddress, ...limits } = options
     this.limits = limits
-    this.#places = new Places({ total: maxExchanges, perAddress: maxExchangesPerAddress })
+    this.#places = new Places({ total: maxExchanges, perAddress: maxExchangesPerAddress }, deps.places)
     this.clock = deps.clock
     this.source = new OriginPool(origin, maxExchanges, deps.sockets)
     this.idleMonitor = deps.idleMonitor

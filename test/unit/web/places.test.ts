@@ -1,8 +1,9 @@
 import { expect, it } from 'vitest'
 import { Places } from '../../../src/web/places.ts'
+import { openPlaces } from '../../support/lane-share.ts'
 
 it('places are shared by the addresses of a customer, given back, and limited in all', () => {
-  const places = new Places({ total: 3, perAddress: 2 })
+  const places = new Places({ total: 3, perAddress: 2 }, openPlaces('speedTests'))
   const first = places.take('2001:db8::1')
   expect(typeof first).toBe('function')
   expect(typeof places.take('2001:db8::2')).toBe('function')

@@ -8,6 +8,7 @@ import { ContentBudget } from '../../../../src/web/nginx/content-budget.ts'
 
 const PIECE = 65_536
 const MEBIBYTE = 1_048_576
+const MAX_BYTES = 32 * MEBIBYTE
 
 /** Takes pieces for `address` until one must wait; says how many bytes there were. */
 function fill(budget: ContentBudget, address: string): number {
@@ -17,12 +18,12 @@ function fill(budget: ContentBudget, address: string): number {
 }
 
 it('an address that takes nothing holds half of the memory at most, and the next a half of the rest', () => {
-  const budget = new ContentBudget(new Counters())
+  const budget = new ContentBudget(new Counters(), MAX_BYTES)
   expect([fill(budget, '9.9.9.1'), fill(budget, '9.9.9.2')]).toEqual([16 * MEBIBYTE, 8 * MEBIBYTE])
 })
 
 it('an address always gets two pieces, and a /64 counts as one address', () => {
-  const budget = new ContentBudget(new Counters())
+  const budget = new ContentBudget(new Counters(), MAX_BYTES)
   for (let i = 0; i < 30; i++) fill(budget, `9.9.9.${i}`)
   expect(fill(budget, '2620:fe::1')).toBe(2 * PIECE)
   expect(fill(budget, '2620:fe::2')).toBe(0)
@@ -30,7 +31,7 @@ it('an address always gets two pieces, and a /64 counts as one address', () => {
 
 it('answers without room get it one after the other when earlier ones are done, and too many are refused', () => {
   const counters = new Counters()
-  const budget = new ContentBudget(counters)
+  const budget = new ContentBudget(counters, MAX_BYTES)
   const first = budget.open('9.9.9.1')
   expect(first.take(PIECE)).toBe(true)
   fill(budget, '9.9.9.1')
@@ -54,7 +55,7 @@ it('answers without room get it one after the other when earlier ones are done, 
 })
 
 it('room that one address gives back goes to others that wait as well', () => {
-  const budget = new ContentBudget(new Counters())
+  const budget = new ContentBudget(new Counters(), MAX_BYTES)
   const held = Array.from({ length: 256 }, () => budget.open('9.9.9.1'))
   expect(held.filter((place) => !place.take(PIECE))).toEqual([])
   fill(budget, '9.9.9.2')
