@@ -80,6 +80,9 @@ export const TOTALS = {
       'method',
     ],
   },
+  http1_send_timeouts: {
+    doc: 'Connections over HTTP/1.1 that were closed because their client took nothing of an answer.',
+  },
   http1_head_timeouts: { doc: 'Connections that were closed because no request head was complete in time.' },
   http3_denied: { doc: 'QUIC connections that an inbound rule or a limit refused.' },
   http3_faults: { doc: 'Faults while an event of the QUIC library was handled; each is in the log.' },

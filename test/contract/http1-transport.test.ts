@@ -9,6 +9,7 @@ import { connect } from 'node:tls'
 import { expect, it } from 'vitest'
 import type { Exchange } from '../../src/contract/exchange.ts'
 import { plainOf } from '../support/exchange-kind.ts'
+import { FakeClock } from '../support/fake-clock.ts'
 import { expectNothingLeftOpen } from '../support/leak-check.ts'
 import { startTlsTransport } from '../support/tls-transport.ts'
 import { runTransportContract } from './transport.contract.ts'
@@ -166,6 +167,28 @@ it('the content of a request that has its answer closes with the connection', as
   socket.destroy()
   await closed
   expect(body.readableEnded).toBe(false)
+})
+
+it('a client that takes nothing of its answer loses its connection', async () => {
+  const clock = new FakeClock()
+  const arrived = Promise.withResolvers<Exchange>()
+  await using transport = await startTlsTransport(
+    'http/1.1',
+    () => ({ onExchange: arrived.resolve, onClose: () => {} }),
+    clock,
+  )
+  const socket = connect({ ...TLS, port: transport.port })
+  socket.on('error', () => {})
+  socket.write('GET / HTTP/1.1\r\nHost: vpn.endpoint\r\n\r\n')
+  const answer = (await arrived.promise).respond(200, {})
+  // Far more than the kernel holds, and nobody reads.
+  answer.write(Buffer.alloc(64 * 1024 * 1024))
+  const closed = new Promise((resolve) => answer.once('close', resolve))
+  clock.advance(60_000)
+  expect(answer.destroyed).toBe(false)
+  clock.advance(60_000)
+  await closed
+  socket.destroy()
 })
 
 expectNothingLeftOpen()

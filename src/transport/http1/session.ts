@@ -42,6 +42,8 @@ export interface Http1Dependencies {
   slabs: SlabPool
 }
 
+/** nginx's `send_timeout`: how long a client may take nothing of what is being sent to it. */
+const SEND_TIMEOUT_MS = 60_000
 /** What may wait while a request is worked on; then the socket is not read. */
 const MAX_WAITING_BYTES = 65_536
 /** nginx's `lingering_timeout` and `lingering_time`: silence, and the whole of what is discarded after an answer. */
@@ -175,7 +177,7 @@ export class Http1Session extends SessionLife implements ExchangeSession, Tunnel
     }
     this.#putBack(chunk.subarray(this.#reader.consumed))
     this.#reader = undefined
-    this.#timer?.cancel()
+    this.#watchSending()
     this.#requests++
     this.#phase = 'exchange'
     this.#answered = false
@@ -184,6 +186,17 @@ export class Http1Session extends SessionLife implements ExchangeSession, Tunnel
     if (head.kind === 'refused') return this.#refuse(head)
     this.#last = !head.keepAlive
     this.#beginExchange(head, this.#content)
+  }
+
+  /** A client that does not read would keep its answer, and all that waits behind it, for good. */
+  #watchSending(): void {
+    const before = this.#rawSocket.bytesWritten
+    this.#setTimer(SEND_TIMEOUT_MS, () => {
+      if (this.socket.writableLength === 0 || this.#rawSocket.bytesWritten !== before)
+        return this.#watchSending()
+      this.#deps.counters.count('http1_send_timeouts')
+      this.destroy(new Error('the client takes nothing'))
+    })
   }
 
   #beginExchange(head: SoundHead, content: RequestContent): void {
@@ -310,6 +323,7 @@ export class Http1Session extends SessionLife implements ExchangeSession, Tunnel
   /** {@link ExchangeSession} */
   becomeTunnel(): StreamEnd {
     this.#phase = 'tunnel'
+    this.#timer?.cancel()
     this.#content = undefined
     this.#tunnel = new Http1Tunnel(this)
     return this.#tunnel
@@ -358,6 +372,7 @@ export class Http1Session extends SessionLife implements ExchangeSession, Tunnel
   /** When the head has not arrived in time, the connection ends without an answer, as nginx does it. */
   #onHeadTimeout(): void {
     this.#deps.counters.count('http1_head_timeouts')
+    if (this.#reader?.begun !== true) return this.#end()
     this.destroy(new Error('no request in time'))
   }
 
