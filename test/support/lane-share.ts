@@ -22,6 +22,13 @@ export function planOf(...users: string[]) {
   return plan
 }
 
+/** The same ledger as two lanes see it. */
+export function openTwoLanes(...users: string[]): [Ledger, Ledger] {
+  const book = new SlotBook(2)
+  book.commit(book.plan(users))
+  return [new Ledger(book.share, 0), new Ledger(book.share, 1)]
+}
+
 /** A ledger in which every name is a user's. */
 export class OpenLedger {
   readonly #book = new SlotBook(1)

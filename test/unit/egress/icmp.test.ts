@@ -11,7 +11,7 @@ import { FakeClock } from '../../support/fake-clock.ts'
 import { icmpMessage, ipv4Packet, ipv6Packet, pseudoHeader } from '../../support/icmp-packets.ts'
 import type { SystemCode } from '../../../src/egress/raw-socket.ts'
 import { ICMP_OPTIONS } from '../../support/room-options.ts'
-import { OpenLedger } from '../../support/lane-share.ts'
+import { OpenLedger, openTwoLanes } from '../../support/lane-share.ts'
 
 const TARGET = '9.9.9.9'
 const TARGET6 = '2620:fe::fe'
@@ -257,6 +257,20 @@ describe('what is not sent', () => {
     expect(asked).toEqual(['10.0.0.1', '10.0.0.1'])
     expect(strict.count('icmp_drops{target_private}')).toBe(2)
     strict.expectIdle()
+  })
+
+  it('what is not sent includes what is beyond a limit over two lanes', () => {
+    const limits = { maxPending: 8, maxPendingPerUser: 5 }
+    const lanes = openTwoLanes('alice', 'bob').map((slots) => new Bench({ ...limits, slots }))
+    for (const lane of lanes)
+      for (let sequence = 0; sequence < 4; sequence += 1) lane.client('alice').send(request({ sequence }))
+    for (const lane of lanes)
+      for (let sequence = 4; sequence < 8; sequence += 1) lane.client('bob').send(request({ sequence }))
+    const sum = (name: string): number => lanes.reduce((count, lane) => count + lane.count(name), 0)
+    expect([sum('icmp_requests'), sum('icmp_drops{user_limit}'), sum('icmp_drops{limit}')]).toEqual([8, 3, 5])
+    for (const lane of lanes) lane.clock.advance(4000)
+    for (const lane of lanes) lane.client('bob').send(request({ sequence: 9 }))
+    expect(sum('icmp_requests')).toBe(10)
   })
 
   it('what is not sent includes what is beyond the limits of a user, of all, of a group', () => {

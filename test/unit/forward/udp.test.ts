@@ -18,7 +18,7 @@ import { openDatagramTunnel } from '../../support/datagram-tunnel.ts'
 import type { DatagramTunnel, DatagramTunnelOptions } from '../../support/datagram-tunnel.ts'
 import { FakeClock } from '../../support/fake-clock.ts'
 import { UDP_OPTIONS } from '../../support/room-options.ts'
-import { OpenLedger } from '../../support/lane-share.ts'
+import { OpenLedger, openTwoLanes } from '../../support/lane-share.ts'
 
 interface FakeSocket {
   readonly destination: { address: string; port: number }
@@ -215,6 +215,24 @@ describe('limits', () => {
     await tunnel.ended
     await same.send(to(3))
     expect(dialer.openCount).toBe(2)
+  })
+
+  it('limits of UDP flows hold over two lanes, and each stream replaces only its own', async () => {
+    const [first, second] = openTwoLanes('alice', 'bob')
+    const limits = { maxFlowsPerUser: 3, maxFlows: 4 }
+    const one = await start({ ...limits, slots: first })
+    const two = await start({ ...limits, slots: second })
+    await one.send(to(1), to(2))
+    await two.send(to(3), to(4))
+    expect([one.dialer.openCount, two.dialer.openCount]).toEqual([2, 1])
+    const bob = await two.connect('bob')
+    await bob.send(to(5), to(6))
+    expect(two.dialer.openCount).toBe(2)
+    one.tunnel.client.end()
+    await one.tunnel.ended
+    await two.send(to(7), to(8))
+    expect(two.dialer.openCount).toBe(4)
+    expect(first.endpoint.total('flows')).toBe(4)
   })
 
   it('limits of UDP flows are not touched by a flow that is refused', async () => {
