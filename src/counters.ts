@@ -65,6 +65,28 @@ export const TOTALS = {
   sessions_total: { doc: 'Sessions that were accepted, by protocol.', labels: PROTOCOLS },
   sessions_revoked: { doc: 'Sessions that were ended because their user was removed or changed.' },
   session_errors: { doc: 'Sessions that a protocol error or a lost connection ended.', labels: PROTOCOLS },
+  http2_stuck_uploads: {
+    doc: 'Streams over HTTP/2 that were reset because too much of their session waited for slow targets.',
+  },
+  http2_limits_met: {
+    doc: 'Sessions over HTTP/2 that were ended because their client met a limit, by which.',
+    labels: [
+      'client_resets',
+      'own_resets',
+      'settings',
+      'pings',
+      'priority',
+      'unknown_frames',
+      'empty_data',
+      'tiny_data',
+      'window_updates',
+      'head_bytes',
+      'continuations',
+      'unread_answers',
+      'stalled_output',
+      'settings_timeout',
+    ],
+  },
   http1_malformed_requests: {
     doc: 'Requests over HTTP/1.1 whose head was refused, by what was wrong with it.',
     labels: [

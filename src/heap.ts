@@ -21,23 +21,11 @@ export function tuneHeap(): void {
  * would not do so until much later.
  */
 export function collectGarbageOfStart(): void {
+  // V8 provides the function in contexts that are created while the flag is set.
+  setFlagsFromString('--expose-gc')
+  const collect = runInNewContext('gc') as Collect
+  setFlagsFromString('--no-expose-gc')
   collect({ type: 'major', flavor: 'last-resort', execution: 'sync' })
 }
 
-/** Collects this thread's garbage: a pause that grows with the memory in use, 20 ms when that is little. */
-export function collectGarbage(): void {
-  collect({ type: 'major', execution: 'sync' })
-}
-
-type Collect = (options: { type: 'major'; flavor?: 'last-resort'; execution: 'sync' }) => void
-let exposed: Collect | undefined
-
-/** V8 provides the function in contexts that are created while the flag is set. */
-function collect(options: Parameters<Collect>[0]): void {
-  if (exposed === undefined) {
-    setFlagsFromString('--expose-gc')
-    exposed = runInNewContext('gc') as Collect
-    setFlagsFromString('--no-expose-gc')
-  }
-  exposed(options)
-}
+type Collect = (options: { type: 'major'; flavor: 'last-resort'; execution: 'sync' }) => void

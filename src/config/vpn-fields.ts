@@ -23,28 +23,39 @@ const WINDOW_MAX = 2_147_483_647
 const http2 = optionalTable(
   {
     initial_connection_window_size: bytes({
-      default: 8_388_608,
+      default: null,
+      example: 8_388_608,
       min: 65_535,
       max: WINDOW_MAX,
-      doc: 'Receive window of a whole session.',
+      doc: 'Receive window of a whole session. Unless set: 2147483647, as nginx announces it.',
     }),
     initial_stream_window_size: bytes({
-      default: 131_072,
+      default: null,
+      example: 131_072,
       min: 1,
       max: WINDOW_MAX,
-      doc: 'Receive window of each stream.',
+      doc: 'Receive window of each stream at first. Unless set: 65536 as nginx announces it, 131072 for users.',
     }),
-    max_concurrent_streams: int({ default: 1_000, min: 1, doc: 'Streams that one session may have open.' }),
+    max_concurrent_streams: int({
+      default: null,
+      example: 1_000,
+      min: 1,
+      doc: 'Streams that one session may have open. Unless set: 128 as nginx announces it, 1000 for users.',
+    }),
     max_frame_size: bytes({
-      default: 16_384,
+      default: null,
+      example: 16_384,
       min: 16_384,
       max: 16_777_215,
-      doc: 'Largest frame that a client may send.',
+      doc: 'Largest frame that a client may send. Unless set: 16777215, as nginx announces it.',
     }),
     header_table_size: bytes({
-      default: 65_536,
+      default: null,
+      example: 65_536,
       max: 4_294_967_295,
-      doc: 'Largest list of headers that a client may send (SETTINGS_MAX_HEADER_LIST_SIZE, whatever its name says).',
+      doc:
+        'Largest list of headers that a client may send (SETTINGS_MAX_HEADER_LIST_SIZE, whatever its name says). ' +
+        'Unless set, it is not announced; what counts is 32768 either way.',
     }),
   },
   { doc: 'HTTP/2 over TLS. An empty table enables it.' },

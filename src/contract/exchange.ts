@@ -57,6 +57,8 @@ export interface PlainExchange extends AnyExchange {
   readonly method: string
   /** `:scheme`, or the scheme of an absolute-form target; undefined for any other scheme, and in origin-form. */
   readonly scheme: RequestScheme | undefined
+  /** Its head makes no sense, whatever it asks for: a web server answers this status. */
+  readonly malformed?: number | undefined
   /** Origin-form path with query. */
   readonly path: string
   /**

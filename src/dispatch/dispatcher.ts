@@ -141,9 +141,11 @@ export class Dispatcher {
   #onExchange(exchange: Exchange, record: SessionRecord): void {
     this.#deps.registry.touch(exchange.session)
     record.requests++
+    if (exchange.kind === 'plain' && exchange.malformed !== undefined)
+      return this.#deps.site.handleDecoyStatus(exchange, exchange.malformed)
     if (exchange.channel !== 'main') return this.#visitSite(exchange)
     if (exchange.kind === 'plain') return this.#onPlain(exchange, record)
-    const guest = this.#authenticate(exchange.headers['proxy-authorization'], record)
+    const guest = this.#authenticate(exchange, record)
     if (guest === undefined) {
       const { fault } = record
       return this.#afterFailure(exchange, () => this.#answerStranger(exchange, fault))
@@ -156,9 +158,9 @@ export class Dispatcher {
    */
   #onPlain(exchange: PlainExchange, record: SessionRecord): void {
     if (exchange.scheme !== 'http') return this.#visitSite(exchange)
-    const credentials = exchange.headers['proxy-authorization']
-    if (credentials === undefined || !this.#deps.site.mayForward(exchange)) return this.#visitSite(exchange)
-    const guest = this.#authenticate(credentials, record)
+    const hasCredentials = exchange.headers['proxy-authorization'] !== undefined
+    if (!hasCredentials || !this.#deps.site.mayForward(exchange)) return this.#visitSite(exchange)
+    const guest = this.#authenticate(exchange, record)
     if (guest === undefined) {
       const { fault } = record
       return this.#afterFailure(exchange, () => {
@@ -169,8 +171,11 @@ export class Dispatcher {
     this.#guard(guest.begin(exchange), (visit) => this.#forward(exchange, record, visit))
   }
 
-  #authenticate(credentials: string | undefined, record: SessionRecord): Guest | undefined {
-    return record.authenticate(credentials, this.#directory, this.#deps.clock.wall())
+  #authenticate({ headers, session }: Exchange, record: SessionRecord): Guest | undefined {
+    const credentials = headers['proxy-authorization']
+    const guest = record.authenticate(credentials, this.#directory, this.#deps.clock.wall())
+    if (guest !== undefined) session.trust()
+    return guest
   }
 
   #visitSite(exchange: Exchange): void {

@@ -11,6 +11,7 @@ import type { LaneShare, ListenAddress } from './messages.ts'
 import type { SpillOptions } from '../relay/spill-area.ts'
 import type { WebSiteOptions } from '../web/site.ts'
 import { MAX_EVENT_DEBT } from '../transport/http3/options.ts'
+import type { Http2Options } from '../transport/http2/announcement.ts'
 import type { Http3Options } from '../transport/http3/options.ts'
 import type { Host } from '../contract/gated-connection.ts'
 import type { Channel } from '../contract/session.ts'
@@ -30,6 +31,20 @@ const MAX_UDP_SEND_QUEUE_BYTES = 262_144
 const ICMP_LIMITS = { maxPending: 16_384, maxPendingPerUser: 1024 } as const
 /** Idle limit of connections that are passed on to another server. */
 export const PASS_IDLE_MS = 3_600_000
+/** What nginx announces, and its `large_client_header_buffers`. */
+const NGINX_HTTP2 = {
+  maxConcurrentStreams: 128,
+  streamWindowBytes: 65_536,
+  sessionWindowBytes: 2 ** 31 - 1,
+  maxFrameBytes: 2 ** 24 - 1,
+  maxHeadBytes: 32_768,
+  maxStringBytes: 8192,
+} as const
+/** However large a list of headers the file allows. */
+const MAX_HTTP2_HEAD_BYTES = 262_144
+/** The specification's values, for users. */
+const USER_STREAMS = 1000
+const USER_STREAM_WINDOW_BYTES = 131_072
 /** nginx's defaults. */
 export const HTTP1_OPTIONS = {
   headTimeoutMs: 60_000,
@@ -128,15 +143,29 @@ function protocolsOf({ vpn }: Settings): (channel: Channel) => readonly TcpProto
   }
 }
 
-export function http2Options({ vpn }: Settings) {
+/** What the file sets is announced to everybody; what it does not set is nginx's value for visitors. */
+export function http2Options({ vpn }: Settings): Http2Options {
   const http2 = vpn.listen_protocols.http2 ?? HTTP2_UNSAID
-  return {
-    streamWindowBytes: http2.initial_stream_window_size,
-    sessionWindowBytes: http2.initial_connection_window_size,
-    maxConcurrentStreams: http2.max_concurrent_streams,
-    maxFrameBytes: http2.max_frame_size,
-    maxHeaderListBytes: http2.header_table_size,
+  const announced = {
+    maxConcurrentStreams: http2.max_concurrent_streams ?? NGINX_HTTP2.maxConcurrentStreams,
+    streamWindowBytes: http2.initial_stream_window_size ?? NGINX_HTTP2.streamWindowBytes,
+    sessionWindowBytes: http2.initial_connection_window_size ?? NGINX_HTTP2.sessionWindowBytes,
+    maxFrameBytes: http2.max_frame_size ?? NGINX_HTTP2.maxFrameBytes,
+    maxHeaderListBytes: http2.header_table_size ?? undefined,
   }
+  const trusted = {
+    maxConcurrentStreams: Math.max(
+      announced.maxConcurrentStreams,
+      http2.max_concurrent_streams ?? USER_STREAMS,
+    ),
+    streamWindowBytes: http2.initial_stream_window_size ?? USER_STREAM_WINDOW_BYTES,
+  }
+  const listBytes = Math.min(http2.header_table_size ?? 0, MAX_HTTP2_HEAD_BYTES)
+  const heads = {
+    maxHeadBytes: Math.max(listBytes, NGINX_HTTP2.maxHeadBytes),
+    maxStringBytes: Math.max(listBytes, NGINX_HTTP2.maxStringBytes),
+  }
+  return { announced, trusted, heads }
 }
 
 export function sessionIdleMs({ vpn }: Settings): number {

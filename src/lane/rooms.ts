@@ -125,7 +125,8 @@ export async function openRooms(settings: Settings, deps: LaneDependencies): Pro
   })
   opened.defer(() => site.destroy())
   const acceptSession: AcceptSession = (session) => dispatcher.acceptSession(session)
-  const http2 = new Http2Transport(map.http2Options(settings), { clock, counters, acceptSession })
+  const slabs = new SlabPool()
+  const http2 = new Http2Transport(map.http2Options(settings), { clock, counters, acceptSession, slabs })
   opened.defer(() => http2.destroy())
   // After what its sessions use until they have ended.
   const registry = new SessionRegistry({ idleTimeoutMs: map.sessionIdleMs(settings) }, { clock, counters })
@@ -152,7 +153,7 @@ export async function openRooms(settings: Settings, deps: LaneDependencies): Pro
     counters,
     acceptSession,
     style: { ...nginxStyle, mayUpgrade },
-    slabs: new SlabPool(),
+    slabs,
   })
   const tls = new TlsTerminator(map.tlsOptions(settings, deps.ticketKeys), {
     clock,

@@ -40,6 +40,7 @@ runTransportContract({
             const fields = { ':scheme': scheme, ':path': path, ':authority': authority }
             return exchangeOf(client.session.request(fields, { endStream: true }))
           },
+          hearsOfDrain: () => once(client.session, 'goaway'),
           destroy: async () => {
             // The connection breaks: no GOAWAY, no RST_STREAM.
             const closed = once(client.session, 'close')

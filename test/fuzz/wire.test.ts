@@ -8,7 +8,7 @@ import { ClientHelloParser } from '../../src/wire/client-hello.ts'
 import { decodeDeepLink } from '../../src/wire/deep-link.ts'
 import { IcmpReplyDecoder, IcmpRequestDecoder } from '../../src/wire/icmp-frame.ts'
 import { HpackDecoder } from '../../src/wire/http2/hpack-decoder.ts'
-import { encodeTrailers } from '../../src/wire/http2/hpack-encoder.ts'
+import { encodeFields } from '../../src/wire/http2/hpack-encoder.ts'
 import { parseIpPrefix } from '../../src/wire/ip-prefix.ts'
 import { parseProxyHeader } from '../../src/wire/proxy-protocol.ts'
 import { UdpDownlinkDecoder, UdpUplinkDecoder } from '../../src/wire/udp-frame.ts'
@@ -129,7 +129,7 @@ it('the decoder of header blocks takes any bytes, and what it reads can be writt
     fc.property(input, fc.nat(500), (bytes, from) => {
       try {
         const fields = read(bytes.subarray(from % (bytes.length + 1)))
-        expect(read(encodeTrailers(fields))).toEqual(fields)
+        expect(read(encodeFields(fields))).toEqual(fields)
       } catch (error) {
         expect(error).toMatchObject({ code: 'malformed' })
       }

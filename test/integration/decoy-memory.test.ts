@@ -8,6 +8,7 @@ import { join } from 'node:path'
 import { expect, it } from 'vitest'
 import { OPEN_EDGE, startEndpoint } from '../support/endpoint.ts'
 import { H2Client } from '../support/h2-client.ts'
+import { OFFICIAL_HTTP2 } from '../support/http2-options.ts'
 import { expectNothingLeftOpen } from '../support/leak-check.ts'
 import { readAll } from '../support/reading.ts'
 
@@ -24,7 +25,8 @@ it(
     await writeFile(join(root, 'file.bin'), Buffer.alloc(FILE_BYTES, 'x'))
     {
       await using endpoint = await startEndpoint({
-        tables: `${OPEN_EDGE}[culvert.decoy]\nroot = "${root}"\n`,
+        protocols: ['http1'],
+        tables: `${OFFICIAL_HTTP2}${OPEN_EDGE}[culvert.decoy]\nroot = "${root}"\n`,
       })
       const { port } = endpoint
       const still = { port, localAddress: '127.0.0.2', settings: { initialWindowSize: 0 } }

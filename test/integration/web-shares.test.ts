@@ -10,6 +10,7 @@ import { afterAll, beforeAll, expect, it } from 'vitest'
 import { startEndpoint } from '../support/endpoint.ts'
 import type { TestEndpoint } from '../support/endpoint.ts'
 import { H2Client } from '../support/h2-client.ts'
+import { OFFICIAL_HTTP2 } from '../support/http2-options.ts'
 import { expectNothingLeftOpen } from '../support/leak-check.ts'
 
 const [GREEDY, OTHER] = ['127.0.0.2', '127.0.0.3']
@@ -32,7 +33,8 @@ beforeAll(async () => {
   const { port } = origin.address() as AddressInfo
   endpoint = await startEndpoint({
     keys: 'speedtest_enable = true',
-    tables: `[reverse_proxy]\nserver_address = "127.0.0.1:${port}"\npath_mask = "/app"`,
+    protocols: ['http1'],
+    tables: `${OFFICIAL_HTTP2}[reverse_proxy]\nserver_address = "127.0.0.1:${port}"\npath_mask = "/app"`,
   })
 })
 

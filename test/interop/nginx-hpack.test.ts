@@ -98,3 +98,5 @@ describe.skipIf(!hasNginx)('heads as nginx writes them', () => {
     }
   })
 })
+
+expectNothingLeftOpen()

@@ -7,6 +7,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { encodeBasicAuth } from '../../src/wire/basic-auth.ts'
 import { USER, startEndpoint } from '../support/endpoint.ts'
 import type { TestEndpoint } from '../support/endpoint.ts'
+import { OFFICIAL_HTTP2 } from '../support/http2-options.ts'
 import { expectNothingLeftOpen } from '../support/leak-check.ts'
 import { openEcho, openTcpTarget } from '../support/targets.ts'
 
@@ -33,9 +34,9 @@ describe.skipIf(!available)(`Python h2${available ? '' : ' (skipped: no python3-
     await endpoint[Symbol.asyncDispose]()
   })
 
-  function start(scenario: string, authority = '') {
+  function start(scenario: string, authority = '', { port }: TestEndpoint = endpoint) {
     const authorization = encodeBasicAuth(USER.username, USER.password)
-    const args = [SCRIPT, String(endpoint.port), authorization, scenario, authority]
+    const args = [SCRIPT, String(port), authorization, scenario, authority]
     const child = spawn(PYTHON, args, { stdio: ['pipe', 'pipe', 'pipe'] })
     const finish = async (): Promise<unknown> => {
       child.stdin.end()
@@ -50,8 +51,19 @@ describe.skipIf(!available)(`Python h2${available ? '' : ' (skipped: no python3-
     return { finish }
   }
 
-  it('Python h2 sees the settings and windows of the files', async () => {
+  it('Python h2 sees the settings and windows of nginx where the files set none', async () => {
     expect(await start('settings').finish()).toEqual({
+      initialWindowSize: 65_536,
+      maxConcurrentStreams: 128,
+      maxHeaderListSize: null,
+      enableConnectProtocol: 0,
+      connectionWindow: 2_147_483_647,
+    })
+  })
+
+  it('Python h2 sees the settings and windows of the files', async () => {
+    await using other = await startEndpoint({ protocols: ['http1'], tables: OFFICIAL_HTTP2 })
+    expect(await start('settings', '', other).finish()).toEqual({
       initialWindowSize: 131_072,
       maxConcurrentStreams: 1000,
       maxHeaderListSize: 65_536,

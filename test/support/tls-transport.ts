@@ -15,14 +15,7 @@ import { TlsTerminator } from '../../src/transport/tls.ts'
 import type { TcpProtocol } from '../../src/transport/tls.ts'
 import type { AcceptSession } from '../../src/contract/session-listener.ts'
 import { testCertificate } from './certificate.ts'
-
-const HTTP2_OPTIONS = {
-  streamWindowBytes: 131_072,
-  sessionWindowBytes: 8_388_608,
-  maxConcurrentStreams: 1000,
-  maxFrameBytes: 16_384,
-  maxHeaderListBytes: 65_536,
-}
+import { HTTP2_OPTIONS } from './http2-options.ts'
 
 export interface TlsTransport extends AsyncDisposable {
   readonly port: number
@@ -36,7 +29,7 @@ export async function startTlsTransport(
   const deps = { clock, counters: new Counters(), acceptSession }
   const style = { ...nginxStyle, mayUpgrade: () => true }
   const http1 = new Http1Transport(HTTP1_OPTIONS, { ...deps, style, slabs: new SlabPool() })
-  const http2 = new Http2Transport(HTTP2_OPTIONS, deps)
+  const http2 = new Http2Transport(HTTP2_OPTIONS, { ...deps, slabs: new SlabPool() })
   const tls = new TlsTerminator(
     { protocolsOf: () => [protocol], handshakeTimeoutMs: 10_000, ticketKeys: randomBytes(48) },
     {

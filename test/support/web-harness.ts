@@ -10,6 +10,7 @@ import { nginxStyle } from '../../src/web/nginx/answer-head.ts'
 import { Http1Transport } from '../../src/transport/http1/transport.ts'
 import { Http2Transport } from '../../src/transport/http2/transport.ts'
 import { SlabPool } from '../../src/transport/slab-pool.ts'
+import { HTTP2_OPTIONS } from './http2-options.ts'
 import { TlsTerminator } from '../../src/transport/tls.ts'
 import type { TcpProtocol } from '../../src/transport/tls.ts'
 import type { Exchange } from '../../src/contract/exchange.ts'
@@ -40,16 +41,7 @@ export async function startWebHarness(
   const style = { ...nginxStyle, mayUpgrade: () => true }
   const deps = { clock, counters, acceptSession }
   const http1 = new Http1Transport(HTTP1_OPTIONS, { ...deps, style, slabs: new SlabPool() })
-  const http2 = new Http2Transport(
-    {
-      streamWindowBytes: 131_072,
-      sessionWindowBytes: 8_388_608,
-      maxConcurrentStreams: 1000,
-      maxFrameBytes: 16_384,
-      maxHeaderListBytes: 65_536,
-    },
-    deps,
-  )
+  const http2 = new Http2Transport(HTTP2_OPTIONS, { ...deps, slabs: new SlabPool() })
   const tls = new TlsTerminator(
     { protocolsOf: () => ['h2', 'http/1.1'], handshakeTimeoutMs: 10_000, ticketKeys: randomBytes(48) },
     { clock, counters, onHttp1: (connection) => http1.accept(connection), onHttp2: (c) => http2.accept(c) },
@@ -59,7 +51,7 @@ export async function startWebHarness(
   const sockets = new Set<Socket>()
 
   const listen = async (protocol: TcpProtocol): Promise<{ port: number; close(): void }> => {
-    const server = createServer({ allowHalfOpen: true }, (socket) => {
+    const server = createServer({ allowHalfOpen: true, noDelay: true }, (socket) => {
       sockets.add(socket)
       socket.on('error', () => {})
       socket.once('close', () => sockets.delete(socket))

@@ -13,6 +13,7 @@ const FOR_TESTS = new Set([
   'src/wire/authority.ts formatAuthority',
   'src/wire/basic-auth.ts encodeBasicAuth',
   'src/wire/deep-link.ts decodeDeepLink',
+  'src/wire/http2/hpack-encoder.ts encodeFields',
   'src/wire/icmp-frame.ts IcmpReplyDecoder',
   'src/wire/icmp-frame.ts encodeIcmpRequest',
   'src/wire/udp-frame.ts UdpDownlinkDecoder',

@@ -1,8 +1,5 @@
 /** One HTTP/2 stream as an exchange (RFC 9113 sections 8.3 and 8.5). */
-import { constants } from 'node:http2'
-import type { IncomingHttpHeaders, OutgoingHttpHeaders, ServerHttp2Stream } from 'node:http2'
-import { Readable } from 'node:stream'
-import type { Duplex, Writable } from 'node:stream'
+import type { Duplex, Readable, Writable } from 'node:stream'
 import type {
   ConnectExchange,
   PlainExchange,
@@ -12,135 +9,137 @@ import type {
 } from '../../contract/exchange.ts'
 import type { Channel, Session } from '../../contract/session.ts'
 import type { StreamEnd, StreamReset } from '../../contract/stream-end.ts'
-import { pickFields } from '../kept-fields.ts'
-import type { LingerQueue, Lingering } from '../linger.ts'
+import type { TunnelLoss, TunnelStream } from '../../contract/tunnel-stream.ts'
+import { ErrorCode } from '../../wire/http2/protocol.ts'
 import { parseScheme } from '../../wire/authority.ts'
+import type { LingerQueue, Lingering } from '../linger.ts'
+import type { AnswerHeads } from './answer-heads.ts'
+import type { RequestHead } from './request-head.ts'
+import { StreamDuplex } from './stream-duplex.ts'
+import { RESET_CODES } from './stream.ts'
+import type { Http2Stream, StreamOwner } from './stream.ts'
 
-const RESET_CODES: Record<StreamReset, number> = {
-  no_error: constants.NGHTTP2_NO_ERROR,
-  cancel: constants.NGHTTP2_CANCEL,
-  connect_error: constants.NGHTTP2_CONNECT_ERROR,
-  excessive_load: constants.NGHTTP2_ENHANCE_YOUR_CALM,
-  internal_error: constants.NGHTTP2_INTERNAL_ERROR,
+/** What the exchanges of a session share. */
+export interface ExchangeHost {
+  readonly session: Session & { readonly channel: Channel }
+  readonly answers: AnswerHeads
+  readonly linger: LingerQueue
 }
 
-/** Answers to CONNECT carry no `date`: they are not cached, and the reference endpoint sends none. */
-const CONNECT_ANSWER = { sendDate: false } as const
-const CONNECT_ANSWER_AND_END = { sendDate: false, endStream: true } as const
-
 /** What `Http2Connect` and `Http2Plain` share. */
-abstract class Http2Exchange implements Lingering {
-  readonly session: Session
-  readonly channel: Channel
-  protected readonly stream: ServerHttp2Stream
-  protected raw: IncomingHttpHeaders
-  readonly #linger: LingerQueue
-  protected fields: RequestHeaders | undefined
+abstract class Http2Exchange implements Lingering, StreamOwner {
+  protected readonly stream: Http2Stream
+  protected head: RequestHead
+  protected readonly host: ExchangeHost
+  #duplex: StreamDuplex | undefined
   #abort: AbortController | undefined
+  #answered = false
+  /** Whatever happens to the stream now, the exchange was not cut short. */
   #finished = false
 
-  constructor(
-    session: Session & { readonly channel: Channel },
-    stream: ServerHttp2Stream,
-    headers: IncomingHttpHeaders,
-    linger: LingerQueue,
-  ) {
-    this.session = session
-    this.channel = session.channel
+  constructor(host: ExchangeHost, stream: Http2Stream, head: RequestHead) {
+    this.host = host
     this.stream = stream
-    this.raw = headers
-    this.#linger = linger
-    // The code of a peer's reset is not our error; readers learn of it from `close` without `end`.
-    stream.on('error', ignoreError)
-    stream.push = pushUnlessDestroyed
+    this.head = head
+    stream.owner = this
+  }
+
+  get session(): Session {
+    return this.host.session
+  }
+
+  get channel(): Channel {
+    return this.host.session.channel
   }
 
   get authority(): string {
-    return this.raw[':authority'] ?? this.raw.host ?? ''
+    return this.head.authority
   }
 
   get headers(): RequestHeaders {
-    this.fields ??= flattenHeaders(this.raw)
-    return this.fields
+    return this.head.fields
   }
 
   get signal(): AbortSignal {
     if (this.#abort === undefined) {
-      const controller = new AbortController()
-      this.#abort = controller
-      if (this.stream.destroyed) controller.abort()
+      this.#abort = new AbortController()
+      if (this.stream.isClosed && !this.#finished) this.#abort.abort()
     }
     return this.#abort.signal
   }
 
-  /** Called by the session. */
-  onStreamClose(): void {
-    if (this.#abort !== undefined && !this.#isFinished()) this.#abort.abort()
+  onStreamClosed(how: 'ended' | TunnelLoss): void {
+    if (how === 'ended') this.#readToEnd()
+    // A client that leaves a tunnel in order may have sent something that its target has not taken yet.
+    else if (!this.#finished && !(how === 'left' && this.#answered)) this.#abort?.abort()
+  }
+
+  /** What nobody has begun to read by now is of no use; an end that nobody reads is not told. */
+  #readToEnd(): void {
+    if (this.#duplex?.readableFlowing === null) this.#duplex.resume()
+    else this.#duplex?.read(0)
   }
 
   get closed(): boolean {
-    return this.stream.closed || this.stream.destroyed
+    return this.stream.isClosed
   }
 
   refuse(status: number, headers: ResponseHeaders = {}): void {
-    this.answer(status, headers, CONNECT_ANSWER_AND_END)
+    if (!this.answer(status, headers, true)) return
+    this.#finished = true
+    if (this.stream.isClosed) return
+    this.stream.discard()
+    this.host.linger.add(this)
   }
 
   respond(status: number, headers: ResponseHeaders, { endStream = false } = {}): Writable {
-    this.answer(status, headers, { endStream })
-    if (!endStream) this.stream.once('finish', () => this.#stopUnread())
-    return this.stream
+    const io = this.duplex()
+    if (!this.answer(status, headers, endStream)) return io
+    if (endStream) this.#stopUnread()
+    else io.once('finish', () => this.#stopUnread())
+    return io
   }
 
   reset(reason: StreamReset): void {
-    this.#finished = true
-    const stream = this.stream
-    if (stream.destroyed || (stream.closed && reason !== 'no_error')) return
-    // `close` ends an open writable side first (nodejs/node lib/internal/http2/core.js, closeStream): END_STREAM would
-    // go out before RST_STREAM, and truncated content would look complete.
-    if (reason !== 'no_error' && !stream.writableEnded) stream.end = () => stream
-    stream.close(RESET_CODES[reason])
+    this.#leave(RESET_CODES[reason])
   }
 
   cancel(): void {
+    this.#finished = true
     this.#abort?.abort()
-    this.reset('cancel')
+    this.stream.cancel()
   }
 
   /** Implements {@link Lingering}. */
   release(): void {
-    this.stream.close(constants.NGHTTP2_NO_ERROR)
+    this.#leave(ErrorCode.NO_ERROR)
   }
 
-  protected answer(
-    status: number,
-    headers: ResponseHeaders,
-    options: { sendDate?: false; endStream?: boolean },
-  ): void {
-    if (this.closed || this.stream.headersSent) return
-    this.stream.respond({ ...(headers as OutgoingHttpHeaders), ':status': status }, options)
-    if (options.endStream) this.#discardRest()
+  protected duplex(): StreamDuplex {
+    this.#duplex ??= new StreamDuplex(this.stream)
+    return this.#duplex
   }
 
-  #isFinished(): boolean {
-    const { headersSent, readableEnded, writableFinished, rstCode } = this.stream
-    // Node ends our side of a stream that its client leaves; without an answer it still is not finished.
-    const whole = headersSent && readableEnded && writableFinished
-    return this.#finished || (whole && rstCode === constants.NGHTTP2_NO_ERROR)
+  /** False when there can be no answer any more. */
+  protected answer(status: number, headers: ResponseHeaders, endStream: boolean): boolean {
+    if (this.#answered || this.stream.isClosed) return false
+    this.#answered = true
+    this.host.answers.send(this.stream, status, headers, endStream)
+    return true
   }
 
   /**
    * Our answer is complete, the request is not: asks the client to stop, at once as nginx does (RFC 9113 section 8.1).
    */
   #stopUnread(): void {
-    if (!this.stream.readableEnded && !this.closed) this.stream.close(constants.NGHTTP2_NO_ERROR)
+    this.#finished = true
+    if (!this.stream.remoteEnded) this.#leave(ErrorCode.NO_ERROR)
   }
 
-  #discardRest(): void {
+  #leave(code: number): void {
     this.#finished = true
-    if (this.stream.readableEnded) return
-    this.stream.resume()
-    this.#linger.add(this)
+    this.stream.resetWith(code, 'left')
+    this.#duplex?.destroy()
   }
 }
 
@@ -148,24 +147,33 @@ export class Http2Connect extends Http2Exchange implements ConnectExchange, Stre
   readonly kind = 'connect'
   readonly method = 'CONNECT'
   readonly showsLoss = true
+  #wasReset = false
 
   get io(): Duplex {
+    this.stream.keepsWrites = true
+    return this.duplex()
+  }
+
+  get direct(): TunnelStream {
     return this.stream
   }
 
-  keepFields(...names: readonly string[]): void {
-    this.fields = pickFields(this.headers, names)
-    this.raw = { ':authority': this.authority }
+  get wasReset(): boolean {
+    return this.#wasReset
   }
 
-  get wasReset(): boolean {
-    return this.stream.rstCode !== constants.NGHTTP2_NO_ERROR
+  override onStreamClosed(how: 'ended' | TunnelLoss): void {
+    this.#wasReset = how === 'reset'
+    super.onStreamClosed(how)
+  }
+
+  keepFields(...names: readonly string[]): void {
+    this.head.keep(names)
   }
 
   accept(headers: ResponseHeaders = {}, { endStream = false } = {}): StreamEnd {
-    this.answer(200, headers, endStream ? CONNECT_ANSWER_AND_END : CONNECT_ANSWER)
-    // If nobody has read from a stream by the time our side ends, Node closes it (core.js, kMaybeDestroy).
-    if (!endStream) this.stream.read(0)
+    if (endStream) this.refuse(200, headers)
+    else this.answer(200, headers, false)
     return this
   }
 }
@@ -174,39 +182,22 @@ export class Http2Plain extends Http2Exchange implements PlainExchange {
   readonly kind = 'plain'
 
   get method(): string {
-    return this.raw[':method'] ?? ''
+    return this.head.method
   }
 
   get scheme(): RequestScheme | undefined {
-    return parseScheme(this.raw[':scheme'])
+    return parseScheme(this.head.scheme)
   }
 
   get path(): string {
-    return this.raw[':path'] ?? ''
+    return this.head.path
+  }
+
+  get malformed(): number | undefined {
+    return this.head.refusal
   }
 
   body(): Readable {
-    return this.stream
+    return this.duplex()
   }
-}
-
-function ignoreError(): void {}
-
-/**
- * Node pushes EOF into a stream that it destroys because it was reset or its session is lost
- * (lib/internal/http2/core.js, `_destroy`): truncated content would look complete.
- */
-function pushUnlessDestroyed(this: ServerHttp2Stream, chunk: unknown, encoding?: BufferEncoding): boolean {
-  if (chunk === null && this.destroyed) return false
-  return Readable.prototype.push.call(this, chunk, encoding)
-}
-
-/** Drops pseudo-header fields and joins what Node left as lists. */
-function flattenHeaders(raw: IncomingHttpHeaders): RequestHeaders {
-  const headers: Record<string, string> = {}
-  for (const [name, value] of Object.entries(raw)) {
-    if (value === undefined || name.startsWith(':')) continue
-    headers[name] = Array.isArray(value) ? value.join(', ') : value
-  }
-  return headers
 }

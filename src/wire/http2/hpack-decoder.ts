@@ -36,8 +36,12 @@ export interface HpackDecoderOptions {
   readonly maxStringBytes?: number
   /** Takes a change of the table's size behind a field too, as nginx does; RFC 7541 section 4.2 forbids it. */
   readonly lateTableSize?: boolean
+  /** Takes padding of any length that is not EOS itself, as nginx does; RFC 7541 section 5.2 allows 7 bits. */
+  readonly longPadding?: boolean
 }
 
+/** EOS has one more. */
+const ANY_PADDING_BITS = 29
 const NO_BYTES = Buffer.alloc(0)
 
 /** The reading end of one connection. */
@@ -45,6 +49,7 @@ export class HpackDecoder {
   readonly #maxTableBytes: number
   readonly #maxStringBytes: number
   readonly #lateTableSize: boolean
+  readonly #maxPaddingBits: number | undefined
   readonly #table: HpackTable
   readonly #memo = new ValueMemo()
   #block: Buffer = NO_BYTES
@@ -55,6 +60,7 @@ export class HpackDecoder {
     this.#maxTableBytes = maxTableBytes
     this.#maxStringBytes = options.maxStringBytes ?? Number.POSITIVE_INFINITY
     this.#lateTableSize = options.lateTableSize ?? false
+    this.#maxPaddingBits = options.longPadding === true ? ANY_PADDING_BITS : undefined
     this.#table = new HpackTable(maxTableBytes)
   }
 
@@ -112,7 +118,7 @@ export class HpackDecoder {
   #string(): string {
     const huffman = this.#takeHuffmanFlag()
     const start = this.#takeString()
-    return decodeString(this.#block, start, this.#offset, huffman)
+    return this.#decode(this.#block, start, this.#offset, huffman)
   }
 
   #unindexedValue(): string {
@@ -120,13 +126,19 @@ export class HpackDecoder {
     const start = this.#takeString()
     const [block, end] = [this.#block, this.#offset]
     if (end - start < MEMO_MIN_BYTES || end - start > MEMO_MAX_BYTES) {
-      return decodeString(block, start, end, huffman)
+      return this.#decode(block, start, end, huffman)
     }
     const known = this.#memo.find(block, start, end, huffman)
     if (known !== undefined) return known
-    const value = decodeString(block, start, end, huffman)
+    const value = this.#decode(block, start, end, huffman)
     this.#memo.keep(block, start, end, huffman, value)
     return value
+  }
+
+  #decode(block: Buffer, start: number, end: number, huffman: boolean): string {
+    // Strings are copies: none keeps the block.
+    if (!huffman) return block.toString('latin1', start, end)
+    return decodeHuffman(block, start, end, this.#maxPaddingBits)
   }
 
   #takeHuffmanFlag(): boolean {
@@ -162,9 +174,4 @@ export class HpackDecoder {
     this.#offset = at
     return value
   }
-}
-
-function decodeString(block: Buffer, start: number, end: number, huffman: boolean): string {
-  // Strings are copies: none keeps the block.
-  return huffman ? decodeHuffman(block, start, end) : block.toString('latin1', start, end)
 }

@@ -83,14 +83,11 @@ export function encodeHead(status: number, fields: EncodedFields, options: HeadO
 }
 
 /**
- * The block of trailers. nginx never begins one with the change of the table's size; a client that has lowered the size
- * since the head may insist on it.
+ * A block without a status: the head of a client's request, or trailers. nginx never begins trailers with the change of
+ * the table's size; a client that has lowered the size since the head may insist on it.
  * @throws as {@link encodeHead}.
  */
-export function encodeTrailers(
-  fields: EncodedFields,
-  options: Pick<HeadOptions, 'tableUpdate'> = {},
-): Buffer {
+export function encodeFields(fields: EncodedFields, options: Pick<HeadOptions, 'tableUpdate'> = {}): Buffer {
   const target = roomFor(OPENING_BYTES, fields)
   let offset = 0
   if (options.tableUpdate === true) target[offset++] = EMPTY_TABLE

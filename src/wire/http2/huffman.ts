@@ -46,7 +46,7 @@ function assignCodes(): Uint32Array {
  * Decoding goes by half bytes. A state is the path from the last complete code, so there are as many as inner nodes in
  * the tree of codes. The path 1...1 has states 0 to 29, by its length: a string may end in states 0 to 7.
  */
-const LAST_FINAL_STATE = 7
+const MAX_PADDING_BITS = 7
 /** Where EOS leads. Nothing leads out of it. */
 const FAILED = EOS
 /** What a half byte leads to: the next state above, then whether a byte is complete, and that byte. */
@@ -98,7 +98,12 @@ const scratch = Buffer.allocUnsafeSlow(SCRATCH_BYTES)
  * The string in `bytes[start, end)`, as latin1. It has at most 8/5 of that length.
  * @throws HpackError `bad_huffman`.
  */
-export function decodeHuffman(bytes: Uint8Array, start: number, end: number): string {
+export function decodeHuffman(
+  bytes: Uint8Array,
+  start: number,
+  end: number,
+  maxPaddingBits = MAX_PADDING_BITS,
+): string {
   // The shortest code has 5 bits. One byte more, because each step writes, whether or not it completes a byte.
   const needed = Math.floor(((end - start) * 8) / 5) + 1
   const target = needed <= SCRATCH_BYTES ? scratch : Buffer.allocUnsafeSlow(needed)
@@ -113,7 +118,7 @@ export function decodeHuffman(bytes: Uint8Array, start: number, end: number): st
     target[length] = step
     length += (step >>> COMPLETE_SHIFT) & 1
   }
-  if (step >>> STATE_SHIFT > LAST_FINAL_STATE) throw new HpackError('bad_huffman')
+  if (step >>> STATE_SHIFT > maxPaddingBits) throw new HpackError('bad_huffman')
   return target.toString('latin1', 0, length)
 }
 

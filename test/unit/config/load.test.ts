@@ -23,7 +23,7 @@ describe('a valid configuration', () => {
       client_listener_timeout_secs: 600,
       credentials_file: join(directory.path, 'credentials.toml'),
       rules_file: null,
-      listen_protocols: { http1: null, quic: null, http2: { initial_connection_window_size: 8_388_608 } },
+      listen_protocols: { http1: null, quic: null, http2: { initial_connection_window_size: null } },
       culvert: { shutdown_grace_secs: 10, log: { privacy: 'no-targets' }, edge: { unknown_sni: 'decoy' } },
     })
     expect(settings.hosts.main_hosts).toMatchObject([

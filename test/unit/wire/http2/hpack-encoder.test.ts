@@ -1,7 +1,7 @@
 import * as fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { HpackDecoder } from '../../../../src/wire/http2/hpack-decoder.ts'
-import { encodeHead, encodeTrailers } from '../../../../src/wire/http2/hpack-encoder.ts'
+import { encodeHead, encodeFields } from '../../../../src/wire/http2/hpack-encoder.ts'
 import type { EncodedFields } from '../../../../src/wire/http2/hpack-encoder.ts'
 import { SlowHpack } from './slow-hpack.ts'
 import type { Field } from './slow-hpack.ts'
@@ -51,7 +51,7 @@ describe('encoding heads', () => {
 
   it('a change of the table size comes first, also before a bare 200', () => {
     expect(encodeHead(200, [], { tableUpdate: true }).toString('hex')).toBe('2088')
-    expect(encodeTrailers([['a', 'b']], { tableUpdate: true }).toString('hex')).toBe('200001610162')
+    expect(encodeFields([['a', 'b']], { tableUpdate: true }).toString('hex')).toBe('200001610162')
   })
 
   it('the fields that nginx writes itself have an index, and its order', () => {
@@ -102,10 +102,10 @@ describe('encoding heads', () => {
   })
 
   it('strings that Huffman coding does not make shorter stay as they are', () => {
-    expect(encodeTrailers([['', '']]).toString('hex')).toBe('000000')
-    expect(encodeTrailers([['a', '::']]).toString('hex')).toBe('000161023a3a')
-    expect(encodeTrailers([['aa', '()']]).toString('hex')).toBe('00026161022829')
-    expect(encodeTrailers([['aaa', '']]).toString('hex')).toBe('008218c700')
+    expect(encodeFields([['', '']]).toString('hex')).toBe('000000')
+    expect(encodeFields([['a', '::']]).toString('hex')).toBe('000161023a3a')
+    expect(encodeFields([['aa', '()']]).toString('hex')).toBe('00026161022829')
+    expect(encodeFields([['aaa', '']]).toString('hex')).toBe('008218c700')
   })
 
   it('a second field of one name, or one with a list of values, is a literal', () => {
@@ -158,7 +158,7 @@ describe('encoding heads', () => {
   it('trailers come in their order and with their names', () => {
     fc.assert(
       fc.property(fields, (list) => {
-        expect(new SlowHpack(0).decode(encodeTrailers(list))).toEqual(flat(list))
+        expect(new SlowHpack(0).decode(encodeFields(list))).toEqual(flat(list))
       }),
     )
   })

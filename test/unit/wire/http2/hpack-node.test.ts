@@ -10,7 +10,7 @@ import type { Duplex } from 'node:stream'
 import * as fc from 'fast-check'
 import { afterAll, describe, expect, it } from 'vitest'
 import { HpackDecoder } from '../../../../src/wire/http2/hpack-decoder.ts'
-import { encodeHead, encodeTrailers } from '../../../../src/wire/http2/hpack-encoder.ts'
+import { encodeHead, encodeFields } from '../../../../src/wire/http2/hpack-encoder.ts'
 import type { EncodedFields } from '../../../../src/wire/http2/hpack-encoder.ts'
 import { ACK, END_HEADERS, END_STREAM, PREFACE, frame, frameName } from '../../../support/http2-frames.ts'
 import { expectNothingLeftOpen } from '../../../support/leak-check.ts'
@@ -85,7 +85,7 @@ class SmallServer {
     const last = trailers.length === 0 ? END_STREAM : 0
     this.#end.write(frame('HEADERS', { stream, flags: END_HEADERS | last, payload: head }))
     if (last !== 0) return
-    const payload = encodeTrailers(trailers)
+    const payload = encodeFields(trailers)
     this.#end.write(frame('HEADERS', { stream, flags: END_HEADERS | END_STREAM, payload }))
   }
 }

@@ -1,0 +1,300 @@
+/**
+ * What a session sends, in the order in which it leaves. DATA is copied once, with its frame head, into a block that TLS
+ * writes as one; one write is under way at a time, and what comes meanwhile fills the next block. Frames that must not
+ * wait behind DATA (acknowledgements, windows, heads of answers) are put in front of the next block.
+ *
+ * When as much waits as one block holds, streams are told to stop, and go on in the order in which they stopped, as many
+ * as fill the next block: so their shares are equal, and none waits for more than it must.
+ */
+import type { Writable } from 'node:stream'
+import { FRAME_HEAD_BYTES, Flag, FrameType } from '../../wire/http2/protocol.ts'
+import { writeFrameHead } from '../../wire/http2/frame-writer.ts'
+import { LARGE_SLAB_BYTES, RECORD_BYTES, SMALL_SLAB_BYTES } from '../slab-pool.ts'
+import type { SlabPool } from '../slab-pool.ts'
+
+/** Frames that go first have this much room at the beginning of a block. */
+const HEADROOM_BYTES = 512
+const FIRST_URGENT_BYTES = 256
+/** A client that makes us answer more than this and does not read the answers is cut off. */
+const MAX_URGENT_BYTES = 65_536
+/** A stream that sends little may do so although the output is full, up to this. */
+const MAX_QUEUED_BYTES = 2 * LARGE_SLAB_BYTES
+/** Payload that fills one record of TLS together with its frame head. */
+export const RECORD_PAYLOAD_BYTES = RECORD_BYTES - FRAME_HEAD_BYTES
+/** What a stream is expected to send at once when it is told to go on. */
+const TURN_BYTES = 4 * RECORD_BYTES
+
+/** A stream that was told to stop. */
+interface Waiting {
+  onRoom(): void
+}
+
+interface Block {
+  readonly slab: Buffer
+  readonly end: number
+}
+
+interface OutputEvents {
+  /** More waits in front of the line than a client may leave unread. */
+  onOverflow(): void
+}
+
+export class Output {
+  /** Bytes that TLS has written. */
+  sentBytes = 0
+  /** Payload of a DATA frame, at most; a whole datagram may have more. */
+  frameBytes: number
+  readonly #socket: Writable
+  readonly #pool: SlabPool
+  readonly #events: OutputEvents
+  /** Being filled, from {@link HEADROOM_BYTES} on. */
+  #slab: Buffer | undefined
+  #end = HEADROOM_BYTES
+  /** Filled, oldest first. */
+  #blocks: Block[] = []
+  #urgent: Buffer | undefined
+  #urgentEnd = 0
+  #inFlight: Buffer | undefined
+  #inFlightBytes = 0
+  #writingBytes = 0
+  /** Payload and heads that have been put in, except urgent ones, and are not written. */
+  #queuedBytes = 0
+  #waiting: Waiting[] = []
+  #scheduled = false
+  /** The session empties what it is given: larger blocks pay off. */
+  #isFast = false
+  /** Where in the block the last DATA frame begins, and whose it is. */
+  #lastDataAt = 0
+  #lastDataStream = 0
+  #onEmpty: (() => void) | undefined
+  #closed = false
+
+  constructor(socket: Writable, pool: SlabPool, frameBytes: number, events: OutputEvents) {
+    this.#socket = socket
+    this.#pool = pool
+    this.frameBytes = frameBytes
+    this.#events = events
+  }
+
+  /** As much waits as may. */
+  get isFull(): boolean {
+    return this.#queuedBytes >= (this.#isFast ? LARGE_SLAB_BYTES : SMALL_SLAB_BYTES) - RECORD_BYTES
+  }
+
+  get isEmpty(): boolean {
+    return this.#queuedBytes === 0 && this.#urgentEnd === 0 && this.#inFlight === undefined
+  }
+
+  /** Not even a little may be added. */
+  get isOverfull(): boolean {
+    return this.#queuedBytes >= MAX_QUEUED_BYTES
+  }
+
+  /** Bytes that wait, whatever their kind. */
+  get unsentBytes(): number {
+    return this.#queuedBytes + this.#urgentEnd
+  }
+
+  /** `stream.onRoom` is called once, when it may send about one read of a socket. */
+  wait(stream: Waiting): void {
+    this.#waiting.push(stream)
+  }
+
+  /** Calls back, once, when nothing is left to send. */
+  whenEmpty(onEmpty: () => void): void {
+    if (this.isEmpty) onEmpty()
+    else this.#onEmpty = onEmpty
+  }
+
+  /** The caller writes a frame of `bytes` that goes before all DATA that waits. */
+  urgent(bytes: number, write: (into: Buffer, at: number) => void): void {
+    const at = this.#reserveUrgent(bytes)
+    if (this.#urgent !== undefined) write(this.#urgent, at)
+  }
+
+  /** The same for a frame that keeps its place behind what was put in before it. */
+  inOrder(bytes: number, write: (into: Buffer, at: number) => void): void {
+    const at = this.#reserve(bytes)
+    if (this.#slab !== undefined) write(this.#slab, at)
+  }
+
+  /** The same for a frame that comes after all DATA that waits, and otherwise is urgent. */
+  last(bytes: number, write: (into: Buffer, at: number) => void): void {
+    if (this.#slab === undefined && this.#blocks.length === 0) this.urgent(bytes, write)
+    else this.inOrder(bytes, write)
+  }
+
+  /** `from[start..end)` in frames of at most `frameBytes` payload each. */
+  data(streamId: number, from: Buffer, start: number, end: number, frameBytes = this.frameBytes): void {
+    for (let next = start; next < end;) {
+      const length = Math.min(end - next, frameBytes)
+      const at = this.#reserve(FRAME_HEAD_BYTES + length)
+      const slab = this.#slab
+      if (slab === undefined) return
+      writeFrameHead(slab, at, length, FrameType.DATA, 0, streamId)
+      from.copy(slab, at + FRAME_HEAD_BYTES, next, next + length)
+      this.#lastDataAt = at
+      this.#lastDataStream = streamId
+      next += length
+    }
+  }
+
+  /** END_STREAM, on the last DATA frame if that is the stream's and still here. */
+  endStream(streamId: number): void {
+    const slab = this.#slab
+    if (slab !== undefined && this.#lastDataStream === streamId) {
+      slab[this.#lastDataAt + 4] = Flag.END_STREAM
+      this.#lastDataStream = 0
+      return
+    }
+    this.inOrder(FRAME_HEAD_BYTES, (into, at) =>
+      writeFrameHead(into, at, 0, FrameType.DATA, Flag.END_STREAM, streamId),
+    )
+  }
+
+  /** Nothing is sent any more. Idempotent. */
+  close(): void {
+    this.#closed = true
+    if (this.#slab !== undefined) this.#pool.give(this.#slab)
+    for (const { slab } of this.#blocks) this.#pool.give(slab)
+    this.#slab = undefined
+    this.#blocks = []
+    this.#urgent = undefined
+    this.#waiting = []
+    this.#queuedBytes = 0
+    this.#urgentEnd = 0
+    this.#onEmpty = undefined
+  }
+
+  #reserve(bytes: number): number {
+    if (this.#closed) return 0
+    if (this.#queuedBytes > MAX_QUEUED_BYTES + MAX_URGENT_BYTES) {
+      this.#events.onOverflow()
+      return 0
+    }
+    if (this.#slab !== undefined && this.#end + bytes > this.#slab.length) this.#finishBlock(this.#slab)
+    this.#slab ??= this.#pool.take(this.#isFast)
+    const at = this.#end
+    this.#end += bytes
+    this.#queuedBytes += bytes
+    this.#schedule()
+    return at
+  }
+
+  #finishBlock(slab: Buffer): void {
+    this.#blocks.push({ slab, end: this.#end })
+    this.#slab = undefined
+    this.#end = HEADROOM_BYTES
+    this.#lastDataStream = 0
+  }
+
+  #reserveUrgent(bytes: number): number {
+    if (this.#closed) return 0
+    const at = this.#urgentEnd
+    const needed = at + bytes
+    if (needed > MAX_URGENT_BYTES) {
+      this.#events.onOverflow()
+      return 0
+    }
+    const old = this.#urgent
+    if (old === undefined || needed > old.length) {
+      this.#urgent = Buffer.allocUnsafe(Math.max(2 * at, needed, FIRST_URGENT_BYTES))
+      old?.copy(this.#urgent, 0, 0, at)
+    }
+    this.#urgentEnd = needed
+    this.#schedule()
+    return at
+  }
+
+  #schedule(): void {
+    if (this.#scheduled) return
+    this.#scheduled = true
+    setImmediate(flush, this)
+  }
+
+  /** Called at the end of the turn. */
+  flush(): void {
+    this.#scheduled = false
+    if (this.#inFlight === undefined) this.#writeNext()
+  }
+
+  #writeNext(): void {
+    if (this.#closed) return
+    const block = this.#nextBlock()
+    if (block !== undefined) this.#writeBlock(block)
+    else if (this.#urgentEnd > 0) this.#writeUrgent()
+  }
+
+  #nextBlock(): Block | undefined {
+    if (this.#urgentEnd > HEADROOM_BYTES) return undefined
+    if (this.#blocks.length === 0 && this.#slab !== undefined) this.#finishBlock(this.#slab)
+    return this.#blocks.shift()
+  }
+
+  #writeBlock({ slab, end }: Block): void {
+    const start = HEADROOM_BYTES - this.#urgentEnd
+    this.#urgent?.copy(slab, start, 0, this.#urgentEnd)
+    this.#urgentEnd = 0
+    this.#urgent = undefined
+    this.#inFlight = slab
+    this.#inFlightBytes = end - HEADROOM_BYTES
+    this.#write(slab.subarray(start, end))
+  }
+
+  #writeUrgent(): void {
+    const frames = this.#urgent
+    if (frames === undefined) return
+    this.#inFlight = frames
+    this.#inFlightBytes = 0
+    const bytes = this.#urgentEnd
+    this.#urgent = undefined
+    this.#urgentEnd = 0
+    this.#write(frames.subarray(0, bytes))
+  }
+
+  #write(bytes: Buffer): void {
+    this.#writingBytes = bytes.length
+    this.#socket.write(bytes, this.#onWritten)
+  }
+
+  readonly #onWritten = (error?: Error | null): void => {
+    const slab = this.#inFlight
+    this.#inFlight = undefined
+    // Without payload it was not from the pool.
+    if (slab !== undefined && this.#inFlightBytes > 0) {
+      // After a failure somebody may still be looking at it.
+      if (error) this.#pool.discard(slab)
+      else this.#pool.give(slab)
+    }
+    if (error || this.#closed) return
+    this.sentBytes += this.#writingBytes
+    this.#isFast = this.#waiting.length > 0
+    this.#queuedBytes -= this.#inFlightBytes
+    this.#writeNext()
+    this.#resumeWaiting()
+    if (this.#onEmpty !== undefined && this.isEmpty) this.#tellEmpty()
+  }
+
+  #tellEmpty(): void {
+    const onEmpty = this.#onEmpty
+    this.#onEmpty = undefined
+    onEmpty?.()
+  }
+
+  #resumeWaiting(): void {
+    if (this.#waiting.length === 0) return
+    let room = (this.#isFast ? LARGE_SLAB_BYTES : SMALL_SLAB_BYTES) - this.#queuedBytes
+    let resumed = 0
+    // Those that stop again while this runs come behind the others.
+    const { length } = this.#waiting
+    for (; resumed < length && room > 0; resumed++) {
+      room -= TURN_BYTES
+      this.#waiting[resumed]?.onRoom()
+    }
+    this.#waiting.splice(0, resumed)
+  }
+}
+
+function flush(output: Output): void {
+  output.flush()
+}

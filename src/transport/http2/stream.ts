@@ -1,0 +1,332 @@
+/**
+ * One stream (RFC 9113 section 5): its state, its two windows, and what waits for either. Consumed as a `TunnelStream`:
+ * by the relay of a TCP tunnel without anything in between, by everyone else through `StreamDuplex`.
+ */
+import type { StreamReset } from '../../contract/stream-end.ts'
+import type { TunnelLoss, TunnelReceiver, TunnelStream } from '../../contract/tunnel-stream.ts'
+import { DEFAULT_FRAME_BYTES, ErrorCode, MAX_WINDOW_BYTES } from '../../wire/http2/protocol.ts'
+import type { Output } from './output.ts'
+
+export const RESET_CODES: Record<StreamReset, number> = {
+  no_error: ErrorCode.NO_ERROR,
+  cancel: ErrorCode.CANCEL,
+  connect_error: ErrorCode.CONNECT_ERROR,
+  excessive_load: ErrorCode.ENHANCE_YOUR_CALM,
+  internal_error: ErrorCode.INTERNAL_ERROR,
+}
+/** A write of a stream that has not been told to stop may be this long although the output is full. */
+const SMALL_WRITE_BYTES = DEFAULT_FRAME_BYTES
+
+/** The connection, as its streams see it. */
+export interface StreamHost {
+  readonly output: Output
+  /** What the client lets us send on all streams together. */
+  sendWindow: number
+  /** SETTINGS_INITIAL_WINDOW_SIZE of the client. */
+  readonly initialSendWindow: number
+  /** The stream has bytes to send and the connection has no window for them. */
+  awaitWindow(stream: Http2Stream): void
+  /** `bytes` of what was received need no memory any more. */
+  onConsumed(bytes: number): void
+  /** What the stream's window is to grow by, when `bytes` of it are given back. */
+  windowGrowth(stream: Http2Stream, bytes: number): number
+  sendReset(streamId: number, code: number): void
+  sendWindowUpdate(streamId: number, increment: number): void
+  /** The stream is closed. */
+  onClosed(stream: Http2Stream): void
+}
+
+/** Told once, when the stream has closed. `ended`: both sides have ended it. */
+export interface StreamOwner {
+  onStreamClosed(how: 'ended' | TunnelLoss): void
+}
+
+export class Http2Stream implements TunnelStream {
+  readonly showsLoss = true
+  readonly id: number
+  /** What the client lets us send on this stream; below 0 after it has lowered its initial window. */
+  sendWindow: number
+  /** What we let the client send. */
+  receiveWindow: number
+  /** What {@link receiveWindow} is brought back to. */
+  receiveTarget: number
+  owner: StreamOwner | undefined
+  /** Called once, when {@link isSettled} becomes true. */
+  onSettled: (() => void) | undefined
+  /** Writes of up to a frame go out as one DATA frame: they hold whole datagrams. */
+  keepsWrites = false
+  readonly #host: StreamHost
+  #receiver: TunnelReceiver | undefined
+  /** What has arrived while there is no receiver. */
+  #early: Buffer[] | undefined
+  #discards = false
+  /** Received and not yet given back to either window. */
+  #unconsumed = 0
+  /** Given back and not yet announced. */
+  #credit = 0
+  /** Waits for a window or for room, from {@link #heldAt} on. */
+  #held: Buffer | undefined
+  #heldAt = 0
+  #awaitsRoom = false
+  #remoteEnded = false
+  /** `end` was called. */
+  #ending = false
+  #localEnded = false
+  #closed = false
+
+  constructor(host: StreamHost, id: number, receiveWindow: number) {
+    this.#host = host
+    this.id = id
+    this.sendWindow = host.initialSendWindow
+    this.receiveWindow = receiveWindow
+    this.receiveTarget = receiveWindow
+  }
+
+  get isClosed(): boolean {
+    return this.#closed
+  }
+
+  /** The client has sent END_STREAM. */
+  get remoteEnded(): boolean {
+    return this.#remoteEnded
+  }
+
+  /** Our side has ended, or waits for the client. */
+  get isSettled(): boolean {
+    return this.#localEnded || this.#closed || this.#held !== undefined
+  }
+
+  /** We have sent END_STREAM. */
+  get localEnded(): boolean {
+    return this.#localEnded
+  }
+
+  get unsentBytes(): number {
+    return this.#held === undefined ? 0 : this.#held.length - this.#heldAt
+  }
+
+  // What the relay, or a Duplex, asks for.
+
+  start(receiver: TunnelReceiver): void {
+    this.#receiver = receiver
+    const early = this.#early
+    this.#early = undefined
+    for (const chunk of early ?? []) if (this.#receiver !== undefined) receiver.onData(chunk)
+    if (this.#remoteEnded && this.#receiver !== undefined) receiver.onEnd()
+  }
+
+  write(from: Buffer, start: number, end: number): boolean {
+    if (this.#closed || this.#ending) return true
+    const { output } = this.#host
+    const bytes = end - start
+    const mustWait = output.isFull && (bytes > SMALL_WRITE_BYTES || output.isOverfull)
+    const sent = this.#held !== undefined || mustWait ? 0 : this.#sendNow(from, start, end)
+    if (sent < bytes) {
+      this.#hold(from, start + sent, end)
+      if (mustWait) this.#awaitRoom()
+      return false
+    }
+    if (!output.isFull) return true
+    this.#awaitRoom()
+    return false
+  }
+
+  end(): void {
+    if (this.#closed || this.#ending) return
+    this.#ending = true
+    if (this.#held === undefined) this.#endNow()
+  }
+
+  credit(bytes: number): void {
+    this.#consume(bytes)
+    if (this.#remoteEnded || this.#closed) return
+    this.#credit += bytes
+    if (this.#credit >= this.receiveTarget / 4) this.#announce()
+  }
+
+  reset(reason: StreamReset): void {
+    this.resetWith(RESET_CODES[reason], 'reset')
+  }
+
+  /** Ends both directions: the receiver hears nothing, the owner that it was `how`. */
+  resetWith(code: number, how: TunnelLoss): void {
+    // What was delivered and not taken by then is given up.
+    if (this.#closed) return this.#consume(this.#unconsumed)
+    this.#receiver = undefined
+    this.#host.sendReset(this.id, code)
+    this.#close(how)
+  }
+
+  /** The same on behalf of somebody else: the receiver is told. */
+  cancel(): void {
+    if (this.#closed) return
+    this.#host.sendReset(this.id, ErrorCode.CANCEL)
+    this.#close('cancelled')
+  }
+
+  /** What the client sends from now on is of no use. */
+  discard(): void {
+    this.#discards = true
+    const early = this.#early
+    this.#early = undefined
+    for (const chunk of early ?? []) this.credit(chunk.length)
+  }
+
+  // What the connection tells.
+
+  /** A piece of DATA, already counted against both windows. */
+  onData(chunk: Buffer, start: number, end: number): void {
+    this.#unconsumed += end - start
+    if (this.#closed || this.#discards) return this.credit(end - start)
+    const piece = chunk.subarray(start, end)
+    if (this.#receiver !== undefined) this.#receiver.onData(piece)
+    else (this.#early ??= []).push(piece)
+  }
+
+  /** Padding: counted, and done with. */
+  onPadding(bytes: number): void {
+    this.#unconsumed += bytes
+    this.credit(bytes)
+  }
+
+  onRemoteEnd(): void {
+    if (this.#remoteEnded || this.#closed) return
+    this.#remoteEnded = true
+    this.#receiver?.onEnd()
+    this.#closeIfEnded()
+  }
+
+  /** RST_STREAM, or the end of the connection. */
+  onLost(how: TunnelLoss): void {
+    if (how === 'left') this.onRemoteEnd()
+    this.#close(how)
+  }
+
+  /** False when the window would become larger than a window can be. */
+  growSendWindow(bytes: number): boolean {
+    if (this.sendWindow + bytes > MAX_WINDOW_BYTES) return false
+    this.sendWindow += bytes
+    this.onWindow()
+    return true
+  }
+
+  /** The stream's window, or the connection's, has grown. */
+  onWindow(): void {
+    if (this.#held === undefined || this.#awaitsRoom) return
+    if (this.#host.output.isFull) this.#awaitRoom()
+    else this.#sendHeld()
+  }
+
+  /** From the output: it is this stream's turn. */
+  onRoom(): void {
+    this.#awaitsRoom = false
+    if (this.#closed) return
+    if (this.#held !== undefined) this.#sendHeld()
+    else this.#receiver?.onRoom()
+  }
+
+  // Sending.
+
+  /** Returns how many bytes the windows let through. */
+  #sendNow(from: Buffer, start: number, end: number): number {
+    const host = this.#host
+    const bytes = end - start
+    let allowed = Math.max(0, Math.min(bytes, this.sendWindow, host.sendWindow))
+    const whole = this.keepsWrites && bytes <= DEFAULT_FRAME_BYTES
+    // A client with a window smaller than this gets pieces, since it could never get the whole.
+    if (whole && allowed < bytes && bytes <= host.initialSendWindow) allowed = 0
+    if (allowed === 0) return 0
+    if (whole) host.output.data(this.id, from, start, start + allowed, DEFAULT_FRAME_BYTES)
+    else host.output.data(this.id, from, start, start + allowed)
+    this.sendWindow -= allowed
+    host.sendWindow -= allowed
+    return allowed
+  }
+
+  #hold(from: Buffer, start: number, end: number): void {
+    const held = this.#held
+    const rest = from.subarray(start, end)
+    this.#held = held === undefined ? Buffer.from(rest) : Buffer.concat([held.subarray(this.#heldAt), rest])
+    this.#heldAt = 0
+    if (this.#host.sendWindow <= 0) this.#host.awaitWindow(this)
+    this.#settle()
+  }
+
+  #sendHeld(): void {
+    const held = this.#held
+    if (held === undefined) return
+    this.#heldAt += this.#sendNow(held, this.#heldAt, held.length)
+    if (this.#heldAt < held.length) {
+      if (this.#host.sendWindow <= 0) this.#host.awaitWindow(this)
+      return
+    }
+    this.#held = undefined
+    this.#heldAt = 0
+    if (this.#ending) this.#endNow()
+    else if (this.#host.output.isFull) this.#awaitRoom()
+    else this.#receiver?.onRoom()
+  }
+
+  #awaitRoom(): void {
+    if (this.#awaitsRoom) return
+    this.#awaitsRoom = true
+    this.#host.output.wait(this)
+  }
+
+  #endNow(): void {
+    this.#host.output.endStream(this.id)
+    this.onLocalEnd()
+  }
+
+  /** END_STREAM has been sent, with DATA or with HEADERS. */
+  onLocalEnd(): void {
+    this.#ending = true
+    this.#localEnded = true
+    this.#settle()
+    this.#receiver?.onFlushed()
+    this.#closeIfEnded()
+  }
+
+  #announce(): void {
+    const credit = this.#credit
+    this.#credit = 0
+    const growth = this.#host.windowGrowth(this, credit)
+    this.receiveTarget += growth
+    this.receiveWindow += credit + growth
+    this.#host.sendWindowUpdate(this.id, credit + growth)
+  }
+
+  // The end.
+
+  #settle(): void {
+    const { onSettled } = this
+    this.onSettled = undefined
+    onSettled?.()
+  }
+
+  /** The bytes need no memory any more. */
+  #consume(bytes: number): void {
+    const consumed = Math.min(bytes, this.#unconsumed)
+    this.#unconsumed -= consumed
+    this.#host.onConsumed(consumed)
+  }
+
+  #closeIfEnded(): void {
+    if (this.#remoteEnded && this.#localEnded) this.#close('ended')
+  }
+
+  #close(how: 'ended' | TunnelLoss): void {
+    if (this.#closed) return
+    this.#closed = true
+    const receiver = this.#receiver
+    this.#receiver = undefined
+    this.#early = undefined
+    this.#held = undefined
+    // After an end in order the receiver still passes on what it has, and gives that back when it is done.
+    if (receiver === undefined || how === 'reset' || how === 'cancelled') this.#consume(this.#unconsumed)
+    this.#host.onClosed(this)
+    this.#settle()
+    if (how !== 'ended') receiver?.onLost(how)
+    this.owner?.onStreamClosed(how)
+  }
+}
