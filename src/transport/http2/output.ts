@@ -97,7 +97,7 @@ export class Output {
 
   /** `stream.onRoom` is called once, when it may send about one read of a socket. */
   wait(stream: Waiting): void {
-    this.#waiting.push(stream)
+    if (!this.#closed) this.#waiting.push(stream)
   }
 
   /** Calls back, once, when nothing is left to send. */
@@ -215,7 +215,9 @@ export class Output {
   /** Called at the end of the turn. */
   flush(): void {
     this.#scheduled = false
-    if (this.#inFlight === undefined) this.#writeNext()
+    if (this.#inFlight !== undefined) return
+    this.#writeNext()
+    if (this.isEmpty) this.#resumeWaiting()
   }
 
   #writeNext(): void {
@@ -292,6 +294,8 @@ export class Output {
       this.#waiting[resumed]?.onRoom()
     }
     this.#waiting.splice(0, resumed)
+    // If none of them has anything to send now, there is no write after which the others would be told.
+    if (this.#waiting.length > 0 && this.isEmpty) this.#schedule()
   }
 }
 
