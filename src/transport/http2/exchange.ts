@@ -69,10 +69,14 @@ abstract class Http2Exchange implements Lingering, StreamOwner {
   }
 
   onStreamClosed(how: 'ended' | TunnelLoss): void {
-    if (how === 'ended') this.#readToEnd()
-    // A client that leaves a tunnel in order may have sent something that its target has not taken yet.
-    else if (!this.#finished && !(how === 'left' && this.#answered)) this.#abort?.abort()
+    if (how === 'ended') return this.#readToEnd()
+    if (how === 'left' && this.outlivesClient) return
+    if (!this.#finished) this.#abort?.abort()
+    this.#duplex?.destroy()
   }
+
+  /** Goes on after the client has left in order. */
+  protected abstract readonly outlivesClient: boolean
 
   /** What nobody has begun to read by now is of no use; an end that nobody reads is not told. */
   #readToEnd(): void {
@@ -85,7 +89,11 @@ abstract class Http2Exchange implements Lingering, StreamOwner {
   }
 
   refuse(status: number, headers: ResponseHeaders = {}): void {
-    if (!this.answer(status, headers, true)) return
+    try {
+      if (!this.answer(status, headers, true)) return
+    } catch {
+      return this.reset('internal_error')
+    }
     this.#finished = true
     if (this.stream.isClosed) return
     this.stream.discard()
@@ -116,8 +124,16 @@ abstract class Http2Exchange implements Lingering, StreamOwner {
   }
 
   protected duplex(): StreamDuplex {
-    this.#duplex ??= new StreamDuplex(this.stream)
+    if (this.#duplex === undefined) {
+      this.#duplex = new StreamDuplex(this.stream)
+      // The client did not wait for what is about to be written.
+      if (this.stream.isClosed) this.#duplex.destroy()
+    }
     return this.#duplex
+  }
+
+  protected get answered(): boolean {
+    return this.#answered
   }
 
   /** False when there can be no answer any more. */
@@ -162,6 +178,11 @@ export class Http2Connect extends Http2Exchange implements ConnectExchange, Stre
     return this.#wasReset
   }
 
+  /** It may have sent something that its target has not taken yet. */
+  protected override get outlivesClient(): boolean {
+    return this.answered
+  }
+
   override onStreamClosed(how: 'ended' | TunnelLoss): void {
     this.#wasReset = how === 'reset'
     super.onStreamClosed(how)
@@ -180,6 +201,7 @@ export class Http2Connect extends Http2Exchange implements ConnectExchange, Stre
 
 export class Http2Plain extends Http2Exchange implements PlainExchange {
   readonly kind = 'plain'
+  protected override readonly outlivesClient = false
 
   get method(): string {
     return this.head.method
