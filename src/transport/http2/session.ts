@@ -75,6 +75,8 @@ export class Http2Session extends SessionLife implements Session, ConnectionEven
   readonly #times: SessionTimes
   #listener: SessionListener | undefined
   #goodbye: Timer | undefined
+  /** Between the two steps of a drain. */
+  #notice: Timer | undefined
   /** Of the PING that separates the two steps of a drain. */
   #drainMark: Buffer | undefined
   #isEnding = false
@@ -162,7 +164,9 @@ export class Http2Session extends SessionLife implements Session, ConnectionEven
 
   onFailed(code: number, limit: Http2Limit | undefined): void {
     if (limit !== undefined) this.#deps.counters.count('http2_limits_met', limit)
-    this.fail(new Error(`protocol error, code ${code}${limit === undefined ? '' : `, ${limit}`}`))
+    // The end of a visit is no error.
+    if (code !== ErrorCode.NO_ERROR || limit !== undefined)
+      this.fail(new Error(`protocol error, code ${code}${limit === undefined ? '' : `, ${limit}`}`))
     this.#finish(FAILED_GOODBYE_MS)
   }
 
@@ -201,11 +205,12 @@ export class Http2Session extends SessionLife implements Session, ConnectionEven
   // The end.
 
   protected override onDrain(): void {
-    if (this.#streams.size === 0) return this.#sayLastGoaway()
+    // nginx says it once.
+    if (this.#streams.size === 0 || !this.#connection.isTrusted) return this.#sayLastGoaway()
     this.#connection.sendGoaway(ErrorCode.NO_ERROR, MAX_STREAM_ID)
     this.#drainMark = randomBytes(8)
     this.#sendPing(this.#drainMark)
-    this.#deps.clock.after(DRAIN_NOTICE_MS, () => this.#sayLastGoaway())
+    this.#notice = this.#deps.clock.after(DRAIN_NOTICE_MS, () => this.#sayLastGoaway())
   }
 
   protected override onDestroy(reason: Error): void {
@@ -238,6 +243,9 @@ export class Http2Session extends SessionLife implements Session, ConnectionEven
     this.drain()
     this.#goodbye = this.#deps.clock.after(limitMs, () => this.#socket.destroy())
     this.#output.whenEmpty(() => {
+      // Acknowledgements and credit that come later have no place on a side that has ended.
+      this.#connection.stop('reset')
+      this.#output.close()
       this.#socket.end()
       this.#goodbye?.cancel()
       this.#goodbye = this.#deps.clock.after(LINGER_MS, () => this.#socket.destroy())
@@ -254,6 +262,7 @@ export class Http2Session extends SessionLife implements Session, ConnectionEven
 
   #onClose(): void {
     this.#goodbye?.cancel()
+    this.#notice?.cancel()
     this.#isEnding = true
     this.#connection.stop('reset')
     this.#streams.close()

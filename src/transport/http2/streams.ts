@@ -11,7 +11,7 @@ interface StreamsDependencies {
   readonly output: Output
   readonly growth: WindowGrowth
   readonly uploads: UploadBudget
-  /** The last stream has closed. */
+  /** The last stream has closed, and not because the connection ends. */
   onLastClosed(): void
 }
 
@@ -37,6 +37,8 @@ export class Streams implements StreamHost {
   /** Received and not consumed. */
   #heldBytes = 0
   #isOver = false
+  /** All were ended by the end of their connection. */
+  #isLost = false
 
   constructor(
     options: { limit: number; streamWindowBytes: number; sessionWindowBytes: number },
@@ -72,6 +74,7 @@ export class Streams implements StreamHost {
 
   /** Every stream ends, from the newest to the oldest. */
   loseAll(how: TunnelLoss): void {
+    this.#isLost = true
     for (const stream of [...this.#open.values()].toReversed()) stream.onLost(how)
   }
 
@@ -169,6 +172,6 @@ export class Streams implements StreamHost {
     this.#open.delete(stream.id)
     this.#awaitingWindow.delete(stream)
     this.#deps.growth.onClosed(stream)
-    if (this.#open.size === 0) this.#deps.onLastClosed()
+    if (this.#open.size === 0 && !this.#isLost) this.#deps.onLastClosed()
   }
 }
