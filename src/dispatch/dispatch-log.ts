@@ -4,7 +4,7 @@ import { clientFields, faultFields, targetFields } from '../log.ts'
 import type { Log, Privacy } from '../log.ts'
 import { systemCodeOf } from './refusal.ts'
 import type { Refusal } from './refusal.ts'
-import type { CredentialFault, SessionRecord, Visit } from './session-record.ts'
+import type { CredentialFault, SessionRecord } from './session-record.ts'
 import type { Exchange } from '../contract/exchange.ts'
 import type { Session } from '../contract/session.ts'
 import type { User } from '../contract/user.ts'
@@ -51,8 +51,8 @@ export class DispatchLog {
   }
 
   /** A fault of ours of which no answer tells. */
-  onFault({ guest, exchange }: Visit, error: unknown): void {
-    const fields = { ...this.#fieldsOf(exchange, guest.user), ...faultFields(this.#privacy, error) }
+  onFault(exchange: Exchange, user: User | undefined, error: unknown): void {
+    const fields = { ...this.#fieldsOf(exchange, user), ...faultFields(this.#privacy, error) }
     this.#log.error(fields, FAULT_MESSAGE)
   }
 

@@ -133,9 +133,21 @@ export class Dispatcher {
     this.#records.set(session, record)
     counters.count('sessions_total', session.protocol)
     return {
-      onExchange: (exchange) => this.#onExchange(exchange, record),
+      onExchange: (exchange) => {
+        try {
+          this.#onExchange(exchange, record)
+        } catch (error) {
+          this.#giveUp(exchange, error)
+        }
+      },
       onClose: (error) => this.#onSessionClose(session, record, error),
     }
+  }
+
+  /** A fault of ours costs the exchange that it happens to: thrown on, it would end the lane. */
+  #giveUp(exchange: Exchange, error: unknown): void {
+    this.#log.onFault(exchange, undefined, error)
+    exchange.reset('internal_error')
   }
 
   #onExchange(exchange: Exchange, record: SessionRecord): void {
@@ -189,7 +201,7 @@ export class Dispatcher {
       () => visit.end(),
       (error: unknown) => {
         visit.end()
-        this.#log.onFault(visit, error)
+        this.#log.onFault(visit.exchange, visit.guest.user, error)
         visit.exchange.reset('internal_error')
       },
     )
@@ -201,7 +213,13 @@ export class Dispatcher {
     if (delayMs === 0) return answer()
     // The page for a status other than 407 depends on the user agent.
     if (exchange.kind === 'connect') exchange.keepFields('user-agent')
-    this.#delayed.delay(exchange, delayMs, answer)
+    this.#delayed.delay(exchange, delayMs, () => {
+      try {
+        answer()
+      } catch (error) {
+        this.#giveUp(exchange, error)
+      }
+    })
   }
 
   #answerStranger(exchange: Exchange, fault: CredentialFault): void {
@@ -322,7 +340,7 @@ export class Dispatcher {
     // A client that is gone needs no answer, and a failure caused by its leaving is not a refusal.
     if (!exchange.signal.aborted)
       this.#refuse(exchange, refusalOf(error, exchange.authority), { user: guest.user, error })
-    else if (!isRefusal(error)) this.#log.onFault(visit, error)
+    else if (!isRefusal(error)) this.#log.onFault(exchange, guest.user, error)
   }
 
   #refuse(exchange: Exchange, refusal: Refusal, why: Why): void {

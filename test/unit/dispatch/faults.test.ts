@@ -2,7 +2,7 @@
  * A fault of ours while a tunnel is opened, such as a `TypeError` in a forwarder, used to look like a target that
  * refused: the client got its 502, and the log a line at info level that did not say where it happened. The client gets
  * the same answer still; the log has the fault at error level with its stack, without addresses that the privacy level
- * hides, and the next request is served.
+ * hides, and the next request is served. A page of the site that threw ended the whole lane.
  */
 import { Readable } from 'node:stream'
 import { pino } from 'pino'
@@ -201,6 +201,13 @@ it('a fault after a tunnel is open names its request and none of the hidden addr
   ])
   for (const address of [TARGET, CLIENT]) expect(JSON.stringify(lines)).not.toContain(address)
   expect(answers).toEqual(['reset'])
+})
+
+it('a page that throws costs its request alone', () => {
+  const { lines, answers, connect } = stage(unexpected)
+  connect({ channel: 'decoy' })
+  expect(answers).toEqual(['reset'])
+  expect(lines).toMatchObject([{ level: ERROR_LEVEL, session: '1', err: { type: 'Error' } }])
 })
 
 it('a target that refuses is no fault', async () => {
