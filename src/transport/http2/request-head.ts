@@ -5,8 +5,9 @@
 import type { RequestHeaders } from '../../contract/exchange.ts'
 import { pickFields } from '../kept-fields.ts'
 import type { FieldSink } from '../../wire/http2/hpack-decoder.ts'
+import { FIRST_COUNTS, TAKEN_ONCE } from '../../wire/repeated-fields.ts'
 
-/** With more, nginx answers that the head is too large. */
+/** nginx's `max_headers`, which Debian's 1.22 has too; cookies and fields that are ignored do not count. */
 const MAX_FIELDS = 1000
 
 /** Thrown out of the decoder: the block is larger than any request needs. */
@@ -16,8 +17,8 @@ export class EmptyName extends Error {}
 
 // oxlint-disable-next-line no-control-regex
 const FORBIDDEN_IN_NAME = /[\u0000-\u0020\u007f:A-Z]/
-/** A token (RFC 9110 section 5.6.2). nginx ignores fields with names of other characters. */
-const TOKEN = /^[!#$%&'*+.^_`|~0-9a-z-]+$/
+/** nginx ignores fields with names of other characters, so `_` cannot pass for `-` behind us. */
+const USUAL_NAME = /^[0-9a-z-]+$/
 // oxlint-disable-next-line no-control-regex
 const FORBIDDEN_IN_VALUE = /[\u0000\r\n]/
 const METHOD = /^[A-Z_-]+$/
@@ -47,6 +48,7 @@ export class RequestHead implements FieldSink {
   #room: number
   #count = 0
   #hasHost = false
+  #hasCoding = false
 
   /** @param maxBytes names and values, decoded. */
   constructor(maxBytes: number) {
@@ -69,12 +71,11 @@ export class RequestHead implements FieldSink {
     if (this.#room < 0) throw new HeadTooLarge()
     if (name === '') throw new EmptyName()
     if (this.isBroken) return
-    if (++this.#count > MAX_FIELDS) return this.refuse(400)
     const isPseudo = name.charCodeAt(0) === 0x3a
     if (FORBIDDEN_IN_NAME.test(isPseudo ? name.slice(1) : name) || FORBIDDEN_IN_VALUE.test(value))
       this.isBroken = true
     else if (isPseudo) this.#takePseudo(name, value)
-    else if (TOKEN.test(name)) this.#takeField(name, value)
+    else if (USUAL_NAME.test(name)) this.#takeField(name, value)
   }
 
   /** Call it after the last field. */
@@ -84,7 +85,7 @@ export class RequestHead implements FieldSink {
     if (this.method === '' || this.scheme === '' || this.path === '' || !this.#hasHost) this.refuse(400)
     const length = this.#fields['content-length']
     if (length === undefined) return
-    if (!/^\d+$/.test(length) || (endsStream && Number(length) > 0)) this.refuse(400)
+    if (!/^\d+$/.test(length) || this.#hasCoding || (endsStream && Number(length) > 0)) this.refuse(400)
   }
 
   #finishConnect(): void {
@@ -125,12 +126,20 @@ export class RequestHead implements FieldSink {
   }
 
   #takeField(name: string, value: string): void {
+    if (name !== 'cookie' && ++this.#count > MAX_FIELDS) return this.refuse(400)
     if (name === 'host') this.#takeHost(value)
-    if (name === 'transfer-encoding' && value.toLowerCase() !== 'chunked') this.refuse(501)
+    if (name === 'transfer-encoding') this.#takeCoding(value)
     if (OF_A_CONNECTION.has(name)) return
     const before = this.#fields[name]
     if (before === undefined) this.#fields[name] = value
-    else if (name === 'content-length') this.refuse(400)
-    else this.#fields[name] = `${before}${name === 'cookie' ? '; ' : ', '}${value}`
+    else if (TAKEN_ONCE.has(name)) this.refuse(400)
+    else if (!FIRST_COUNTS.has(name))
+      this.#fields[name] = `${before}${name === 'cookie' ? '; ' : ', '}${value}`
+  }
+
+  #takeCoding(value: string): void {
+    if (this.#hasCoding) return this.refuse(400)
+    this.#hasCoding = true
+    if (value.toLowerCase() !== 'chunked') this.refuse(501)
   }
 }

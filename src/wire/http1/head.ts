@@ -3,6 +3,7 @@
  * refuses is refused with the same status, as soon as the byte has come that makes it so. The work is linear in the
  * size of the head, which is bounded (`head-room.ts`).
  */
+import { FIRST_COUNTS, TAKEN_ONCE } from '../repeated-fields.ts'
 import { parseSiteHost, parseSitePath } from '../site-path.ts'
 import { EndOfLine } from './end-of-line.ts'
 import { FieldLineReader } from './field-line.ts'
@@ -68,31 +69,6 @@ const CHUNKED: ContentFraming = { kind: 'chunked' }
 /** nginx's `max_headers`, which Debian's 1.22 has too; fields that are ignored do not count. */
 const MAX_FIELDS = 1000
 const MAX_LENGTH = 2n ** 63n - 1n
-
-/** Fields that nginx takes once. */
-const UNIQUE: ReadonlySet<string> = new Set([
-  'authorization',
-  'content-length',
-  'content-range',
-  'expect',
-  'host',
-  'if-match',
-  'if-modified-since',
-  'if-none-match',
-  'if-range',
-  'if-unmodified-since',
-  'transfer-encoding',
-])
-/** Fields that are no lists: those that come after the first are ignored. */
-const FIRST_COUNTS: ReadonlySet<string> = new Set([
-  'content-type',
-  'from',
-  'max-forwards',
-  'proxy-authorization',
-  'range',
-  'referer',
-  'user-agent',
-])
 
 /** Push chunks until there is a head; {@link consumed} tells how much of the last chunk belongs to it. */
 export class HeadReader {
@@ -191,7 +167,7 @@ export class HeadReader {
     const known = this.#headers[name]
     if (name === 'connection') this.#takeConnection(value)
     if (known === undefined) this.#headers[name] = value
-    else if (UNIQUE.has(name)) return this.#refuse(400, 'repeated_field')
+    else if (TAKEN_ONCE.has(name)) return this.#refuse(400, 'repeated_field')
     else if (!FIRST_COUNTS.has(name))
       this.#headers[name] = `${known}${name === 'cookie' ? '; ' : ', '}${value}`
     return name === 'host' && !isSoundHost(value) ? this.#refuse(400, 'host') : undefined
