@@ -9,7 +9,7 @@ import type { Writable } from 'node:stream'
 import { describe, expect, it } from 'vitest'
 import type { Exchange } from '../../src/contract/exchange.ts'
 import type { Session } from '../../src/contract/session.ts'
-import { END_HEADERS, END_STREAM, frame, uint32 } from '../support/http2-frames.ts'
+import { END_HEADERS, END_STREAM, frame, headerBlock, uint32 } from '../support/http2-frames.ts'
 import { GET } from '../support/http2-probe.ts'
 import { expectNothingLeftOpen } from '../support/leak-check.ts'
 import { RawHttp2 } from '../support/raw-http2.ts'
@@ -17,6 +17,7 @@ import { startTlsTransport } from '../support/tls-transport.ts'
 import type { TlsTransport } from '../support/tls-transport.ts'
 
 const REQUEST = frame('HEADERS', { flags: END_HEADERS | END_STREAM, stream: 1, payload: GET })
+const TRAILERS = headerBlock([['x-checksum', '1']])
 const PING = frame('PING', { payload: '12345678' })
 
 function reset(code: number): Buffer {
@@ -99,6 +100,39 @@ describe('an HTTP/2 exchange', () => {
     exchange.refuse(407, { 'proxy-authenticate': 'Basic realm="\u{1f6a7}"' })
     const { payload } = await stage.client.frame(({ name }) => name === 'RST_STREAM')
     expect(payload.readUInt32BE(0)).toBe(2)
+  })
+})
+
+describe('an HTTP/2 request', () => {
+  it('is not made of trailers whose stream has ended while they came', async () => {
+    await using stage = await openStage()
+    const { client } = stage
+    stage.session.trust()
+    // In one write, so that the request is worked on when its trailers have begun.
+    client.send(
+      frame('HEADERS', { flags: END_HEADERS, stream: 1, payload: GET }),
+      frame('HEADERS', { flags: END_STREAM, stream: 1, payload: TRAILERS }),
+    )
+    const first = await stage.request()
+    first.reset('cancel')
+    client.send(
+      frame('CONTINUATION', { flags: END_HEADERS, stream: 1 }),
+      frame('HEADERS', { flags: END_HEADERS | END_STREAM, stream: 3, payload: GET }),
+    )
+    const next = await stage.request()
+    expect(next.authority).toBe('localhost')
+    expect(stage.session.openStreams).toBe(1)
+  })
+
+  it('can be answered after an answer whose fields could not be sent', async () => {
+    await using stage = await openStage()
+    stage.client.send(REQUEST)
+    const exchange = await stage.request()
+    expect(() => exchange.respond(200, { 'x-sign': '\u{1f6a7}' })).toThrow(TypeError)
+    exchange.respond(502, {}).end('sorry')
+    await stage.client.frame(({ name }) => name === 'DATA')
+    const names = stage.client.frames.map(({ name, stream }) => `${name} ${stream}`)
+    expect(names.filter((name) => name.endsWith(' 1'))).toEqual(['HEADERS 1', 'DATA 1'])
   })
 })
 

@@ -270,21 +270,21 @@ export class Http2Connection implements FrameSink {
       streams.lastId = streamId
     }
     if (part.length === 0) return this.fail(ErrorCode.FRAME_SIZE_ERROR)
-    this.#heads.open(streamId, (flags & Flag.END_STREAM) !== 0)
+    this.#heads.open(streamId, (flags & Flag.END_STREAM) !== 0, isTrailer)
     this.#onFragment(part, (flags & Flag.END_HEADERS) !== 0)
   }
 
   #onFragment(fragment: Buffer, isLast: boolean): void {
     this.#heads.add(fragment, isLast)
     if (!isLast) return
-    const { streamId, endsStream } = this.#heads
+    const { streamId, endsStream, isTrailer } = this.#heads
     const read = this.#heads.decode()
     if ('code' in read) return this.fail(read.code, read.limit)
+    if (!isTrailer) return this.#onRequest(streamId, read.head, endsStream)
+    // They end the stream, and nobody asks what they say. It may have ended since they began.
     const open = this.#deps.streams.find(streamId)
-    if (open === undefined) this.#onRequest(streamId, read.head, endsStream)
-    // Trailers: they end the stream, and nobody asks what they say.
-    else if (endsStream) open.onRemoteEnd()
-    else this.#resetFaulty(open, ErrorCode.PROTOCOL_ERROR)
+    if (endsStream) open?.onRemoteEnd()
+    else if (open !== undefined) this.#resetFaulty(open, ErrorCode.PROTOCOL_ERROR)
   }
 
   #onRequest(streamId: number, head: RequestHead, endsStream: boolean): void {

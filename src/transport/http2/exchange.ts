@@ -139,8 +139,9 @@ abstract class Http2Exchange implements Lingering, StreamOwner {
   /** False when there can be no answer any more. */
   protected answer(status: number, headers: ResponseHeaders, endStream: boolean): boolean {
     if (this.#answered || this.stream.isClosed) return false
-    this.#answered = true
+    // Throws for fields that cannot be sent; then another answer may follow.
     this.host.answers.send(this.stream, status, headers, endStream)
+    this.#answered = true
     return true
   }
 

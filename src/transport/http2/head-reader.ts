@@ -32,6 +32,7 @@ export class HeadReader {
   #bytes = 0
   #streamId = 0
   #endsStream = false
+  #isTrailer = false
 
   constructor({ maxHeadBytes, maxStringBytes }: HeadLimits) {
     this.#maxHeadBytes = maxHeadBytes
@@ -56,6 +57,11 @@ export class HeadReader {
     return this.#endsStream
   }
 
+  /** The block belongs to a stream that was open when it began. */
+  get isTrailer(): boolean {
+    return this.#isTrailer
+  }
+
   /** Whether a frame of this length is too much, before any of it is kept. */
   faultOf(bytes: number): Http2Limit | undefined {
     if (this.#bytes + bytes > this.#maxHeadBytes + OVERHEAD_BYTES) return 'head_bytes'
@@ -74,9 +80,10 @@ export class HeadReader {
     return end < start ? ErrorCode.PROTOCOL_ERROR : payload.subarray(start, end)
   }
 
-  open(streamId: number, endsStream: boolean): void {
+  open(streamId: number, endsStream: boolean, isTrailer: boolean): void {
     this.#streamId = streamId
     this.#endsStream = endsStream
+    this.#isTrailer = isTrailer
   }
 
   /** The fragment is copied unless it is the last: then {@link decode} follows at once. */
