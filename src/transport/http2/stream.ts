@@ -73,6 +73,7 @@ export class Http2Stream implements TunnelStream {
   #ending = false
   #localEnded = false
   #closed = false
+  #lost: TunnelLoss | undefined
 
   constructor(host: StreamHost, id: number, receiveWindow: number) {
     this.#host = host
@@ -108,6 +109,8 @@ export class Http2Stream implements TunnelStream {
   // What the relay, or a Duplex, asks for.
 
   start(receiver: TunnelReceiver): void {
+    // What it has sent before is gone: even if it left in order, that must not look complete.
+    if (this.#lost !== undefined) return receiver.onLost(this.#lost === 'left' ? 'reset' : this.#lost)
     this.#receiver = receiver
     const early = this.#early
     this.#early = undefined
@@ -248,7 +251,7 @@ export class Http2Stream implements TunnelStream {
     const rest = from.subarray(start, end)
     this.#held = held === undefined ? Buffer.from(rest) : Buffer.concat([held.subarray(this.#heldAt), rest])
     this.#heldAt = 0
-    if (this.#host.sendWindow <= 0) this.#host.awaitWindow(this)
+    this.#awaitWindow()
     this.#settle()
   }
 
@@ -256,15 +259,17 @@ export class Http2Stream implements TunnelStream {
     const held = this.#held
     if (held === undefined) return
     this.#heldAt += this.#sendNow(held, this.#heldAt, held.length)
-    if (this.#heldAt < held.length) {
-      if (this.#host.sendWindow <= 0) this.#host.awaitWindow(this)
-      return
-    }
+    if (this.#heldAt < held.length) return this.#awaitWindow()
     this.#held = undefined
     this.#heldAt = 0
     if (this.#ending) this.#endNow()
     else if (this.#host.output.isFull) this.#awaitRoom()
     else this.#receiver?.onRoom()
+  }
+
+  /** When it is the connection's window that is used up. One that does not take a whole write is of no use for that. */
+  #awaitWindow(): void {
+    if (this.#host.sendWindow < (this.keepsWrites ? this.unsentBytes : 1)) this.#host.awaitWindow(this)
   }
 
   #awaitRoom(): void {
@@ -318,6 +323,7 @@ export class Http2Stream implements TunnelStream {
   #close(how: 'ended' | TunnelLoss): void {
     if (this.#closed) return
     this.#closed = true
+    if (how !== 'ended') this.#lost = how
     const receiver = this.#receiver
     this.#receiver = undefined
     this.#early = undefined
