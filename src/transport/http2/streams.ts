@@ -99,11 +99,11 @@ export class Streams implements StreamHost {
     this.sendWindow += bytes
     if (this.#awaitingWindow.size === 0) return true
     const waiting = [...this.#awaitingWindow]
-    this.#awaitingWindow.clear()
-    // Those that cannot send everything come last next time.
     for (const stream of waiting) {
-      if (this.sendWindow > 0) stream.onWindow()
-      else this.#awaitingWindow.add(stream)
+      if (this.sendWindow <= 0) break
+      // One that cannot send everything comes behind those that have sent nothing.
+      this.#awaitingWindow.delete(stream)
+      stream.onWindow()
     }
     return true
   }
