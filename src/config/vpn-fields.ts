@@ -55,7 +55,7 @@ const http2 = optionalTable(
       max: 4_294_967_295,
       doc:
         'Largest list of headers that a client may send (SETTINGS_MAX_HEADER_LIST_SIZE, whatever its name says). ' +
-        'Unless set, it is not announced; what counts is 32768 either way.',
+        'Unless set, it is not announced. At least 32768 and at most 262144 are taken in any case.',
     }),
   },
   { doc: 'HTTP/2 over TLS. An empty table enables it.' },

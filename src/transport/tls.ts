@@ -148,8 +148,8 @@ export class TlsTerminator {
 function ignoreError(): void {}
 
 /**
- * A TLSSocket created without a tls.Server never clears this flag, and node:http2 would wait for it (nodejs/node
- * lib/internal/tls/wrap.js, onServerSocketSecure).
+ * A TLSSocket created without a tls.Server never clears this flag, and would say for life that its handshake is under
+ * way (nodejs/node lib/internal/tls/wrap.js, onServerSocketSecure).
  */
 function markSecure(socket: TLSSocket): void {
   Object.assign(socket, { secureConnecting: false })
