@@ -2,21 +2,19 @@
  * One data plane: opens the listeners and everything behind them, puts changes into force, and ends everything in
  * order.
  */
-import { once } from 'node:events'
 import net from 'node:net'
 import type { AddressInfo } from 'node:net'
 import type { Settings } from '../config/settings.ts'
 import { OutboundRules } from '../egress/outbound-rules.ts'
 import { InboundRules } from '../gate/inbound-rules.ts'
 import * as map from './options.ts'
-import type { LaneShare, ListenAddress } from './messages.ts'
+import { listen } from './listening.ts'
+import type { ListenAddress } from './messages.ts'
 import type { Http3Transport } from '../transport/http3/transport.ts'
 import type { Certificate } from '../transport/tls.ts'
 import type { LedgerShare } from '../users/ledger-memory.ts'
 import { createDirectory, createHostMap, createHttp3, openRooms } from './rooms.ts'
 import type { LaneDependencies, Rooms } from './rooms.ts'
-
-const LISTEN_BACKLOG = 1024
 
 export class Lane {
   readonly address: ListenAddress
@@ -42,7 +40,10 @@ export class Lane {
     const rooms = await openRooms(settings, deps)
     const server = net.createServer({ allowHalfOpen: true }, (socket) => rooms.gate.accept(socket))
     try {
-      await listen(server, settings.vpn.listen_address, deps.share)
+      await listen(server, settings.vpn.listen_address, {
+        share: deps.share,
+        udpToo: settings.vpn.listen_protocols.quic !== null,
+      })
       // Node reports this for a single connection; without a handler it would end the lane.
       server.on('error', (error) => rooms.gate.acceptFailed(error))
       const lane = new Lane(deps, server, rooms)
@@ -168,34 +169,4 @@ export class Lane {
 interface Prepared {
   commit(): Promise<void>
   discard(): void
-}
-
-/** Several lanes share the port, and the kernel spreads connections over them (SO_REUSEPORT). */
-async function listen(server: net.Server, { address, port }: ListenAddress, share: LaneShare): Promise<void> {
-  const reusePort = share.lanes > 1
-  if (reusePort && share.lane === 0 && !share.isHeir && port !== 0) await expectFree({ address, port })
-  server.listen({ host: address, port, backlog: LISTEN_BACKLOG, reusePort })
-  await listening(server, port)
-}
-
-/** Another process of the same user could share the port with the lanes, and nobody would notice. */
-async function expectFree({ address, port }: ListenAddress): Promise<void> {
-  const probe = net.createServer().listen({ host: address, port })
-  await listening(probe, port)
-  probe.close()
-  await once(probe, 'close')
-}
-
-async function listening(server: net.Server, port: number): Promise<void> {
-  try {
-    await once(server, 'listening')
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'EACCES') throw error
-    const hint =
-      'low ports need the capability CAP_NET_BIND_SERVICE: put AmbientCapabilities=CAP_NET_BIND_SERVICE into the ' +
-      'systemd unit, or lower the sysctl net.ipv4.ip_unprivileged_port_start'
-    throw Object.assign(new Error(`cannot listen on port ${port}: ${hint}`, { cause: error }), {
-      code: 'EACCES',
-    })
-  }
 }
