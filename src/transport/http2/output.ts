@@ -270,7 +270,7 @@ export class Output {
     }
     if (error || this.#closed) return
     this.sentBytes += this.#writingBytes
-    this.#isFast = this.#waiting.length > 0
+    this.#isFast = this.#inFlightBytes >= RECORD_BYTES
     this.#queuedBytes -= this.#inFlightBytes
     this.#writeNext()
     this.#resumeWaiting()
