@@ -93,6 +93,18 @@ describe('an HTTP/2 exchange', () => {
     await Promise.all([closed, aborted])
   })
 
+  it('ends with an answer that is written to after its end', async () => {
+    await using stage = await openStage()
+    stage.client.send(REQUEST)
+    const exchange = await stage.request()
+    const answer = exchange.respond(200, {})
+    answer.end('all')
+    const closed = new Promise<void>((resolve) => answer.once('close', resolve))
+    answer.write('more')
+    await closed
+    expect(stage.session.state).toBe('open')
+  })
+
   it('resets the stream of a refusal whose fields cannot be sent', async () => {
     await using stage = await openStage()
     stage.client.send(REQUEST)

@@ -19,6 +19,8 @@ export class StreamDuplex extends Duplex implements TunnelReceiver {
   constructor(stream: Http2Stream) {
     super({ allowHalfOpen: true, autoDestroy: true, emitClose: true })
     this.#stream = stream
+    // Its users learn of the end from 'close'.
+    this.on('error', ignoreError)
     stream.start(this)
   }
 
@@ -94,3 +96,5 @@ export class StreamDuplex extends Duplex implements TunnelReceiver {
     done(error)
   }
 }
+
+function ignoreError(): void {}
