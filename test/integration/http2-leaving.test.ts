@@ -136,6 +136,22 @@ describe('an HTTP/2 request', () => {
     expect(stage.session.openStreams).toBe(1)
   })
 
+  it('may follow trailers of a stream that we have reset', async () => {
+    await using stage = await openStage()
+    const { client } = stage
+    stage.session.trust()
+    client.send(frame('HEADERS', { flags: END_HEADERS, stream: 1, payload: GET }))
+    const first = await stage.request()
+    first.reset('cancel')
+    client.send(
+      frame('HEADERS', { flags: END_HEADERS | END_STREAM, stream: 1, payload: TRAILERS }),
+      frame('HEADERS', { flags: END_HEADERS | END_STREAM, stream: 3, payload: GET }),
+    )
+    const next = await stage.request()
+    expect(next.authority).toBe('localhost')
+    expect(stage.session.openStreams).toBe(1)
+  })
+
   it('can be answered after an answer whose fields could not be sent', async () => {
     await using stage = await openStage()
     stage.client.send(REQUEST)

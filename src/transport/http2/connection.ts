@@ -264,7 +264,7 @@ export class Http2Connection implements FrameSink {
     const { streamId, flags } = frame
     const part = this.#heads.fragmentOf(flags, streamId, payload)
     if (typeof part === 'number') return this.fail(part)
-    const isTrailer = this.isTrusted && streams.find(streamId)?.remoteEnded === false
+    const isTrailer = this.isTrusted && this.#mayHaveTrailer(streamId)
     if (!isTrailer) {
       if (streamId % 2 === 0 || streamId <= streams.lastId) return this.fail(ErrorCode.PROTOCOL_ERROR)
       streams.lastId = streamId
@@ -272,6 +272,12 @@ export class Http2Connection implements FrameSink {
     if (part.length === 0) return this.fail(ErrorCode.FRAME_SIZE_ERROR)
     this.#heads.open(streamId, (flags & Flag.END_STREAM) !== 0, isTrailer)
     this.#onFragment(part, (flags & Flag.END_HEADERS) !== 0)
+  }
+
+  /** A client that does not know yet that we have reset its stream may go on with it (RFC 9113 section 5.1). */
+  #mayHaveTrailer(streamId: number): boolean {
+    const { streams } = this.#deps
+    return streamId % 2 === 1 && streamId <= streams.lastId && streams.find(streamId)?.remoteEnded !== true
   }
 
   #onFragment(fragment: Buffer, isLast: boolean): void {
@@ -283,8 +289,9 @@ export class Http2Connection implements FrameSink {
     if (!isTrailer) return this.#onRequest(streamId, read.head, endsStream)
     // They end the stream, and nobody asks what they say. It may have ended since they began.
     const open = this.#deps.streams.find(streamId)
-    if (endsStream) open?.onRemoteEnd()
-    else if (open !== undefined) this.#resetFaulty(open, ErrorCode.PROTOCOL_ERROR)
+    if (open === undefined) return void (this.#spend('unknown_frames') || this.#refuseLimit('unknown_frames'))
+    if (endsStream) open.onRemoteEnd()
+    else this.#resetFaulty(open, ErrorCode.PROTOCOL_ERROR)
   }
 
   #onRequest(streamId: number, head: RequestHead, endsStream: boolean): void {

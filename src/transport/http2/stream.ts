@@ -162,7 +162,7 @@ export class Http2Stream implements TunnelStream {
 
   /** The same on behalf of somebody else: the receiver is told. */
   cancel(): void {
-    if (this.#closed) return
+    if (this.#closed) return this.#consume(this.#unconsumed)
     this.#host.sendReset(this.id, ErrorCode.CANCEL)
     this.#close('cancelled')
   }
