@@ -10,6 +10,7 @@ import { EndpointProcess } from '../support/endpoint-process.ts'
 import { H2Client } from '../support/h2-client.ts'
 import { ACK, END_HEADERS, END_STREAM, PREFACE, frame, headerBlock, uint32 } from '../support/http2-frames.ts'
 import { expectNothingLeftOpen } from '../support/leak-check.ts'
+import { Random } from '../support/random.ts'
 import { RawHttp2, connectFrame } from '../support/raw-http2.ts'
 import { readAll } from '../support/reading.ts'
 import { openEcho } from '../support/targets.ts'
@@ -21,30 +22,6 @@ const AT_ONCE = 8
 const LEAST_ATTACKS = 40
 const SEED = Number(process.env['CULVERT_FUZZ_SEED'] ?? Math.floor(Math.random() * 2 ** 32))
 const MEMORY_GROWTH_LIMIT_MIB = 300
-
-/** mulberry32: small, and the same everywhere. */
-class Random {
-  #state: number
-
-  constructor(seed: number) {
-    this.#state = seed
-  }
-
-  below(limit: number): number {
-    this.#state = (this.#state + 0x6d2b79f5) | 0
-    let mixed = Math.imul(this.#state ^ (this.#state >>> 15), 1 | this.#state)
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed
-    return Math.floor((((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32) * limit)
-  }
-
-  bytes(count: number): Buffer {
-    return Buffer.from(Array.from({ length: count }, () => this.below(256)))
-  }
-
-  pick<T>(values: readonly [T, ...T[]]): T {
-    return values[this.below(values.length)] ?? values[0]
-  }
-}
 
 interface Attack {
   readonly name: string
