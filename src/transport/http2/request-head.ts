@@ -48,6 +48,8 @@ export class RequestHead implements FieldSink {
   #room: number
   #count = 0
   #hasHost = false
+  /** `:authority` and `host`, or one of them twice, with one value. */
+  #isHostRepeated = false
   #hasCoding = false
 
   /** @param maxBytes names and values, decoded. */
@@ -81,17 +83,20 @@ export class RequestHead implements FieldSink {
   /** Call it after the last field. */
   finish(endsStream: boolean): void {
     if (this.isBroken) return
-    if (this.method === 'CONNECT') return this.#finishConnect()
+    // nginx refuses these; a client that sends credentials gets further with what can only mean one thing.
+    const isOurs = this.method === 'CONNECT' && 'proxy-authorization' in this.#fields
+    if (this.#isHostRepeated && !isOurs) this.refuse(400)
+    if (this.method === 'CONNECT') return this.#finishConnect(isOurs)
     if (this.method === '' || this.scheme === '' || this.path === '' || !this.#hasHost) this.refuse(400)
     const length = this.#fields['content-length']
     if (length === undefined) return
     if (!/^\d+$/.test(length) || this.#hasCoding || (endsStream && Number(length) > 0)) this.refuse(400)
   }
 
-  #finishConnect(): void {
+  #finishConnect(isOurs: boolean): void {
     if (this.authority === '') this.refuse(400)
     // Section 8.5: a CONNECT has neither.
-    else if (this.scheme !== '' || this.path !== '') this.refuse(405)
+    else if (!isOurs && (this.scheme !== '' || this.path !== '')) this.refuse(405)
   }
 
   /** The first reason counts. */
@@ -120,7 +125,8 @@ export class RequestHead implements FieldSink {
   }
 
   #takeHost(value: string): void {
-    if (this.#hasHost || value === '') return this.refuse(400)
+    if (value === '' || (this.#hasHost && value !== this.authority)) return this.refuse(400)
+    this.#isHostRepeated = this.#hasHost
     this.#hasHost = true
     this.authority = value
   }

@@ -56,6 +56,26 @@ describe('the head of an HTTP/2 request', () => {
     expect(headOf(fields.toReversed()).refusal).toBe(400)
   })
 
+  it('is refused when a visitor says twice where to, not when a client with credentials does', () => {
+    const connect = (...fields: Field[]): number | undefined => {
+      const head = new RequestHead(65_536)
+      const first: Field[] = [
+        [':method', 'CONNECT'],
+        [':authority', 'a.test:443'],
+      ]
+      for (const [name, value] of [...first, ...fields]) head.onField(name, value)
+      head.finish(false)
+      return head.refusal
+    }
+    const credentials: Field = ['proxy-authorization', 'Basic eA==']
+    expect(connect()).toBeUndefined()
+    expect(connect(['host', 'a.test:443'])).toBe(400)
+    expect(connect(['host', 'a.test:443'], credentials)).toBeUndefined()
+    expect(connect(['host', 'b.test:443'], credentials)).toBe(400)
+    expect(connect([':path', '/'])).toBe(405)
+    expect(connect([':path', '/'], credentials)).toBeUndefined()
+  })
+
   it('has a thousand fields, not counting cookies', () => {
     const fields = many(999, (at) => `x-${at}`)
     expect(headOf([...fields, ...many(50, () => 'cookie')]).refusal).toBeUndefined()
