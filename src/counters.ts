@@ -68,9 +68,14 @@ export const TOTALS = {
   http2_stuck_uploads: {
     doc: 'Streams over HTTP/2 that were reset because too much of their session waited for slow targets.',
   },
+  http2_stuck_downloads: {
+    doc: 'Streams over HTTP/2 that were reset because their client let nothing through, by reason.',
+    labels: ['too_much', 'stalled'],
+  },
   http2_limits_met: {
     doc: 'Sessions over HTTP/2 that were ended because their client met a limit, by which.',
     labels: [
+      'streams',
       'client_resets',
       'own_resets',
       'settings',
@@ -80,6 +85,8 @@ export const TOTALS = {
       'empty_data',
       'tiny_data',
       'window_updates',
+      'useless_bytes',
+      'refused_streams',
       'head_bytes',
       'continuations',
       'unread_answers',
@@ -225,6 +232,10 @@ export const GAUGES = {
   decoy_held_bytes: { doc: 'Bytes of answers of the decoy site that their clients have not taken.' },
   decoy_open_files: { doc: 'Files of the decoy site that are open; each is a descriptor.' },
   decoy_waiting: { doc: 'Answers of the decoy site that wait for room in memory.' },
+  http2_held_bytes: {
+    doc: 'Bytes in memory that targets, or clients over HTTP/2, have not taken.',
+    labels: DIRECTIONS,
+  },
   icmp_pending: { doc: 'Echo requests that wait for an answer.' },
 } as const satisfies Readonly<Record<string, Description>>
 

@@ -45,7 +45,9 @@ export interface TunnelReceiver {
   onData(chunk: Buffer): void
   /** The client's EOF: no data follows. */
   onEnd(): void
-  /** There is room again after a write that returned false. */
+  /** Write no more until {@link onRoom}, as after a write that returned false. Left out where nothing is read ahead. */
+  onStop?(): void
+  /** There is room again after a write that returned false, or after {@link onStop}. */
   onRoom(): void
   /** Everything that was written, and our EOF, have left. */
   onFlushed(): void

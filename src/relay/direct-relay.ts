@@ -69,10 +69,11 @@ export class DirectRelay extends RelayRules implements TunnelReceiver, TargetRea
     if (socket.destroyed) return this.stop('target_reset', 'connect_error')
     this.#attach(socket)
     this.startWatch()
+    // Before the client's side begins, which may want it paused.
+    if (socket.isPaused()) socket.resume()
     this.#client.start(this)
     if (this.stopped) return
     if (socket.readableEnded) return this.targetEnded()
-    if (socket.isPaused()) socket.resume()
     this.#target.readWith(this)
   }
 
@@ -94,6 +95,10 @@ export class DirectRelay extends RelayRules implements TunnelReceiver, TargetRea
 
   onEnd(): void {
     this.clientEnded()
+  }
+
+  onStop(): void {
+    this.#target.io.pause()
   }
 
   onRoom(): void {

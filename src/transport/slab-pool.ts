@@ -13,6 +13,8 @@ export const SMALL_SLAB_BYTES = 2 * RECORD_BYTES
 export const LARGE_SLAB_BYTES = 16 * RECORD_BYTES
 /** Large blocks in use at one time: 32 MiB. */
 const MAX_LARGE_IN_USE = 128
+/** When blocks of so many bytes are in use, sessions have to do with less. */
+const SCARCE_BYTES = 67_108_864
 /** Blocks kept for later: 8 MiB and 1 MiB. */
 const MAX_FREE = { large: 32, small: 32 } as const
 
@@ -20,13 +22,21 @@ export class SlabPool {
   readonly #large: Buffer[] = []
   readonly #small: Buffer[] = []
   #largeInUse = 0
+  #bytesInUse = 0
+
+  /** Nobody should take more than needed. */
+  get isScarce(): boolean {
+    return this.#bytesInUse > SCARCE_BYTES
+  }
 
   /** A block of {@link LARGE_SLAB_BYTES} if one is wanted and may be had, else of {@link SMALL_SLAB_BYTES}. */
   take(wantsLarge: boolean): Buffer {
     if (wantsLarge && this.#largeInUse < MAX_LARGE_IN_USE) {
       this.#largeInUse++
+      this.#bytesInUse += LARGE_SLAB_BYTES
       return this.#large.pop() ?? Buffer.allocUnsafeSlow(LARGE_SLAB_BYTES)
     }
+    this.#bytesInUse += SMALL_SLAB_BYTES
     return this.#small.pop() ?? Buffer.allocUnsafeSlow(SMALL_SLAB_BYTES)
   }
 
@@ -40,6 +50,7 @@ export class SlabPool {
 
   /** Call it instead of {@link give} for a block that somebody may still be looking at. */
   discard(slab: Buffer): void {
+    this.#bytesInUse -= slab.length
     if (slab.length === LARGE_SLAB_BYTES) this.#largeInUse--
   }
 }

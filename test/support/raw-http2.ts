@@ -83,6 +83,21 @@ export class RawHttp2 implements AsyncDisposable {
     }
   }
 
+  /** Resolves when so many frames have come that match. Looks at each once. */
+  async several(count: number, matches: (frame: ReceivedFrame) => boolean): Promise<void> {
+    let found = 0
+    let seen = 0
+    for (;;) {
+      for (; seen < this.frames.length && found < count; seen++) {
+        const received = this.frames[seen]
+        if (received !== undefined && matches(received)) found++
+      }
+      if (found >= count) return
+      if (this.socket.destroyed) throw new Error(`ended with ${found} of ${count} frames`)
+      await new Promise<void>((resolve) => this.#waiting.push(resolve))
+    }
+  }
+
   async closed(): Promise<void> {
     if (!this.socket.closed) await once(this.socket, 'close')
   }
@@ -117,11 +132,11 @@ export class RawHttp2 implements AsyncDisposable {
 }
 
 /** A CONNECT with valid credentials. */
-export function connectFrame(stream: number, authority: string): Buffer {
+export function connectFrame(stream: number, authority: string, flags = 0): Buffer {
   const payload = headerBlock([
     [':method', 'CONNECT'],
     [':authority', authority],
     ['proxy-authorization', encodeBasicAuth(USER.username, USER.password)],
   ])
-  return frame('HEADERS', { stream, flags: END_HEADERS, payload })
+  return frame('HEADERS', { stream, flags: END_HEADERS | flags, payload })
 }

@@ -20,6 +20,8 @@ const RESETS: Rate = { burst: 5000, perSecond: 1000 }
 const CHEAP: Rate = { burst: 10_000, perSecond: 1000 }
 
 const RATES = {
+  /** Streams that it opens, whatever becomes of them: each is about 100 microseconds of work. */
+  streams: { burst: 20_000, perSecond: 10_000 },
   /** Streams that the client resets (CVE-2023-44487). */
   client_resets: RESETS,
   /** Streams that it makes us reset by its errors (CVE-2025-8671). */
@@ -27,7 +29,7 @@ const RATES = {
   settings: { burst: 100, perSecond: 10 },
   pings: CHEAP,
   unknown_frames: CHEAP,
-  /** DATA without content that does not end its stream. */
+  /** DATA without content that ends nothing. */
   empty_data: CHEAP,
   /** DATA that is hardly longer than its frame head: somebody who types sends it, and nobody this fast. */
   tiny_data: { burst: 200_000, perSecond: 50_000 },

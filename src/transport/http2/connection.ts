@@ -7,7 +7,7 @@ import type { TunnelLoss } from '../../contract/tunnel-stream.ts'
 import { FrameParser, Handling } from '../../wire/http2/frame-parser.ts'
 import type { FrameSink } from '../../wire/http2/frame-parser.ts'
 import { GOAWAY_BYTES, PING_BYTES, writeGoaway, writePing } from '../../wire/http2/frame-writer.ts'
-import { ErrorCode, Flag, FrameType } from '../../wire/http2/protocol.ts'
+import { ErrorCode, Flag, FrameLength, FrameType } from '../../wire/http2/protocol.ts'
 import { Budgets } from './budgets.ts'
 import type { BudgetName, Http2Limit } from './budgets.ts'
 import { DataFrames } from './data-frames.ts'
@@ -18,6 +18,7 @@ import type { RequestHead } from './request-head.ts'
 import type { PeerSettings } from './settings.ts'
 import type { Streams } from './streams.ts'
 import type { Http2Stream } from './stream.ts'
+import { VisitorAllowance } from './visitor-allowance.ts'
 import { VisitorPace } from './visitor-pace.ts'
 
 export interface ConnectionEvents {
@@ -46,21 +47,8 @@ interface ConnectionDependencies {
   readonly events: ConnectionEvents
 }
 
-/** Lengths that their sections demand. */
-const PRIORITY_LENGTH = 5
-const RST_STREAM_LENGTH = 4
-const PING_LENGTH = 8
-const WINDOW_UPDATE_LENGTH = 4
-const MIN_GOAWAY_LENGTH = 8
-const SETTING_LENGTH = 6
 /** nginx reads any number of settings; there are six. */
-const MAX_SETTINGS_LENGTH = 100 * SETTING_LENGTH
-/** nginx's `keepalive_requests` and `keepalive_time`, and how many streams Debian's refuses before it ends. */
-const KEEPALIVE_REQUESTS = 1000
-const KEEPALIVE_TIME_MS = 3_600_000
-const MAX_REFUSED = 129
-/** PRIORITY frames that nginx takes at first, and for each request. */
-const PRIORITY_ALLOWANCE = 128
+const MAX_SETTINGS_LENGTH = 100 * FrameLength.SETTING
 /** DATA of hardly more than its frame head. */
 const TINY_BYTES = 32
 
@@ -69,10 +57,7 @@ export class Http2Connection implements FrameSink {
   isTrusted = false
   /** No further stream is accepted: a final GOAWAY has been sent. */
   #saidGoaway = false
-  #requests = 0
-  #refused = 0
-  #priorityAllowance = PRIORITY_ALLOWANCE
-  readonly #startedAt: number
+  #stopped = false
   readonly #deps: ConnectionDependencies
   readonly #parser = new FrameParser(this)
   readonly #data = new DataFrames()
@@ -80,11 +65,12 @@ export class Http2Connection implements FrameSink {
   readonly #settings: PeerSettings
   readonly #budgets: Budgets
   readonly #pace: VisitorPace
+  readonly #allowance: VisitorAllowance
 
   constructor(deps: ConnectionDependencies) {
     this.#deps = deps
-    this.#startedAt = deps.clock.now()
     this.#budgets = new Budgets(deps.clock)
+    this.#allowance = new VisitorAllowance(deps.clock)
     this.#pace = new VisitorPace(deps.clock, {
       pause: () => {
         this.#parser.pause()
@@ -92,6 +78,7 @@ export class Http2Connection implements FrameSink {
       },
       resume: () => {
         this.#parser.resume()
+        deps.streams.wakeWaiting()
         if (!this.#parser.isPaused) deps.events.onResume()
       },
     })
@@ -110,6 +97,9 @@ export class Http2Connection implements FrameSink {
 
   receive(chunk: Buffer): void {
     this.#parser.push(chunk)
+    this.#deps.streams.wakeWaiting()
+    if (!this.isTrusted && !this.#stopped && !this.#allowance.mayReceive(chunk.length))
+      this.fail(ErrorCode.NO_ERROR, 'useless_bytes')
   }
 
   /** Final: streams that the client opens from now on are ignored. `lastId` may promise more (RFC 9113 section 6.8). */
@@ -120,6 +110,7 @@ export class Http2Connection implements FrameSink {
 
   /** Ends everything: nothing of the client is looked at any more. */
   stop(how: TunnelLoss): void {
+    this.#stopped = true
     this.#parser.stop()
     this.#pace.end()
     this.#deps.streams.loseAll(how)
@@ -149,15 +140,15 @@ export class Http2Connection implements FrameSink {
       case FrameType.PRIORITY:
         return this.#onPriorityHead(frame)
       case FrameType.RST_STREAM:
-        return this.#collect(frame, RST_STREAM_LENGTH)
+        return this.#collect(frame, FrameLength.RST_STREAM)
       case FrameType.SETTINGS:
         return this.#onSettingsHead(frame)
       case FrameType.PING:
-        return this.#collect(frame, PING_LENGTH, 'pings')
+        return this.#collect(frame, FrameLength.PING, 'pings')
       case FrameType.GOAWAY:
         return this.#onGoawayHead(frame)
       case FrameType.WINDOW_UPDATE:
-        return this.#collect(frame, WINDOW_UPDATE_LENGTH, 'window_updates')
+        return this.#collect(frame, FrameLength.WINDOW_UPDATE, 'window_updates')
       case FrameType.CONTINUATION:
         return this.#onContinuationHead(frame)
       case FrameType.PUSH_PROMISE:
@@ -202,12 +193,12 @@ export class Http2Connection implements FrameSink {
     if ((flags & Flag.PADDED) !== 0 && length === 0) return this.#refuse(ErrorCode.FRAME_SIZE_ERROR)
     if (streamId === 0) return this.#refuse(ErrorCode.PROTOCOL_ERROR)
     if (!streams.takeReceiveWindow(length)) return this.#refuse(ErrorCode.FLOW_CONTROL_ERROR)
-    const endsStream = (flags & Flag.END_STREAM) !== 0
+    const stream = streams.find(streamId)
+    const endsStream = stream !== undefined && (flags & Flag.END_STREAM) !== 0
     if (length < TINY_BYTES && !endsStream) {
       const budget = length === 0 ? 'empty_data' : 'tiny_data'
       if (!this.#spend(budget)) return this.#refuseLimit(budget)
     }
-    const stream = streams.find(streamId)
     if (stream === undefined) return this.#skipUnknown(frame)
     if (length > stream.receiveWindow) return this.#skipWith(stream, ErrorCode.FLOW_CONTROL_ERROR, length)
     if (stream.remoteEnded) return this.#skipWith(stream, ErrorCode.STREAM_CLOSED, length)
@@ -216,6 +207,7 @@ export class Http2Connection implements FrameSink {
       return this.#skipWith(stream, ErrorCode.ENHANCE_YOUR_CALM, length)
     }
     stream.receiveWindow -= length
+    if (!stream.discards) this.#allowance.onUseful(length)
     this.#data.begin(frame, stream)
     return Handling.STREAM
   }
@@ -242,7 +234,7 @@ export class Http2Connection implements FrameSink {
   #onHeadersHead(frame: FrameParser): Handling {
     const overhead =
       ((frame.flags & Flag.PADDED) === 0 ? 0 : 1) +
-      ((frame.flags & Flag.PRIORITY) === 0 ? 0 : PRIORITY_LENGTH)
+      ((frame.flags & Flag.PRIORITY) === 0 ? 0 : FrameLength.PRIORITY)
     if (frame.length <= overhead) return this.#refuse(ErrorCode.FRAME_SIZE_ERROR)
     if (this.#saidGoaway && !this.isTrusted) return Handling.SKIP
     return this.#collectHead(frame.length)
@@ -255,6 +247,7 @@ export class Http2Connection implements FrameSink {
   }
 
   #collectHead(bytes: number): Handling {
+    this.#allowance.onUseful(bytes)
     const fault = this.#heads.faultOf(bytes)
     return fault === undefined ? Handling.COLLECT : this.#refuseLimit(fault)
   }
@@ -296,10 +289,9 @@ export class Http2Connection implements FrameSink {
 
   #onRequest(streamId: number, head: RequestHead, endsStream: boolean): void {
     const { streams, events } = this.#deps
+    if (!this.#spend('streams')) return void this.#refuseLimit('streams')
     if (streams.size >= streams.limit || this.#saidGoaway) return this.#refuseStream(streamId)
-    this.#priorityAllowance += PRIORITY_ALLOWANCE
-    this.#requests++
-    if (!this.isTrusted && this.#isWornOut()) this.sendGoaway(ErrorCode.NO_ERROR)
+    if (this.#allowance.isLastRequest() && !this.isTrusted) this.sendGoaway(ErrorCode.NO_ERROR)
     head.finish(endsStream)
     if (head.isBroken) return void this.#sendOwnReset(streamId, ErrorCode.PROTOCOL_ERROR)
     const stream = streams.open(streamId)
@@ -308,23 +300,18 @@ export class Http2Connection implements FrameSink {
     if (!this.isTrusted) this.#pace.onRequest(stream)
   }
 
-  /** nginx ends a visitor's connection after so many requests, and after so long. */
-  #isWornOut(): boolean {
-    const ageMs = this.#deps.clock.now() - this.#startedAt
-    return this.#requests >= KEEPALIVE_REQUESTS || ageMs > KEEPALIVE_TIME_MS
-  }
-
   #refuseStream(streamId: number): void {
-    if (!this.isTrusted && ++this.#refused > MAX_REFUSED) return this.fail(ErrorCode.NO_ERROR)
+    if (!this.isTrusted && !this.#allowance.mayRefuse())
+      return this.fail(ErrorCode.NO_ERROR, 'refused_streams')
     this.#sendOwnReset(streamId, ErrorCode.REFUSED_STREAM)
   }
 
   // Everything else.
 
   #onPriorityHead(frame: FrameParser): Handling {
-    if (frame.length === PRIORITY_LENGTH && --this.#priorityAllowance === 0)
+    if (frame.length === FrameLength.PRIORITY && !this.#allowance.takePriority())
       return this.#refuseLimit('priority')
-    return this.#collect(frame, PRIORITY_LENGTH)
+    return this.#collect(frame, FrameLength.PRIORITY)
   }
 
   #onPriority({ streamId }: FrameParser, payload: Buffer): void {
@@ -334,16 +321,14 @@ export class Http2Connection implements FrameSink {
 
   #onReset({ streamId }: FrameParser, code: number): void {
     if (streamId === 0) return this.fail(ErrorCode.PROTOCOL_ERROR)
-    const stream = this.#deps.streams.find(streamId)
-    if (stream === undefined) return
-    stream.onLost(code === ErrorCode.NO_ERROR ? 'left' : 'reset')
+    this.#deps.streams.find(streamId)?.onLost(code === ErrorCode.NO_ERROR ? 'left' : 'reset')
     if (!this.#spend('client_resets')) this.#refuseLimit('client_resets')
   }
 
   #onSettingsHead({ length, streamId, flags }: FrameParser): Handling {
     if (streamId !== 0) return this.#refuse(ErrorCode.PROTOCOL_ERROR)
     const isAcknowledgement = flags === Flag.ACK
-    if (isAcknowledgement ? length !== 0 : length % SETTING_LENGTH !== 0 || length > MAX_SETTINGS_LENGTH)
+    if (isAcknowledgement ? length !== 0 : length % FrameLength.SETTING !== 0 || length > MAX_SETTINGS_LENGTH)
       return this.#refuse(ErrorCode.FRAME_SIZE_ERROR)
     return this.#spend('settings') ? Handling.COLLECT : this.#refuseLimit('settings')
   }
@@ -362,7 +347,7 @@ export class Http2Connection implements FrameSink {
 
   /** A client that says it leaves still gets its answers. */
   #onGoawayHead({ length, streamId }: FrameParser): Handling {
-    if (length < MIN_GOAWAY_LENGTH) return this.#refuse(ErrorCode.FRAME_SIZE_ERROR)
+    if (length < FrameLength.MIN_GOAWAY) return this.#refuse(ErrorCode.FRAME_SIZE_ERROR)
     if (streamId !== 0) return this.#refuse(ErrorCode.PROTOCOL_ERROR)
     return this.#spend('unknown_frames') ? Handling.SKIP : this.#refuseLimit('unknown_frames')
   }

@@ -16,7 +16,7 @@ import type { LingerQueue, Lingering } from '../linger.ts'
 import type { AnswerHeads } from './answer-heads.ts'
 import type { RequestHead } from './request-head.ts'
 import { StreamDuplex } from './stream-duplex.ts'
-import { RESET_CODES } from './stream.ts'
+import { RESET_CODES } from './reset-codes.ts'
 import type { Http2Stream, StreamOwner } from './stream.ts'
 
 /** What the exchanges of a session share. */

@@ -16,7 +16,7 @@ import type { SlabPool } from '../slab-pool.ts'
 const HEADROOM_BYTES = 512
 const FIRST_URGENT_BYTES = 256
 /** A client that makes us answer more than this and does not read the answers is cut off. */
-const MAX_URGENT_BYTES = 65_536
+const MAX_URGENT_BYTES = 262_144
 /** A stream that sends little may do so although the output is full, up to this. */
 const MAX_QUEUED_BYTES = 2 * LARGE_SLAB_BYTES
 /** Payload that fills one record of TLS together with its frame head. */
@@ -87,7 +87,7 @@ export class Output {
 
   /** Not even a little may be added. */
   get isOverfull(): boolean {
-    return this.#queuedBytes >= MAX_QUEUED_BYTES
+    return this.#queuedBytes >= (this.#pool.isScarce ? SMALL_SLAB_BYTES : MAX_QUEUED_BYTES)
   }
 
   /** Bytes that wait, whatever their kind. */

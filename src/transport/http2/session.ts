@@ -17,6 +17,7 @@ import { Announcement } from './announcement.ts'
 import type { Http2Options } from './announcement.ts'
 import { Http2Connection } from './connection.ts'
 import type { ConnectionEvents } from './connection.ts'
+import type { DownloadBudget } from './held-downloads.ts'
 import type { Http2Limit } from './budgets.ts'
 import { Http2Connect, Http2Plain } from './exchange.ts'
 import type { ExchangeHost } from './exchange.ts'
@@ -40,6 +41,7 @@ export interface Http2Dependencies {
 export interface SessionShares {
   readonly linger: LingerQueue
   readonly uploads: UploadBudget
+  readonly downloads: DownloadBudget
   /** The session is over. */
   onEnd(session: Http2Session): void
 }
@@ -109,6 +111,8 @@ export class Http2Session extends SessionLife implements Session, ConnectionEven
         output: this.#output,
         growth: this.#growth,
         uploads: shares.uploads,
+        downloads: shares.downloads,
+        onStuckDownload: (why) => deps.counters.count('http2_stuck_downloads', why),
         onLastClosed: () => this.#onLastClosed(),
       },
     )
@@ -200,6 +204,7 @@ export class Http2Session extends SessionLife implements Session, ConnectionEven
       this.#connection.fail(this.#connection.isIncomplete ? ErrorCode.PROTOCOL_ERROR : ErrorCode.NO_ERROR)
     else if (this.#announcement.isOverdue(now))
       this.#connection.fail(ErrorCode.SETTINGS_TIMEOUT, 'settings_timeout')
+    else this.#streams.check(now, this.#connection.isTrusted)
   }
 
   // The end.
@@ -254,9 +259,12 @@ export class Http2Session extends SessionLife implements Session, ConnectionEven
 
   /** The client does not read: there is no use in telling it why. */
   #cutOff(limit: Http2Limit): void {
+    if (this.#isEnding) return
     this.#deps.counters.count('http2_limits_met', limit)
     this.fail(new Error(limit))
     this.#isEnding = true
+    // What has arrived is still being read.
+    this.#output.close()
     this.#socket.destroy()
   }
 

@@ -6,16 +6,14 @@ import type { StreamReset } from '../../contract/stream-end.ts'
 import type { TunnelLoss, TunnelReceiver, TunnelStream } from '../../contract/tunnel-stream.ts'
 import { DEFAULT_FRAME_BYTES, ErrorCode, MAX_WINDOW_BYTES } from '../../wire/http2/protocol.ts'
 import type { Output } from './output.ts'
+import { RESET_CODES } from './reset-codes.ts'
 
-export const RESET_CODES: Record<StreamReset, number> = {
-  no_error: ErrorCode.NO_ERROR,
-  cancel: ErrorCode.CANCEL,
-  connect_error: ErrorCode.CONNECT_ERROR,
-  excessive_load: ErrorCode.ENHANCE_YOUR_CALM,
-  internal_error: ErrorCode.INTERNAL_ERROR,
-}
 /** A write of a stream that has not been told to stop may be this long although the output is full. */
 const SMALL_WRITE_BYTES = DEFAULT_FRAME_BYTES
+
+/** Pieces smaller than this need more memory than their content while they wait, and count for that. */
+const SMALL_PIECE_BYTES = 1024
+const PIECE_OVERHEAD_BYTES = 512
 
 /** The connection, as its streams see it. */
 export interface StreamHost {
@@ -28,6 +26,12 @@ export interface StreamHost {
   awaitWindow(stream: Http2Stream): void
   /** `bytes` of what was received need no memory any more. */
   onConsumed(bytes: number): void
+  /** So much more than the content is needed to keep what was received, or less. */
+  onOverhead(bytes: number): void
+  /** So much more of the target's bytes waits in the stream, or less. */
+  onHeld(stream: Http2Stream, bytes: number): void
+  /** False: the stream is told when its target may be read again, by {@link Http2Stream.resumeTarget}. */
+  mayRead(stream: Http2Stream): boolean
   /** What the stream's window is to grow by, when `bytes` of it are given back. */
   windowGrowth(stream: Http2Stream, bytes: number): number
   sendReset(streamId: number, code: number): void
@@ -62,6 +66,8 @@ export class Http2Stream implements TunnelStream {
   #discards = false
   /** Received and not yet given back to either window. */
   #unconsumed = 0
+  /** What counts for small pieces among them. */
+  #overhead = 0
   /** Given back and not yet announced. */
   #credit = 0
   /** Waits for a window or for room, from {@link #heldAt} on. */
@@ -97,9 +103,19 @@ export class Http2Stream implements TunnelStream {
     return this.#localEnded || this.#closed || this.#held !== undefined
   }
 
+  /** What the client still sends is dropped. */
+  get discards(): boolean {
+    return this.#discards
+  }
+
   /** We have sent END_STREAM. */
   get localEnded(): boolean {
     return this.#localEnded
+  }
+
+  /** Changes whenever something of it has gone and the rest is another buffer. */
+  get held(): Buffer | undefined {
+    return this.#held
   }
 
   get unsentBytes(): number {
@@ -116,13 +132,14 @@ export class Http2Stream implements TunnelStream {
     this.#early = undefined
     for (const chunk of early ?? []) if (this.#receiver !== undefined) receiver.onData(chunk)
     if (this.#remoteEnded && this.#receiver !== undefined) receiver.onEnd()
+    if (receiver.onStop !== undefined && !this.#closed && !this.#host.mayRead(this)) receiver.onStop()
   }
 
   write(from: Buffer, start: number, end: number): boolean {
     if (this.#closed || this.#ending) return true
     const { output } = this.#host
     const bytes = end - start
-    const mustWait = output.isFull && (bytes > SMALL_WRITE_BYTES || output.isOverfull)
+    const mustWait = this.#mustWait(bytes)
     const sent = this.#held !== undefined || mustWait ? 0 : this.#sendNow(from, start, end)
     if (sent < bytes) {
       this.#hold(from, start + sent, end)
@@ -184,6 +201,10 @@ export class Http2Stream implements TunnelStream {
     const piece = chunk.subarray(start, end)
     if (this.#receiver !== undefined) this.#receiver.onData(piece)
     else (this.#early ??= []).push(piece)
+    if (piece.length < SMALL_PIECE_BYTES && this.#unconsumed > 0) {
+      this.#overhead += PIECE_OVERHEAD_BYTES
+      this.#host.onOverhead(PIECE_OVERHEAD_BYTES)
+    }
   }
 
   /** Padding: counted, and done with. */
@@ -216,7 +237,7 @@ export class Http2Stream implements TunnelStream {
   /** The stream's window, or the connection's, has grown. */
   onWindow(): void {
     if (this.#held === undefined || this.#awaitsRoom) return
-    if (this.#host.output.isFull) this.#awaitRoom()
+    if (this.#mustWait(this.unsentBytes)) this.#awaitRoom()
     else this.#sendHeld()
   }
 
@@ -225,10 +246,32 @@ export class Http2Stream implements TunnelStream {
     this.#awaitsRoom = false
     if (this.#closed) return
     if (this.#held !== undefined) this.#sendHeld()
-    else this.#receiver?.onRoom()
+    else this.#continueTarget()
+  }
+
+  /** Too much is held elsewhere in the session. False when this stream's target is stopped already, or cannot be. */
+  stopTarget(): boolean {
+    const receiver = this.#receiver
+    if (receiver?.onStop === undefined || this.#held !== undefined || this.#awaitsRoom) return false
+    receiver.onStop()
+    return true
+  }
+
+  resumeTarget(): void {
+    if (this.#held === undefined && !this.#awaitsRoom) this.#receiver?.onRoom()
+  }
+
+  #continueTarget(): void {
+    if (this.#receiver?.onStop === undefined || this.#host.mayRead(this)) this.#receiver?.onRoom()
   }
 
   // Sending.
+
+  /** Small messages do not wait for their turn. */
+  #mustWait(bytes: number): boolean {
+    const { output } = this.#host
+    return output.isFull && (bytes > SMALL_WRITE_BYTES || output.isOverfull)
+  }
 
   /** Returns how many bytes the windows let through. */
   #sendNow(from: Buffer, start: number, end: number): number {
@@ -251,6 +294,7 @@ export class Http2Stream implements TunnelStream {
     const rest = from.subarray(start, end)
     this.#held = held === undefined ? Buffer.from(rest) : Buffer.concat([held.subarray(this.#heldAt), rest])
     this.#heldAt = 0
+    this.#host.onHeld(this, rest.length)
     this.#awaitWindow()
     this.#settle()
   }
@@ -258,13 +302,15 @@ export class Http2Stream implements TunnelStream {
   #sendHeld(): void {
     const held = this.#held
     if (held === undefined) return
-    this.#heldAt += this.#sendNow(held, this.#heldAt, held.length)
+    const sent = this.#sendNow(held, this.#heldAt, held.length)
+    this.#heldAt += sent
+    if (sent > 0) this.#host.onHeld(this, -sent)
     if (this.#heldAt < held.length) return this.#awaitWindow()
     this.#held = undefined
     this.#heldAt = 0
     if (this.#ending) this.#endNow()
     else if (this.#host.output.isFull) this.#awaitRoom()
-    else this.#receiver?.onRoom()
+    else this.#continueTarget()
   }
 
   /** When it is the connection's window that is used up. One that does not take a whole write is of no use for that. */
@@ -312,8 +358,17 @@ export class Http2Stream implements TunnelStream {
   /** The bytes need no memory any more. */
   #consume(bytes: number): void {
     const consumed = Math.min(bytes, this.#unconsumed)
+    if (this.#overhead > 0) this.#consumeOverhead(consumed)
     this.#unconsumed -= consumed
     this.#host.onConsumed(consumed)
+  }
+
+  /** In proportion, since nobody says which pieces have gone. */
+  #consumeOverhead(consumed: number): void {
+    const part = consumed === this.#unconsumed ? 1 : consumed / this.#unconsumed
+    const bytes = Math.floor(this.#overhead * part)
+    this.#overhead -= bytes
+    this.#host.onOverhead(-bytes)
   }
 
   #closeIfEnded(): void {
@@ -327,7 +382,9 @@ export class Http2Stream implements TunnelStream {
     const receiver = this.#receiver
     this.#receiver = undefined
     this.#early = undefined
+    const held = this.unsentBytes
     this.#held = undefined
+    if (held > 0) this.#host.onHeld(this, -held)
     // After an end in order the receiver still passes on what it has, and gives that back when it is done.
     if (receiver === undefined || how === 'reset' || how === 'cancelled') this.#consume(this.#unconsumed)
     this.#host.onClosed(this)

@@ -3,6 +3,8 @@ import type { TunnelLoss } from '../../contract/tunnel-stream.ts'
 import { NUMBER_FRAME_BYTES, writeNumberFrame } from '../../wire/http2/frame-writer.ts'
 import { DEFAULT_WINDOW_BYTES, ErrorCode, FrameType, MAX_WINDOW_BYTES } from '../../wire/http2/protocol.ts'
 import type { Output } from './output.ts'
+import { HeldDownloads } from './held-downloads.ts'
+import type { DownloadBudget } from './held-downloads.ts'
 import type { UploadBudget, WindowGrowth } from './window-growth.ts'
 import { Http2Stream } from './stream.ts'
 import type { StreamHost } from './stream.ts'
@@ -11,6 +13,9 @@ interface StreamsDependencies {
   readonly output: Output
   readonly growth: WindowGrowth
   readonly uploads: UploadBudget
+  readonly downloads: DownloadBudget
+  /** A stream was reset because its client let nothing through. */
+  onStuckDownload(why: 'too_much' | 'stalled'): void
   /** The last stream has closed, and not because the connection ends. */
   onLastClosed(): void
 }
@@ -25,7 +30,7 @@ export class Streams implements StreamHost {
   lastId = 0
   readonly #deps: StreamsDependencies
   readonly #open = new Map<number, Http2Stream>()
-  /** Have something to send, and the connection's window was used up; in the order in which they came. */
+  /** Have something to send, and the connection's window is too small; in the order in which they came. */
   readonly #awaitingWindow = new Set<Http2Stream>()
   /** What new streams are given. */
   #initialReceiveWindow: number
@@ -36,6 +41,9 @@ export class Streams implements StreamHost {
   #credit = 0
   /** Received and not consumed. */
   #heldBytes = 0
+  /** What keeping it needs beyond that. */
+  #overheadBytes = 0
+  readonly #downloads: HeldDownloads
   #isOver = false
   /** All were ended by the end of their connection. */
   #isLost = false
@@ -47,6 +55,7 @@ export class Streams implements StreamHost {
     this.output = deps.output
     this.limit = options.limit
     this.#deps = deps
+    this.#downloads = new HeldDownloads(deps.downloads)
     this.#initialReceiveWindow = options.streamWindowBytes
     this.#receiveWindow = options.sessionWindowBytes
     this.#receiveTarget = options.sessionWindowBytes
@@ -58,7 +67,7 @@ export class Streams implements StreamHost {
 
   /** More waits for slow targets than may: streams that send even more are reset. */
   get holdsTooMuch(): boolean {
-    return this.#deps.uploads.isExceededBy(this.#heldBytes)
+    return this.#deps.uploads.isExceededBy(this.#heldBytes + this.#overheadBytes)
   }
 
   find(id: number): Http2Stream | undefined {
@@ -97,7 +106,15 @@ export class Streams implements StreamHost {
   growSendWindow(bytes: number): boolean {
     if (this.sendWindow + bytes > MAX_WINDOW_BYTES) return false
     this.sendWindow += bytes
-    if (this.#awaitingWindow.size === 0) return true
+    return true
+  }
+
+  /**
+   * Streams that wait for the connection's window go on. Call it once for all frames that have arrived together: a
+   * client may send a thousand updates of one byte, and have a thousand streams that wait.
+   */
+  wakeWaiting(): void {
+    if (this.sendWindow <= 0 || this.#awaitingWindow.size === 0) return
     const waiting = [...this.#awaitingWindow]
     for (const stream of waiting) {
       if (this.sendWindow <= 0) break
@@ -105,11 +122,37 @@ export class Streams implements StreamHost {
       this.#awaitingWindow.delete(stream)
       stream.onWindow()
     }
-    return true
   }
 
   awaitWindow(stream: Http2Stream): void {
     this.#awaitingWindow.add(stream)
+  }
+
+  onHeld(stream: Http2Stream, bytes: number): void {
+    if (this.#isOver) return
+    this.#downloads.change(bytes, this.#open.values())
+    // Not now: the stream's target is being read.
+    if (bytes > 0 && this.#downloads.isExceeded) setImmediate(() => this.#dropStuck(stream, 'too_much'))
+  }
+
+  mayRead(stream: Http2Stream): boolean {
+    if (!this.#downloads.isStopping) return true
+    this.#downloads.keepStopped(stream)
+    return false
+  }
+
+  /** Called about once a second. */
+  check(now: number, isTrusted: boolean): void {
+    for (const stream of this.#downloads.stalled(now, this.#open.values(), isTrusted))
+      this.#dropStuck(stream, 'stalled', isTrusted)
+  }
+
+  /** Visitors get the code that nginx gives. */
+  #dropStuck(stream: Http2Stream, why: 'too_much' | 'stalled', isTrusted = true): void {
+    if (stream.held === undefined) return
+    this.#deps.onStuckDownload(why)
+    stream.onLost('reset')
+    this.sendReset(stream.id, isTrusted ? ErrorCode.ENHANCE_YOUR_CALM : ErrorCode.PROTOCOL_ERROR)
   }
 
   // What we let the client send.
@@ -128,26 +171,37 @@ export class Streams implements StreamHost {
   takeReceiveWindow(bytes: number): boolean {
     if (bytes > this.#receiveWindow) return false
     this.#receiveWindow -= bytes
+    this.#hold(bytes)
+    return true
+  }
+
+  #hold(bytes: number): void {
     this.#heldBytes += bytes
     this.#deps.uploads.heldBytes += bytes
-    return true
   }
 
   /** The connection is over: nothing is held for it any more. */
   close(): void {
-    this.onConsumed(this.#heldBytes)
+    this.#hold(-this.#heldBytes)
+    this.onOverhead(-this.#overheadBytes)
+    this.#downloads.close()
     this.#isOver = true
   }
 
   onConsumed(bytes: number): void {
     if (this.#isOver) return
-    this.#heldBytes -= bytes
-    this.#deps.uploads.heldBytes -= bytes
+    this.#hold(-bytes)
     this.#credit += bytes
     if (this.#credit < this.#receiveTarget / 4) return
     this.sendWindowUpdate(0, this.#credit)
     this.#receiveWindow += this.#credit
     this.#credit = 0
+  }
+
+  onOverhead(bytes: number): void {
+    if (this.#isOver) return
+    this.#overheadBytes += bytes
+    this.#deps.uploads.overheadBytes += bytes
   }
 
   windowGrowth(stream: Http2Stream, bytes: number): number {
@@ -172,6 +226,7 @@ export class Streams implements StreamHost {
     this.#open.delete(stream.id)
     this.#awaitingWindow.delete(stream)
     this.#deps.growth.onClosed(stream)
+    this.#downloads.onClosed(stream)
     if (this.#open.size === 0 && !this.#isLost) this.#deps.onLastClosed()
   }
 }

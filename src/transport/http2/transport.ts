@@ -5,6 +5,7 @@ import type { TransportConnection } from '../tls.ts'
 import type { Http2Options } from './announcement.ts'
 import { Http2Session } from './session.ts'
 import type { Http2Dependencies, SessionShares } from './session.ts'
+import { DownloadBudget } from './held-downloads.ts'
 import { UploadBudget } from './window-growth.ts'
 
 const CHECK_EVERY_MS = 1000
@@ -20,9 +21,14 @@ export class Http2Transport {
   constructor(options: Http2Options, deps: Http2Dependencies) {
     this.#options = options
     this.#deps = deps
+    const uploads = new UploadBudget()
+    const downloads = new DownloadBudget()
+    deps.counters.gauge('http2_held_bytes', 'uplink', () => uploads.heldBytes + uploads.overheadBytes)
+    deps.counters.gauge('http2_held_bytes', 'downlink', () => downloads.heldBytes)
     this.#shares = {
       linger: new LingerQueue(deps.clock),
-      uploads: new UploadBudget(),
+      uploads,
+      downloads,
       onEnd: (session) => this.#onEnd(session),
     }
   }

@@ -22,12 +22,14 @@ const MEASURE_EVERY_MS = 250
 export class UploadBudget {
   /** Received, and not taken by a target. */
   heldBytes = 0
+  /** What keeping it needs beyond that. */
+  overheadBytes = 0
   #left = MAX_GROWTH_BYTES
 
   /** Whether a session that holds this much must not receive any more. */
   isExceededBy(sessionBytes: number): boolean {
     if (sessionBytes > MAX_SESSION_HELD_BYTES) return true
-    return this.heldBytes > MAX_HELD_BYTES && sessionBytes > SESSION_SHARE_BYTES
+    return this.heldBytes + this.overheadBytes > MAX_HELD_BYTES && sessionBytes > SESSION_SHARE_BYTES
   }
 
   take(bytes: number): number {

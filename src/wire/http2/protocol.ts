@@ -22,6 +22,16 @@ export const FrameType = {
   CONTINUATION: 9,
 } as const
 
+/** Of payloads, where their sections demand one; `SETTING` is one of several. */
+export const FrameLength = {
+  PRIORITY: 5,
+  RST_STREAM: 4,
+  SETTING: 6,
+  PING: 8,
+  MIN_GOAWAY: 8,
+  WINDOW_UPDATE: 4,
+} as const
+
 export const Flag = { END_STREAM: 0x1, ACK: 0x1, END_HEADERS: 0x4, PADDED: 0x8, PRIORITY: 0x20 } as const
 
 export const Setting = {

@@ -7,6 +7,7 @@ import type { Exchange } from '../../../src/contract/exchange.ts'
 import { LingerQueue } from '../../../src/transport/linger.ts'
 import type { Http2Options } from '../../../src/transport/http2/announcement.ts'
 import { Http2Session } from '../../../src/transport/http2/session.ts'
+import { DownloadBudget } from '../../../src/transport/http2/held-downloads.ts'
 import { UploadBudget } from '../../../src/transport/http2/window-growth.ts'
 import { FakeClock } from '../../support/fake-clock.ts'
 import type { Random } from '../../support/random.ts'
@@ -37,6 +38,7 @@ export class FuzzStage {
   readonly #clock = new FakeClock()
   readonly #pool = new CountingPool()
   readonly #uploads = new UploadBudget()
+  readonly #downloads = new DownloadBudget()
   readonly #linger = new LingerQueue(this.#clock)
   readonly #socket: MemorySocket
   readonly #session: Http2Session
@@ -68,7 +70,12 @@ export class FuzzStage {
           onClose: () => void this.#closes++,
         }),
       },
-      { linger: this.#linger, uploads: this.#uploads, onEnd: () => void this.#ends++ },
+      {
+        linger: this.#linger,
+        uploads: this.#uploads,
+        downloads: this.#downloads,
+        onEnd: () => void this.#ends++,
+      },
     )
     this.#session.listen()
   }
@@ -262,6 +269,8 @@ export class FuzzStage {
       left.push(`told of ${this.#ends} and ${this.#closes} ends, way ${way}`)
     if (this.#session.openStreams !== 0) left.push('streams')
     if (this.#uploads.heldBytes !== 0) left.push(`${this.#uploads.heldBytes} bytes held`)
+    if (this.#uploads.overheadBytes !== 0) left.push(`${this.#uploads.overheadBytes} bytes of overhead`)
+    if (this.#downloads.heldBytes !== 0) left.push(`${this.#downloads.heldBytes} bytes held for the client`)
     if (this.#uploads.take(Infinity) !== GROWTH_BYTES) left.push('growth')
     if (this.#pool.out.size !== 0) left.push(`${this.#pool.out.size} blocks`)
     if (this.#clock.pending !== 0) left.push(`${this.#clock.pending} timers`)

@@ -4,6 +4,7 @@ import type { BudgetName } from '../../../../src/transport/http2/budgets.ts'
 import { FakeClock } from '../../../support/fake-clock.ts'
 
 const RATES: [BudgetName, number, number][] = [
+  ['streams', 20_000, 10_000],
   ['client_resets', 5000, 1000],
   ['own_resets', 5000, 1000],
   ['settings', 100, 10],

@@ -299,16 +299,16 @@ describe('Output, room', () => {
   it('more urgent frames than a client may leave unread are an overflow', () => {
     const stage = new Stage()
     stage.output.flush()
-    while (stage.overflows === 0 && stage.output.unsentBytes < 100_000) stage.urgent(PING)
+    while (stage.overflows === 0 && stage.output.unsentBytes < 1_000_000) stage.urgent(PING)
     expect(stage.overflows).toBe(1)
-    expect(stage.output.unsentBytes).toBe(Math.floor(65_536 / PING.length) * PING.length)
+    expect(stage.output.unsentBytes).toBe(Math.floor(262_144 / PING.length) * PING.length)
   })
 
   it('more frames in order than a client may leave unread are an overflow', () => {
     const stage = new Stage()
     while (stage.overflows === 0 && stage.output.unsentBytes < 1_000_000) stage.inOrder(RESET)
     expect(stage.overflows).toBe(1)
-    expect(stage.output.unsentBytes).toBeLessThan(2 * LARGE_SLAB_BYTES + 65_536 + 2 * RESET.length)
+    expect(stage.output.unsentBytes).toBeLessThan(2 * LARGE_SLAB_BYTES + 262_144 + 2 * RESET.length)
     expect(stage.output.isOverfull).toBe(true)
   })
 })

@@ -1,5 +1,6 @@
 /** The streams of a connection without the connection: real windows, output and budgets, a socket that obeys. */
 import type { TunnelLoss, TunnelReceiver } from '../../../../src/contract/tunnel-stream.ts'
+import { DownloadBudget } from '../../../../src/transport/http2/held-downloads.ts'
 import { Output, RECORD_PAYLOAD_BYTES } from '../../../../src/transport/http2/output.ts'
 import type { Http2Stream } from '../../../../src/transport/http2/stream.ts'
 import { Streams } from '../../../../src/transport/http2/streams.ts'
@@ -17,6 +18,7 @@ export class StreamStage {
   readonly socket = new ManualSocket()
   readonly pool = new CountingPool()
   readonly uploads = new UploadBudget()
+  readonly downloads = new DownloadBudget()
   readonly output = new Output(this.socket, this.pool, RECORD_PAYLOAD_BYTES, { onOverflow: () => {} })
   readonly growth: WindowGrowth
   readonly streams: Streams
@@ -32,6 +34,8 @@ export class StreamStage {
         output: this.output,
         growth: this.growth,
         uploads: this.uploads,
+        downloads: this.downloads,
+        onStuckDownload: () => {},
         onLastClosed: () => void this.lastClosed++,
       },
     )
@@ -42,6 +46,12 @@ export class StreamStage {
     const ends: string[] = []
     stream.owner = { onStreamClosed: (how) => void ends.push(how) }
     return { stream, receiver: new NotingReceiver(), ends }
+  }
+
+  /** The client raises the window of the connection, and nothing else has arrived. */
+  grow(bytes: number): void {
+    this.streams.growSendWindow(bytes)
+    this.streams.wakeWaiting()
   }
 
   /** DATA arrives as the connection hands it over. */

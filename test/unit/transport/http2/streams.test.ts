@@ -29,9 +29,9 @@ describe('Streams, what the client lets us send', () => {
     const stage = new StreamStage()
     stage.streams.sendWindow = 0
     for (const id of [1, 3, 5]) stage.open(id).stream.write(CONTENT, 0, 1000)
-    for (let count = 0; count < 3; count++) stage.streams.growSendWindow(600)
+    for (let count = 0; count < 3; count++) stage.grow(600)
     expect(stage.sent()).toEqual(['DATA 1 x600', 'DATA 3 x600', 'DATA 5 x600'])
-    stage.streams.growSendWindow(1200)
+    stage.grow(1200)
     expect(stage.sent()).toEqual(['DATA 1 x400', 'DATA 3 x400', 'DATA 5 x400'])
   })
 
