@@ -5,6 +5,7 @@
  * script is named when it fails, and `CULVERT_FUZZ_SEED` repeats from there.
  */
 import { describe, expect, it } from 'vitest'
+import { expectNothingLeftOpen } from '../support/leak-check.ts'
 import { Random } from '../support/random.ts'
 import { FuzzStage } from './http2/stage.ts'
 
@@ -42,3 +43,5 @@ describe(`connections, seed ${SEED}`, () => {
     },
   )
 })
+
+expectNothingLeftOpen()
