@@ -78,6 +78,10 @@ export class FuzzStage {
       },
     )
     this.#session.listen()
+    if (!random.oneIn(3)) return
+    // Windows that are never what answers wait for.
+    this.peer.sendSettings([[4, 10_000_000]])
+    this.peer.grant(undefined, 100_000_000)
   }
 
   #onExchange(exchange: Exchange): void {
@@ -135,6 +139,8 @@ export class FuzzStage {
         return
       default:
         if (random.oneIn(4)) this.#pass(random.below(400))
+        // Many at once wait for room.
+        else if (random.oneIn(3)) for (const app of this.apps.values()) app.act(random)
     }
   }
 
@@ -210,8 +216,10 @@ export class FuzzStage {
     const { peer } = this
     for (let round = 0; round < 12; round++) {
       for (const app of this.apps.values()) app.takeAll()
+      if (round === 0) for (const stream of peer.open) peer.grant(stream, 1_000_000)
+      await this.settle()
+      // Alone, since it alone must wake whoever waits for it.
       peer.grant(undefined, 3_000_000)
-      for (const stream of peer.open) peer.grant(stream, 1_000_000)
       await this.settle()
     }
     const wrong = [...this.apps.values()]
