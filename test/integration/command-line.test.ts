@@ -1,5 +1,5 @@
 /** The executables as an operator uses them: exit codes, signals, the log, and the two commands of the README. */
-import { execFile, execFileSync } from 'node:child_process'
+import { execFile } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { connect as connectTcp, createServer, type AddressInfo } from 'node:net'
@@ -12,6 +12,7 @@ import { describe, expect, it } from 'vitest'
 import { decodeDeepLink } from '../../src/wire/deep-link.ts'
 import { ConfigDirectory, CREDENTIALS, VPN } from '../support/config-directory.ts'
 import { expectNothingLeftOpen } from '../support/leak-check.ts'
+import { missing } from '../support/outside-program.ts'
 import { Program } from '../support/program.ts'
 
 const ANY_PORT = VPN.replace(':8443', ':0')
@@ -247,36 +248,26 @@ function shell(command: string) {
   return promisify(execFile)('sh', ['-c', command], { env: { ...process.env, NO_PROXY: '*' } })
 }
 
-function hasSystemd(): boolean {
-  try {
-    execFileSync('systemd-analyze', ['--version'])
-    return true
-  } catch {
-    return false
-  }
-}
+const absent = missing('systemd-analyze')
 
 describe('the systemd unit', () => {
-  it.skipIf(!hasSystemd())(
-    'the systemd unit passes systemd-analyze verify (skipped: no systemd-analyze here)',
-    async () => {
-      const root = fileURLToPath(new URL('../../', import.meta.url))
-      const directory = mkdtempSync(join(tmpdir(), 'culvert-unit-'))
-      try {
-        const unit = readFileSync(join(root, 'scripts/systemd/culvert.service'), 'utf8')
-        const path = join(directory, 'culvert.service')
-        // The verification looks for the program, which is in /opt/culvert only on a server.
-        writeFileSync(path, unit.replace('ExecStart=/opt/culvert/', `ExecStart=${root}`))
-        expect(await promisify(execFile)('systemd-analyze', ['verify', path])).toEqual({
-          stdout: '',
-          stderr: '',
-        })
-        expect(unit).toMatch(/^CapabilityBoundingSet=CAP_NET_BIND_SERVICE CAP_NET_RAW$/m)
-      } finally {
-        rmSync(directory, { recursive: true })
-      }
-    },
-  )
+  it.skipIf(absent.any)(`the systemd unit passes systemd-analyze verify${absent.note}`, async () => {
+    const root = fileURLToPath(new URL('../../', import.meta.url))
+    const directory = mkdtempSync(join(tmpdir(), 'culvert-unit-'))
+    try {
+      const unit = readFileSync(join(root, 'scripts/systemd/culvert.service'), 'utf8')
+      const path = join(directory, 'culvert.service')
+      // The verification looks for the program, which is in /opt/culvert only on a server.
+      writeFileSync(path, unit.replace('ExecStart=/opt/culvert/', `ExecStart=${root}`))
+      expect(await promisify(execFile)('systemd-analyze', ['verify', path])).toEqual({
+        stdout: '',
+        stderr: '',
+      })
+      expect(unit).toMatch(/^CapabilityBoundingSet=CAP_NET_BIND_SERVICE CAP_NET_RAW$/m)
+    } finally {
+      rmSync(directory, { recursive: true })
+    }
+  })
 })
 
 async function echo(): Promise<AsyncDisposable & { port: number }> {

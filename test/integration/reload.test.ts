@@ -19,6 +19,7 @@ import { readAll } from '../support/reading.ts'
 import { findClosedPort } from '../support/closed-port.ts'
 import { openEcho } from '../support/targets.ts'
 
+const absent = missing('openssl')
 const SECOND_USER = '[[client]]\nusername = "second"\npassword = "old"\n'
 const TWO_USERS = `[[client]]\nusername = "premium"\npassword = 'p:w"x'\n${SECOND_USER}`
 
@@ -201,8 +202,8 @@ describe('a certificate that is replaced', () => {
     expect((await still.connect('_check')).status).toBe(200)
   })
 
-  it.skipIf(missing('openssl').any)(
-    'a certificate that is replaced together with one that cannot be used is shown nowhere, neither over TCP nor over QUIC',
+  it.skipIf(absent.any)(
+    `a certificate that is replaced together with one that cannot be used is shown nowhere, neither over TCP nor over QUIC${absent.note}`,
     async () => {
       let weak: TestCertificate | undefined
       await using endpoint = await startEndpoint({
@@ -224,8 +225,8 @@ describe('a certificate that is replaced', () => {
     },
   )
 
-  it.skipIf(missing('openssl').any)(
-    'a certificate that is replaced by one that TLS refuses is named with its host, on a reload and by itself',
+  it.skipIf(absent.any)(
+    `a certificate that is replaced by one that TLS refuses is named with its host, on a reload and by itself${absent.note}`,
     async () => {
       const clock = new FakeClock()
       await using endpoint = await startEndpoint({ clock })

@@ -83,7 +83,7 @@ function writtenAgain(decoder: HpackDecoder, block: Buffer, options: HeadOptions
   return encodeHead(Number(status), fields.slice(1), options)
 }
 
-describe.skipIf(!hasNginx)('heads as nginx writes them', () => {
+describe.skipIf(!hasNginx)(`heads as nginx writes them${hasNginx ? '' : ' (skipped: no nginx here)'}`, () => {
   const paths = ['/', '/missing', '/away', '/none', '/odd', '/index.html', '/%zz', '/origin']
 
   it.each([

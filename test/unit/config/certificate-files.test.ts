@@ -25,8 +25,9 @@ describe('hosts.toml', () => {
     ])
   })
 
-  it.skipIf(missing('openssl').any)(
-    'hosts.toml refuses a certificate that TLS refuses, once where two hosts share it',
+  const absent = missing('openssl')
+  it.skipIf(absent.any)(
+    `hosts.toml refuses a certificate that TLS refuses, once where two hosts share it${absent.note}`,
     async () => {
       using directory = new ConfigDirectory({
         'hosts.toml': HOSTS + HOSTS.replace('vpn.endpoint', 'two.vpn.endpoint'),
