@@ -29,7 +29,7 @@ export async function runServe(command: ServeCommand): Promise<ExitCode> {
       load: (running) => loadSettings(command.vpn, command.hosts, { running }),
       log: output.log,
       logLevel: output.level,
-      writeLog: (line) => output.write(line),
+      writeLog: (lines) => output.write(lines),
     })
     return await runUntilSignal(supervisor, output, settings.vpn.culvert.shutdown_grace_secs * 1000)
   } finally {

@@ -10,8 +10,8 @@ interface LaneHandleOptions {
   readonly birth: LaneBirth
   /** The module that the thread runs. */
   readonly thread: URL
-  /** Takes a complete log line, newline included. */
-  readonly writeLog: (line: string) => void
+  /** Takes complete log lines, newlines included. */
+  readonly writeLog: (lines: string) => void
   readonly clock: Clock
 }
 
@@ -33,7 +33,7 @@ export class LaneHandle {
     this.#clock = clock
     this.#worker = new Worker(thread, { workerData: birth })
     this.#worker.on('message', (message: FromLane) => {
-      if (message.type === 'log') writeLog(message.line)
+      if (message.type === 'log') writeLog(message.lines)
       else if (message.type === 'end') this.#onEnd(errorOf(message.fault))
       else this.#settle(message)
     })

@@ -20,7 +20,7 @@ interface LanesOptions {
   readonly thread: URL
   readonly port: number
   readonly changes: ChangeQueue
-  readonly writeLog: (line: string) => void
+  readonly writeLog: (lines: string) => void
   readonly log: Log
   readonly clock: Clock
 }

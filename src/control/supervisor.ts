@@ -30,8 +30,8 @@ interface SupervisorOptions {
   readonly load?: (running: VpnSettings) => Promise<LoadedSettings>
   readonly log: Log
   readonly logLevel: string
-  /** Takes a complete line from a lane, newline included. */
-  readonly writeLog: (line: string) => void
+  /** Takes complete lines from a lane, newlines included. */
+  readonly writeLog: (lines: string) => void
   readonly clock?: Clock
   /** The module that a lane's thread runs; tests use lanes that fail. */
   readonly laneThread?: URL

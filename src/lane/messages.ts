@@ -64,7 +64,8 @@ export interface LaneFault {
 }
 
 export type FromLane =
-  | { readonly type: 'log'; readonly line: string }
+  /** Complete lines, newlines included. */
+  | { readonly type: 'log'; readonly lines: string }
   | { readonly type: 'answer'; readonly id: number; readonly value: unknown }
   | { readonly type: 'failure'; readonly id: number; readonly fault: LaneFault }
   /** Nothing caught this fault: the thread ends as soon as it can. */

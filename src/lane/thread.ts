@@ -4,6 +4,7 @@ import { pino } from 'pino'
 import { systemClock } from '../clock.ts'
 import type { Settings } from '../config/settings.ts'
 import { collectGarbageOfStart } from '../heap.ts'
+import { LogLines } from './log-lines.ts'
 import type { FromLane, LaneAnswers, LaneBirth, LaneFault, ToLane } from './messages.ts'
 import { Lane } from './lane.ts'
 
@@ -11,16 +12,21 @@ const port = parentPort
 if (port === null) throw new Error('lane/thread.ts runs as a worker of the supervisor')
 
 const birth = workerData as LaneBirth
-const log = pino(
-  { level: birth.logLevel, base: null },
-  { write: (line: string) => send({ type: 'log', line }) },
+const lines = new LogLines(systemClock, (text) =>
+  port.postMessage({ type: 'log', lines: text } satisfies FromLane),
 )
+const log = pino({ level: birth.logLevel, base: null }, lines)
 const deps = { clock: systemClock, log, ticketKeys: Buffer.from(birth.ticketKeys), share: birth }
 /** Set as soon as the start is requested, whether or not the lane has opened. */
 let opening: Promise<Lane> | undefined
 
 // Reported before anything is cleaned up, because cleaning up may hang.
-process.on('uncaughtExceptionMonitor', (error) => send({ type: 'end', fault: describe(error) }))
+process.on('uncaughtExceptionMonitor', (error) => {
+  lines.end()
+  send({ type: 'end', fault: describe(error) })
+})
+// A thread that runs out of work, or is told to exit.
+process.on('exit', () => lines.end())
 
 port.on('message', (message: ToLane) => {
   const { id } = message
@@ -64,10 +70,12 @@ function settingsFor(listenPort: number): Settings {
 async function closeLane(graceMs: number): Promise<undefined> {
   const lane = await opening?.catch(() => undefined)
   await lane?.close({ graceMs })
+  lines.end()
   return undefined
 }
 
 function send(message: FromLane): void {
+  lines.flush()
   port?.postMessage(message)
 }
 

@@ -94,6 +94,8 @@ it('a CONNECT to the origin that is never answered gets the client a 502', async
 })
 
 it('a CONNECT to the origin that is reset in the middle is reset for the client, and logged', async () => {
+  // Figures never overtake what was logged before them.
+  await endpoint.supervisor.stats()
   endpoint.logs.length = 0
   const opened = Promise.withResolvers<Socket>()
   onRequest = (socket) => {

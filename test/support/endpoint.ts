@@ -125,7 +125,9 @@ export async function startEndpoint(options: EndpointOptions = {}): Promise<Test
   const directory = await mkdtemp(join(tmpdir(), 'culvert-test-'))
   const files = await writeEndpointFiles(directory, options)
   const logs: Record<string, unknown>[] = []
-  const writeLog = (line: string): void => void logs.push(JSON.parse(line) as Record<string, unknown>)
+  const writeLog = (lines: string): void => {
+    for (const line of lines.trimEnd().split('\n')) logs.push(JSON.parse(line) as Record<string, unknown>)
+  }
   const logLevel = options.logLevel ?? 'info'
   const load = async (running?: VpnSettings): Promise<LoadedSettings> => {
     const settings = await loadSettings(files.vpn, files.hosts, running && { running })

@@ -17,7 +17,7 @@ const supervisor = new Supervisor({
   lanes: 2,
   log: output.log,
   logLevel: 'info',
-  writeLog: (line) => output.write(line),
+  writeLog: (lines) => output.write(lines),
   laneThread: new URL(lane, import.meta.url),
 })
 process.exitCode = await runUntilSignal(supervisor, output, 0, () => {

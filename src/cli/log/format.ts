@@ -9,6 +9,15 @@ const LEVELS: Readonly<Record<number, { name: string; color: number }>> = {
   60: { name: 'fatal', color: 35 },
 }
 
+/** Of complete lines, newlines included. */
+export function formatLines(lines: string, colors: boolean): string {
+  return lines
+    .split('\n')
+    .slice(0, -1)
+    .map((line) => formatLine(`${line}\n`, colors))
+    .join('')
+}
+
 /** Gives `12:34:56.789 info  message key=value`. A line that is not JSON is left alone. */
 export function formatLine(line: string, colors: boolean): string {
   const fields = parseLine(line)

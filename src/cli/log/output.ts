@@ -4,7 +4,7 @@
  */
 import { closeSync, openSync } from 'node:fs'
 import { destination, pino, type Logger } from 'pino'
-import { formatLine } from './format.ts'
+import { formatLines } from './format.ts'
 import type { LogLevel } from '../arguments.ts'
 
 interface LogOutputOptions {
@@ -48,15 +48,15 @@ export class LogOutput {
     })
     // The reader of the log has gone (EPIPE) or the disk is full: the endpoint goes on without a log.
     this.#sink.on('error', () => (this.#broken = true))
-    this.#sink.on('drop', () => this.#lost++)
+    this.#sink.on('drop', (lines: string) => (this.#lost += lines.split('\n').length - 1))
     // Not at once: at this moment the bytes just written still count as waiting.
     this.#sink.on('write', () => queueMicrotask(() => this.#onWritten()))
     this.log = pino({ level, base: null }, { write: (line: string) => this.write(line) })
   }
 
-  /** Takes one line as pino writes it, newline included. */
-  write(line: string): void {
-    this.#sink.write(this.#pretty ? formatLine(line, this.#colors) : line)
+  /** Takes lines as pino writes them, newlines included. */
+  write(lines: string): void {
+    this.#sink.write(this.#pretty ? formatLines(lines, this.#colors) : lines)
   }
 
   #onWritten(): void {

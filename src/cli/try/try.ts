@@ -43,7 +43,7 @@ export async function runTry(command: TryCommand, terminal: Terminal): Promise<E
       load: (running) => loadSettings(files.vpn, files.hosts, { running }),
       log: output.log,
       logLevel: output.level,
-      writeLog: (line) => output.write(line),
+      writeLog: (lines) => output.write(lines),
     })
     const graceMs = settings.vpn.culvert.shutdown_grace_secs * 1000
     return await runUntilSignal(supervisor, output, graceMs, ({ port }) =>
