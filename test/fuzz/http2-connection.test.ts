@@ -38,8 +38,10 @@ describe(`connections, seed ${SEED}`, () => {
     { timeout: SECONDS * 1000 + 120_000 },
     async (kind) => {
       const deadline = performance.now() + (SECONDS * 1000) / 2
-      for (let count = 0; count < LEAST_SCRIPTS || performance.now() < deadline; count++)
+      let count = 0
+      for (; count < LEAST_SCRIPTS || performance.now() < deadline; count++)
         await runScript(SEED + count, kind === 'hostile')
+      if (process.env['CULVERT_FUZZ_SECONDS']) console.log(`${count} scripts of ${kind} clients`)
     },
   )
 })
