@@ -10,11 +10,9 @@
 import type { Socket } from 'node:net'
 import type { StreamEnd, StreamReset, TcpEnd } from '../contract/stream-end.ts'
 import type { TargetReader, TunnelLoss, TunnelReceiver, TunnelStream } from '../contract/tunnel-stream.ts'
+import { keptPiece } from '../wire/kept-piece.ts'
 import { corkForTurn } from './cork.ts'
 import { RelayRules, type RelayOptions, type RelayOutcome } from './relay-rules.ts'
-
-/** A quarter of a record of TLS, which is what a chunk is usually cut from. */
-const COPY_BELOW_BYTES = 4096
 
 /** A target whose socket was opened for this. */
 type DirectTarget = TcpEnd & Required<Pick<TcpEnd, 'readWith'>>
@@ -86,9 +84,7 @@ export class DirectRelay extends RelayRules implements TunnelReceiver, TargetRea
     }
     this.uplinkBytes += chunk.length
     corkForTurn(socket, chunk.length)
-    // What waits must not keep much more alive than itself: a client could send one byte in each of its records.
-    const isCopied = chunk.length < COPY_BELOW_BYTES && socket.writableLength > 0
-    const taken = socket.write(isCopied ? Buffer.from(chunk) : chunk)
+    const taken = socket.write(socket.writableLength > 0 ? keptPiece(chunk) : chunk)
     if (taken && this.#owedBytes === 0) this.#client.credit(chunk.length)
     else this.#owedBytes += chunk.length
   }

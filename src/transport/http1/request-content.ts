@@ -2,6 +2,7 @@
 import { Readable } from 'node:stream'
 import { ContentDecoder } from '../../wire/http1/content.ts'
 import type { ContentFraming } from '../../wire/http1/head.ts'
+import { keptPiece } from '../../wire/kept-piece.ts'
 
 export class RequestContent {
   readonly #framing: ContentFraming
@@ -89,7 +90,7 @@ class Body extends Readable {
   }
 
   deliver(piece: Buffer): void {
-    if (!this.push(piece)) this.hungry = false
+    if (!this.push(keptPiece(piece))) this.hungry = false
   }
 
   override _read(): void {

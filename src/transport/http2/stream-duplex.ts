@@ -4,6 +4,7 @@
  */
 import { Duplex } from 'node:stream'
 import type { TunnelLoss, TunnelReceiver } from '../../contract/tunnel-stream.ts'
+import { keptPiece } from '../../wire/kept-piece.ts'
 import type { Http2Stream } from './stream.ts'
 
 type Done = (error?: Error | null) => void
@@ -28,7 +29,9 @@ export class StreamDuplex extends Duplex implements TunnelReceiver {
 
   onData(chunk: Buffer): void {
     this.#unreadBytes += chunk.length
-    this.push(chunk)
+    // Datagrams are decoded at once; whoever relays content may keep it for long.
+    const isDecoded = this.#stream.keepsWrites && this.readableFlowing === true
+    this.push(isDecoded ? chunk : keptPiece(chunk))
     this.#creditRead()
   }
 

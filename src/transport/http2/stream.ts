@@ -4,6 +4,7 @@
  */
 import type { StreamReset } from '../../contract/stream-end.ts'
 import type { TunnelLoss, TunnelReceiver, TunnelStream } from '../../contract/tunnel-stream.ts'
+import { keptPiece } from '../../wire/kept-piece.ts'
 import { DEFAULT_FRAME_BYTES, ErrorCode, MAX_WINDOW_BYTES } from '../../wire/http2/protocol.ts'
 import type { Output } from './output.ts'
 import { RESET_CODES } from './reset-codes.ts'
@@ -200,7 +201,7 @@ export class Http2Stream implements TunnelStream {
     if (this.#closed || this.#discards) return this.credit(end - start)
     const piece = chunk.subarray(start, end)
     if (this.#receiver !== undefined) this.#receiver.onData(piece)
-    else (this.#early ??= []).push(piece)
+    else (this.#early ??= []).push(keptPiece(piece))
     if (piece.length < SMALL_PIECE_BYTES && this.#unconsumed > 0) {
       this.#overhead += PIECE_OVERHEAD_BYTES
       this.#host.onOverhead(PIECE_OVERHEAD_BYTES)

@@ -16,6 +16,17 @@ describe('Http2Stream, receiving', () => {
     expect(receiver.calls).toEqual(['data 3', 'data 4', 'end'])
   })
 
+  it('a small piece that waits for a receiver does not keep the record that it came in', () => {
+    const stage = new StreamStage()
+    const { stream, receiver } = stage.open(1)
+    stage.streams.takeReceiveWindow(1)
+    stream.onData(Buffer.alloc(16_384), 9, 10)
+    const memory: number[] = []
+    receiver.onData = (chunk) => void memory.push(chunk.buffer.byteLength)
+    stream.start(receiver)
+    expect(memory).toEqual([1])
+  })
+
   it('a receiver that resets the stream while it starts hears nothing more', () => {
     const stage = new StreamStage()
     const { stream, receiver, ends } = stage.open(1)
