@@ -3,6 +3,7 @@
  * plain request. The three transports are tested by one contract suite.
  */
 import type { Readable, Writable } from 'node:stream'
+import type { Cancellation } from './cancellation.ts'
 import type { Channel, Session } from './session.ts'
 import type { StreamEnd, StreamReset } from './stream-end.ts'
 
@@ -32,6 +33,8 @@ interface AnyExchange {
   readonly headers: RequestHeaders
   /** Aborted when the client resets the stream or the session ends; never after the stream is finished. */
   readonly signal: AbortSignal
+  /** The same where the transport can tell without an `AbortSignal`. */
+  readonly cancellation?: Cancellation
   /** Sends a status with an empty body and END_STREAM. What the client still sends is discarded. Never throws. */
   refuse(status: number, headers?: ResponseHeaders): void
   /** Sends status and headers, and returns the stream for the response's content (already ended with `endStream`). */

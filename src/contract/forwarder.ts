@@ -1,9 +1,10 @@
 /** What the dispatcher asks of `forward`: open first (everything that can be refused), then run. */
 import type { Log, Privacy } from '../log.ts'
+import type { Cancellation } from './cancellation.ts'
 import type { ProtocolLabel } from './session.ts'
 import type { StreamEnd } from './stream-end.ts'
 
-/** Whom a tunnel belongs to, and what may be logged about it. */
+/** Whom a tunnel belongs to, what may be logged about it, and who hears what becomes of it. */
 export interface TunnelContext {
   readonly user: string
   readonly sessionId: string
@@ -11,8 +12,18 @@ export interface TunnelContext {
   readonly log: Log
   /** What the log may say about addresses. */
   readonly privacy: Privacy
-  /** Aborted when the client gives up, the session ends, or the user's credentials are revoked. */
+  /** Fires when the client gives up, the session ends, or the user's credentials are revoked. */
+  readonly cancellation: Cancellation
+  /** The same as a signal, made when it is asked for. */
   readonly signal: AbortSignal
+  /** The target is ready. Never throws. */
+  onOpen(tunnel: OpenTunnel): void
+  /** There will be no tunnel. `error` is an `EndpointError` whose code is a `RefusalCode`, or a fault of ours. */
+  onRefused(error: unknown): void
+  /** What {@link OpenTunnel.run} began is over. */
+  onEnd(end: TunnelEnd): void
+  /** The same for a fault of ours: the stream is reset. */
+  onFault(error: unknown): void
 }
 
 export type TunnelEndReason =
@@ -39,16 +50,16 @@ export interface OpenTunnel {
   /** When true, the 200 itself ends the stream and nothing runs (`_check`). */
   readonly endsAtOnce?: boolean
   /**
-   * Moves bytes until both directions have ended, one was reset, or the signal fires. Owns and ends `stream`. Never
-   * rejects.
+   * Moves bytes until both directions have ended, one was reset, or the tunnel is cancelled; then calls
+   * {@link TunnelContext.onEnd}, perhaps before this returns. Owns and ends `stream`.
    */
-  run(stream: StreamEnd): Promise<TunnelEnd>
+  run(stream: StreamEnd): void
   /** Drops the target when `run` will not be called. Idempotent. */
   destroy(): void
 }
 
 /** One kind of tunnel. `Target` is the parsed authority. */
 export interface Forwarder<Target> {
-  /** Rejects with an `EndpointError` whose code is a `RefusalCode`. */
-  open(target: Target, context: TunnelContext): Promise<OpenTunnel>
+  /** Calls `context.onOpen` or `context.onRefused`, once, perhaps before this returns; what it throws counts as refused. */
+  open(target: Target, context: TunnelContext): void
 }

@@ -4,21 +4,23 @@
  */
 import type { Clock } from '../clock.ts'
 import type { Counters } from '../counters.ts'
-import { EndpointError, isRefusal } from '../errors.ts'
+import { EndpointError } from '../errors.ts'
 import type { Log, Privacy } from '../log.ts'
-import type { Authority, Target } from '../wire/target.ts'
-import { parseAuthority, parseHttpAuthority } from '../wire/authority.ts'
-import type { ForwardEnd, Forwarder, OpenTunnel, TunnelEnd } from '../contract/forwarder.ts'
+import type { Target } from '../wire/target.ts'
+import { parseHttpAuthority } from '../wire/authority.ts'
+import type { ForwardEnd, TunnelEnd } from '../contract/forwarder.ts'
+import { Answers } from './answers.ts'
 import type { AuthThrottle } from './auth-throttle.ts'
-import { authRefusal, refusalOf } from './refusal.ts'
+import { authRefusal } from './refusal.ts'
 import type { Refusal } from './refusal.ts'
 import { DelayedAnswers } from './delayed-answers.ts'
 import { DispatchLog } from './dispatch-log.ts'
-import type { Why } from './dispatch-log.ts'
 import { SessionRecord } from './session-record.ts'
 import type { CredentialFault, Guest, UserDirectory, Visit } from './session-record.ts'
 import { UserLimits } from './user-limits.ts'
 import type { TunnelPlace, UserLimitsOptions, UserSlots } from './user-limits.ts'
+import { Tunnel } from './tunnel.ts'
+import type { Forwarders, TunnelHost } from './tunnel.ts'
 import type { SessionRegistry } from './session-registry.ts'
 import type { ConnectExchange, Exchange, PlainExchange } from '../contract/exchange.ts'
 import type { Session } from '../contract/session.ts'
@@ -37,13 +39,6 @@ interface Site {
   mayForward(exchange: PlainExchange): boolean
   /** Forwards it. Never rejects; with `failure`, the request still waits for an answer. */
   forward(exchange: PlainExchange, target: Target): Promise<ForwardEnd>
-}
-
-export interface Forwarders {
-  readonly tcp: Forwarder<Target>
-  readonly udp: Forwarder<undefined>
-  readonly icmp: Forwarder<undefined>
-  readonly check: Forwarder<undefined>
 }
 
 interface DispatcherOptions extends UserLimitsOptions {
@@ -67,18 +62,13 @@ interface DispatcherDependencies {
   readonly site: Site
 }
 
-/** A request that may go on. */
-interface Admitted {
-  readonly authority: Authority
-  /** Undefined for a health check, which takes none. */
-  readonly place: TunnelPlace | undefined
-}
-
 export class Dispatcher {
   readonly #options: DispatcherOptions
   readonly #deps: DispatcherDependencies
   readonly #log: DispatchLog
   readonly #limits: UserLimits
+  readonly #answers: Answers
+  readonly #tunnels: TunnelHost
   readonly #delayed: DelayedAnswers
   readonly #strangerRefusal: Refusal
   readonly #records = new WeakMap<Session, SessionRecord>()
@@ -89,6 +79,16 @@ export class Dispatcher {
     this.#deps = deps
     this.#log = new DispatchLog(deps.log, options.privacy)
     this.#limits = new UserLimits(options, deps)
+    this.#answers = new Answers(deps.counters, this.#log)
+    this.#tunnels = {
+      forwarders: deps.forwarders,
+      limits: this.#limits,
+      answers: this.#answers,
+      counters: deps.counters,
+      log: deps.log,
+      privacy: options.privacy,
+      account: (exchange, record, end, place) => this.#account(exchange, record, end, place),
+    }
     this.#delayed = new DelayedAnswers(deps.clock, deps.counters)
     this.#strangerRefusal = authRefusal(options.authFailureStatus, options.realm)
     this.#directory = deps.directory
@@ -137,17 +137,11 @@ export class Dispatcher {
         try {
           this.#onExchange(exchange, record)
         } catch (error) {
-          this.#giveUp(exchange, error)
+          this.#answers.giveUp(exchange, undefined, error)
         }
       },
       onClose: (error) => this.#onSessionClose(session, record, error),
     }
-  }
-
-  /** A fault of ours costs the exchange that it happens to: thrown on, it would end the lane. */
-  #giveUp(exchange: Exchange, error: unknown): void {
-    this.#log.onFault(exchange, undefined, error)
-    exchange.reset('internal_error')
   }
 
   #onExchange(exchange: Exchange, record: SessionRecord): void {
@@ -158,11 +152,12 @@ export class Dispatcher {
     if (exchange.channel !== 'main') return this.#visitSite(exchange)
     if (exchange.kind === 'plain') return this.#onPlain(exchange, record)
     const guest = this.#authenticate(exchange, record)
-    if (guest === undefined) {
-      const { fault } = record
-      return this.#afterFailure(exchange, () => this.#answerStranger(exchange, fault))
-    }
-    this.#guard(guest.begin(exchange), (visit) => this.#openTunnel(exchange, record, visit))
+    if (guest === undefined) this.#onStranger(exchange, record.fault)
+    else new Tunnel(guest, exchange, record, this.#tunnels).open()
+  }
+
+  #onStranger(exchange: ConnectExchange, fault: CredentialFault): void {
+    this.#afterFailure(exchange, () => this.#answerStranger(exchange, fault))
   }
 
   /**
@@ -176,11 +171,11 @@ export class Dispatcher {
     if (guest === undefined) {
       const { fault } = record
       return this.#afterFailure(exchange, () => {
-        this.#report(exchange, { code: 'auth_required' }, { fault })
+        this.#answers.report(exchange, { code: 'auth_required' }, { fault })
         this.#visitSite(exchange)
       })
     }
-    this.#guard(guest.begin(exchange), (visit) => this.#forward(exchange, record, visit))
+    this.#guard({ guest, exchange }, (visit) => this.#forward(exchange, record, visit))
   }
 
   #authenticate({ headers, session }: Exchange, record: SessionRecord): Guest | undefined {
@@ -197,12 +192,13 @@ export class Dispatcher {
 
   /** Never rejects; the exchange belongs to the user until `work` is done. */
   #guard(visit: Visit, work: (visit: Visit) => Promise<void>): void {
+    const { guest, exchange } = visit
+    guest.begin(visit)
     work(visit).then(
-      () => visit.end(),
+      () => guest.end(visit),
       (error: unknown) => {
-        visit.end()
-        this.#log.onFault(visit.exchange, visit.guest.user, error)
-        visit.exchange.reset('internal_error')
+        guest.end(visit)
+        this.#answers.giveUp(exchange, guest.user, error)
       },
     )
   }
@@ -217,72 +213,18 @@ export class Dispatcher {
       try {
         answer()
       } catch (error) {
-        this.#giveUp(exchange, error)
+        this.#answers.giveUp(exchange, undefined, error)
       }
     })
   }
 
   #answerStranger(exchange: Exchange, fault: CredentialFault): void {
     const refusal = this.#strangerRefusal
-    if (refusal.status === 407) this.#refuse(exchange, refusal, { fault })
+    if (refusal.status === 407) this.#answers.refuse(exchange, refusal, { fault })
     else {
-      this.#report(exchange, refusal, { fault })
+      this.#answers.report(exchange, refusal, { fault })
       this.#deps.site.handleDecoyStatus(exchange, refusal.status)
     }
-  }
-
-  async #openTunnel(exchange: ConnectExchange, record: SessionRecord, visit: Visit): Promise<void> {
-    const admitted = this.#admit(visit)
-    if (admitted === undefined) return
-    try {
-      // A tunnel may stay for hours, and needs nothing more of its head.
-      exchange.keepFields()
-      const opened = await this.#open(admitted.authority, visit)
-      if (opened === undefined) return
-      if (visit.exchange.signal.aborted) opened.destroy()
-      else await this.#run(exchange, record, opened, admitted.place)
-    } finally {
-      admitted.place?.leave()
-    }
-  }
-
-  /** Takes the user's places for a tunnel; undefined when it was refused. */
-  #admit(visit: Visit): Admitted | undefined {
-    const { guest, exchange } = visit
-    try {
-      guest.admit(exchange.session, this.#limits)
-      const authority = parseAuthority(exchange.authority)
-      this.#deps.counters.count('requests', authority.kind)
-      // A client that may open no more tunnels is still alive: refusing its health check would end its session.
-      const place = authority.kind === 'check' ? undefined : this.#limits.takeTunnel(guest.user)
-      return { authority, place }
-    } catch (error) {
-      this.#refuseVisit(visit, error)
-      return undefined
-    }
-  }
-
-  async #open(authority: Authority, visit: Visit): Promise<OpenTunnel | undefined> {
-    try {
-      return await this.#dispatch(authority, visit)
-    } catch (error) {
-      this.#refuseVisit(visit, error)
-      return undefined
-    }
-  }
-
-  async #run(
-    exchange: ConnectExchange,
-    record: SessionRecord,
-    opened: OpenTunnel,
-    place: TunnelPlace | undefined,
-  ): Promise<void> {
-    const stream = exchange.accept({}, { endStream: opened.endsAtOnce === true })
-    if (opened.endsAtOnce) return
-    record.onTunnelStart()
-    const end = await opened.run(stream)
-    this.#deps.counters.count('tunnels_ended', end.reason)
-    this.#account(exchange, record, end, place)
   }
 
   /** A plain request to another server, admitted under the same conditions as a tunnel to it. */
@@ -301,7 +243,7 @@ export class Dispatcher {
       if (end.failure !== undefined) throw end.failure
       counters.count('forwards_ended', end.reason)
     } catch (error) {
-      this.#refuseVisit(visit, error)
+      this.#answers.refuseVisit(visit, error)
     } finally {
       place?.leave()
     }
@@ -314,44 +256,6 @@ export class Dispatcher {
     counters.count('outbound_traffic_bytes', exchange.session.protocol, end.downlinkBytes)
     place?.countBytes(end.uplinkBytes, end.downlinkBytes)
     record.onTunnelEnd(end)
-  }
-
-  #dispatch(authority: Authority, { guest, exchange }: Visit): Promise<OpenTunnel> {
-    const { forwarders, log } = this.#deps
-    const { session, signal } = exchange
-    const { id: sessionId, protocol } = session
-    const { privacy } = this.#options
-    const context = { user: guest.user.name, sessionId, protocol, log, privacy, signal }
-    switch (authority.kind) {
-      case 'udp':
-        return forwarders.udp.open(undefined, context)
-      case 'icmp':
-        return forwarders.icmp.open(undefined, context)
-      case 'check':
-        return forwarders.check.open(undefined, context)
-      case 'address':
-      case 'name':
-        return forwarders.tcp.open(authority, context)
-    }
-  }
-
-  #refuseVisit(visit: Visit, error: unknown): void {
-    const { guest, exchange } = visit
-    // A client that is gone needs no answer, and a failure caused by its leaving is not a refusal.
-    if (!exchange.signal.aborted)
-      this.#refuse(exchange, refusalOf(error, exchange.authority), { user: guest.user, error })
-    else if (!isRefusal(error)) this.#log.onFault(exchange, guest.user, error)
-  }
-
-  #refuse(exchange: Exchange, refusal: Refusal, why: Why): void {
-    if (exchange.signal.aborted) return
-    exchange.refuse(refusal.status, refusal.headers)
-    this.#report(exchange, refusal, why)
-  }
-
-  #report(exchange: Exchange, refusal: Pick<Refusal, 'code'> & Partial<Refusal>, why: Why): void {
-    this.#deps.counters.count('refused_requests', refusal.code)
-    this.#log.onRefusal(exchange, refusal, why)
   }
 
   #onSessionClose(session: Session, record: SessionRecord, error: Error | undefined): void {

@@ -62,11 +62,13 @@ export class Guest {
     this.#release ??= limits.takeSession(this.user, session.protocol)
   }
 
-  /** The exchange belongs to this user until {@link Visit.end}. */
-  begin(exchange: Exchange): Visit {
-    const visit: Visit = { guest: this, exchange, end: () => this.#visits.delete(visit) }
+  /** The exchange belongs to this user until {@link end}. */
+  begin(visit: Visit): void {
     this.#visits.add(visit)
-    return visit
+  }
+
+  end(visit: Visit): void {
+    this.#visits.delete(visit)
   }
 
   /** Gives the place back. */
@@ -85,7 +87,6 @@ export class Guest {
 export interface Visit {
   readonly guest: Guest
   readonly exchange: Exchange
-  end(): void
 }
 
 /** Why credentials were not accepted. For the log alone: no answer may depend on it. */

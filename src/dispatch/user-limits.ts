@@ -27,10 +27,21 @@ interface UserSlot {
 }
 
 /** The place of one tunnel among those of its user. */
-export interface TunnelPlace {
-  countBytes(uplink: number, downlink: number): void
+export class TunnelPlace {
+  readonly #slot: UserSlot
+
+  constructor(slot: UserSlot) {
+    this.#slot = slot
+  }
+
+  countBytes(uplink: number, downlink: number): void {
+    this.#slot.addBytes(uplink, downlink)
+  }
+
   /** Gives it back; call it once. */
-  leave(): void
+  leave(): void {
+    this.#slot.give('tunnels')
+  }
 }
 
 export class UserLimits {
@@ -59,11 +70,7 @@ export class UserLimits {
 
   /** The same for one tunnel. */
   takeTunnel(user: User): TunnelPlace {
-    const slot = this.#take(user, 'tunnels', this.#options.maxTunnelsPerUser)
-    return {
-      countBytes: (uplink, downlink) => slot.addBytes(uplink, downlink),
-      leave: () => slot.give('tunnels'),
-    }
+    return new TunnelPlace(this.#take(user, 'tunnels', this.#options.maxTunnelsPerUser))
   }
 
   #take({ name }: User, what: Place, limit: number): UserSlot {

@@ -6,6 +6,7 @@ import type { Counters } from '../counters.ts'
 import { EndpointError, type RefusalCode } from '../errors.ts'
 import type { IpAddress } from '../wire/ip-address.ts'
 import type { Connector } from './connection.ts'
+import type { Deadlines } from './deadlines.ts'
 
 /** The part of `EgressPolicy` that dialling needs. */
 export interface DialPolicy {
@@ -23,7 +24,7 @@ export interface DialEnvironment {
   readonly policy: DialPolicy
   readonly resolver: DialResolver
   /** Covers name resolution and every attempt. */
-  readonly connectTimeoutMs: number
+  readonly deadlines: Deadlines
   readonly clock: Clock
   readonly counters: Counters
   /** Whether there is a descriptor for one more connection. */

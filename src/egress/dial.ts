@@ -3,21 +3,23 @@
  * clients ask for, takes this one object and its socket; a name is resolved, and its addresses race.
  */
 import type { Socket } from 'node:net'
-import type { Timer } from '../clock.ts'
+import type { Cancellation, CancellationListener } from '../contract/cancellation.ts'
 import type { TcpEnd } from '../contract/stream-end.ts'
 import { EndpointError, type RefusalCode } from '../errors.ts'
 import type { IpAddress } from '../wire/ip-address.ts'
 import { normalizePeerAddress } from '../wire/ip-kind.ts'
 import { connectionFailure, giveUpConnection, type Connector } from './connection.ts'
+import type { Limited } from './deadlines.ts'
 import { noDescriptor, type DialEnvironment } from './dial-environment.ts'
 import { Race, type RaceOwner } from './race.ts'
 
 /** A name with more addresses than this is not worth the sockets. */
 const MAX_ADDRESSES = 16
 
+/** Hears of a dial, once. */
 export interface DialOutcome {
-  resolve(end: TcpEnd): void
-  reject(error: unknown): void
+  onDialled(end: TcpEnd): void
+  onDialFailed(error: unknown): void
 }
 
 /** The address that a mapped one stands for: it is dialled, and checked against the rules, as that. */
@@ -31,34 +33,35 @@ function forbidden(refusals: readonly RefusalCode[]): EndpointError {
   return new EndpointError(code, 'no address of the target may be reached')
 }
 
-abstract class Dial {
+abstract class Dial implements Limited, CancellationListener {
   protected readonly environment: DialEnvironment
-  readonly #signal: AbortSignal
+  readonly #cancellation: Cancellation
   readonly #outcome: DialOutcome
-  #timer: Timer | undefined
   #ended = false
 
-  constructor(environment: DialEnvironment, signal: AbortSignal, outcome: DialOutcome) {
+  constructor(environment: DialEnvironment, cancellation: Cancellation, outcome: DialOutcome) {
     this.environment = environment
-    this.#signal = signal
+    this.#cancellation = cancellation
     this.#outcome = outcome
   }
 
   start(): void {
-    if (this.#signal.aborted) return this.handleEvent()
+    if (this.#cancellation.aborted) return this.handleEvent()
     this.begin()
     // Refused at once.
     if (this.#ended) return
-    this.#signal.addEventListener('abort', this)
-    const { clock, connectTimeoutMs } = this.environment
-    this.#timer = clock.after(connectTimeoutMs, () =>
-      this.fail(new EndpointError('target_timeout', `no connection after ${connectTimeoutMs} ms`)),
-    )
+    this.#cancellation.addEventListener('abort', this)
+    this.environment.deadlines.add(this)
   }
 
-  /** The signal has fired: a listener without a function of its own. */
+  /** The caller has given up: a listener without a function of its own. */
   handleEvent(): void {
-    this.fail(new EndpointError('target_refused', 'given up by the caller', { cause: this.#signal.reason }))
+    this.fail(new EndpointError('target_refused', 'given up by the caller'))
+  }
+
+  onDeadline(): void {
+    const { limitMs } = this.environment.deadlines
+    this.fail(new EndpointError('target_timeout', `no connection after ${limitMs} ms`))
   }
 
   protected get ended(): boolean {
@@ -67,14 +70,14 @@ abstract class Dial {
 
   protected succeed(socket: Socket): void {
     this.#end()
-    this.#outcome.resolve(this.environment.endOf(socket))
+    this.#outcome.onDialled(this.environment.endOf(socket))
   }
 
   protected fail(error: unknown): void {
     if (this.#ended) return
     this.#end()
     this.giveUp(error)
-    this.#outcome.reject(error)
+    this.#outcome.onDialFailed(error)
   }
 
   /** The first step; may fail at once. */
@@ -84,8 +87,8 @@ abstract class Dial {
 
   #end(): void {
     this.#ended = true
-    this.#timer?.cancel()
-    this.#signal.removeEventListener('abort', this)
+    this.environment.deadlines.delete(this)
+    this.#cancellation.removeEventListener('abort', this)
   }
 }
 
@@ -97,10 +100,10 @@ export class AddressDial extends Dial implements Connector {
   constructor(
     target: IpAddress & { readonly port: number },
     environment: DialEnvironment,
-    signal: AbortSignal,
+    cancellation: Cancellation,
     outcome: DialOutcome,
   ) {
-    super(environment, signal, outcome)
+    super(environment, cancellation, outcome)
     this.#target = target.family === 4 ? target : unmappedPeer(target)
     this.#port = target.port
   }
@@ -136,10 +139,10 @@ export class NameDial extends Dial implements RaceOwner {
   constructor(
     target: { readonly host: string; readonly port: number },
     environment: DialEnvironment,
-    signal: AbortSignal,
+    cancellation: Cancellation,
     outcome: DialOutcome,
   ) {
-    super(environment, signal, outcome)
+    super(environment, cancellation, outcome)
     this.#host = target.host
     this.#port = target.port
   }

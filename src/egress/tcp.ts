@@ -10,9 +10,11 @@
 import type { OnReadOpts, Socket, SocketConstructorOpts } from 'node:net'
 import type { Clock } from '../clock.ts'
 import type { TcpEnd } from '../contract/stream-end.ts'
+import type { Cancellation } from '../contract/cancellation.ts'
 import type { Counters } from '../counters.ts'
 import type { Target } from '../wire/target.ts'
 import { connectionOptions, isDescriptorShortage, openConnection, type Connector } from './connection.ts'
+import { Deadlines } from './deadlines.ts'
 import { AddressDial, NameDial, type DialOutcome } from './dial.ts'
 import type { DialEnvironment, DialPolicy, DialResolver } from './dial-environment.ts'
 
@@ -40,11 +42,12 @@ export class TcpEgress {
   readonly #socketOptions: SocketConstructorOpts
   #openSockets = 0
 
-  constructor({ memory, ...options }: TcpEgressOptions) {
-    const { counters } = options
+  constructor({ memory, connectTimeoutMs, ...options }: TcpEgressOptions) {
+    const { counters, clock } = options
     this.#socketOptions = connectionOptions(memory.onread)
     this.#environment = {
       ...options,
+      deadlines: new Deadlines(clock, connectTimeoutMs),
       open: (address, port, connector) => this.#open(address, port, connector),
       onFailedConnection: (error) => {
         if (isDescriptorShortage(error)) counters.count('outbound_descriptors_exhausted')
@@ -61,12 +64,15 @@ export class TcpEgress {
    *   `target_loopback`, `target_denied`, or `limit_exceeded` when there is no descriptor for it.
    */
   dial(target: Target, { signal }: { signal: AbortSignal }): Promise<TcpEnd> {
-    return new Promise((resolve, reject) => this.#start(target, signal, { resolve, reject }))
+    return new Promise((resolve, reject) =>
+      this.start(target, signal, { onDialled: resolve, onDialFailed: reject }),
+    )
   }
 
-  #start(target: Target, signal: AbortSignal, outcome: DialOutcome): void {
-    if (target.kind === 'name') new NameDial(target, this.#environment, signal, outcome).start()
-    else new AddressDial(target, this.#environment, signal, outcome).start()
+  /** The same without a promise: tells `outcome`, perhaps before it returns. */
+  start(target: Target, cancellation: Cancellation, outcome: DialOutcome): void {
+    if (target.kind === 'name') new NameDial(target, this.#environment, cancellation, outcome).start()
+    else new AddressDial(target, this.#environment, cancellation, outcome).start()
   }
 
   #open(address: string, port: number, connector: Connector): Socket {

@@ -6,7 +6,7 @@ import type { EchoChannel } from '../contract/echo-channel.ts'
 import type { Counters } from '../counters.ts'
 import { EndpointError } from '../errors.ts'
 import { DatagramQueue, type QueuedDatagram } from '../relay/datagram-queue.ts'
-import type { Forwarder, OpenTunnel, TunnelContext, TunnelEnd } from '../contract/forwarder.ts'
+import type { Forwarder, TunnelContext, TunnelEnd } from '../contract/forwarder.ts'
 import type { StreamEnd } from '../contract/stream-end.ts'
 import {
   encodeIcmpReply,
@@ -37,14 +37,19 @@ export class IcmpForwarder implements Forwarder<undefined> {
     this.#options = options
   }
 
-  /** @throws EndpointError `not_available` without raw sockets. */
-  open(_target: undefined, context: TunnelContext): Promise<OpenTunnel> {
+  /** Without raw sockets it is `not_available`. */
+  open(_target: undefined, context: TunnelContext): void {
     const { sender } = this.#options
-    if (sender === undefined) {
-      return Promise.reject(new EndpointError('not_available', 'ICMP is not enabled'))
-    }
-    return Promise.resolve({
-      run: (stream) => new IcmpStream(stream, context, sender, this.#options).run(),
+    if (sender === undefined)
+      return context.onRefused(new EndpointError('not_available', 'ICMP is not enabled'))
+    context.onOpen({
+      run: (stream) => {
+        const running = new IcmpStream(stream, context, sender, this.#options).run()
+        void running.then(
+          (end) => context.onEnd(end),
+          (error: unknown) => context.onFault(error),
+        )
+      },
       destroy: () => {},
     })
   }

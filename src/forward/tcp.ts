@@ -1,15 +1,24 @@
 /** TCP tunnels: a connection to the target, then the relay (specification section 5). */
 import type { IdleMonitor } from '../relay/idle-monitor.ts'
 import type { RelayOptions } from '../relay/relay-rules.ts'
-import { relayStreams } from '../relay/stream-relay.ts'
-import type { Forwarder, OpenTunnel, TunnelContext, TunnelEnd } from '../contract/forwarder.ts'
+import { startRelay } from '../relay/stream-relay.ts'
+import type { Cancellation } from '../contract/cancellation.ts'
+import type { Forwarder, OpenTunnel, TunnelContext } from '../contract/forwarder.ts'
 import type { StreamEnd } from '../contract/stream-end.ts'
 import type { Target } from '../wire/target.ts'
 
+/** Hears of a connection to a target, once. */
+interface DialOutcome {
+  /** `io` has an error listener. */
+  onDialled(end: StreamEnd): void
+  /** `error` is an `EndpointError` whose code is a `RefusalCode`, or a fault of ours. */
+  onDialFailed(error: unknown): void
+}
+
 /** Opens connections within a time limit of its own: `egress/tcp.ts`, or an upstream. */
 interface TcpDialer {
-  /** Rejects with an `EndpointError` whose code is a `RefusalCode`. `io` has an error listener. */
-  dial(target: Target, options: { signal: AbortSignal }): Promise<StreamEnd>
+  /** Tells `outcome`, perhaps before it returns. */
+  start(target: Target, cancellation: Cancellation, outcome: DialOutcome): void
 }
 
 interface TcpForwarderOptions {
@@ -19,14 +28,13 @@ interface TcpForwarderOptions {
   readonly idleMonitor: IdleMonitor
 }
 
-/** Gives the relay its options itself: the signal only where it is asked for, and no object for each tunnel. */
-class TcpTunnel implements OpenTunnel, RelayOptions {
-  readonly #target: StreamEnd
+/** On its way, then open. Gives the relay its options itself: no object for each tunnel, no signal where none is used. */
+class TcpTunnel implements OpenTunnel, DialOutcome, RelayOptions {
   readonly #context: TunnelContext
   readonly #options: TcpForwarderOptions
+  #target: StreamEnd | undefined
 
-  constructor(target: StreamEnd, context: TunnelContext, options: TcpForwarderOptions) {
-    this.#target = target
+  constructor(context: TunnelContext, options: TcpForwarderOptions) {
     this.#context = context
     this.#options = options
   }
@@ -43,12 +51,21 @@ class TcpTunnel implements OpenTunnel, RelayOptions {
     return this.#context.signal
   }
 
-  run(stream: StreamEnd): Promise<TunnelEnd> {
-    return relayStreams(stream, this.#target, this)
+  onDialled(end: StreamEnd): void {
+    this.#target = end
+    this.#context.onOpen(this)
+  }
+
+  onDialFailed(error: unknown): void {
+    this.#context.onRefused(error)
+  }
+
+  run(stream: StreamEnd): void {
+    if (this.#target !== undefined) startRelay(stream, this.#target, this, this.#context)
   }
 
   destroy(): void {
-    this.#target.io.destroy()
+    this.#target?.io.destroy()
   }
 }
 
@@ -59,8 +76,7 @@ export class TcpForwarder implements Forwarder<Target> {
     this.#options = options
   }
 
-  async open(target: Target, context: TunnelContext): Promise<OpenTunnel> {
-    const end = await this.#options.dialer.dial(target, { signal: context.signal })
-    return new TcpTunnel(end, context, this.#options)
+  open(target: Target, context: TunnelContext): void {
+    this.#options.dialer.start(target, context.cancellation, new TcpTunnel(context, this.#options))
   }
 }

@@ -4,7 +4,7 @@
  */
 import type { Clock, Timer } from '../clock.ts'
 import type { Counters } from '../counters.ts'
-import type { Forwarder, OpenTunnel, TunnelContext, TunnelEnd } from '../contract/forwarder.ts'
+import type { Forwarder, TunnelContext, TunnelEnd } from '../contract/forwarder.ts'
 import type { StreamEnd } from '../contract/stream-end.ts'
 import { UdpBudget } from './udp-budget.ts'
 import type { FlowSlots } from './udp-budget.ts'
@@ -47,8 +47,15 @@ export class UdpForwarder implements Forwarder<undefined> {
     )
   }
 
-  open(_target: undefined, context: TunnelContext): Promise<OpenTunnel> {
-    return Promise.resolve({ run: (stream) => this.#run(stream, context), destroy: () => {} })
+  open(_target: undefined, context: TunnelContext): void {
+    context.onOpen({
+      run: (stream) =>
+        void this.#run(stream, context).then(
+          (end) => context.onEnd(end),
+          (error: unknown) => context.onFault(error),
+        ),
+      destroy: () => {},
+    })
   }
 
   async #run(stream: StreamEnd, context: TunnelContext): Promise<TunnelEnd> {

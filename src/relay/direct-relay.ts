@@ -12,7 +12,7 @@ import type { StreamEnd, StreamReset, TcpEnd } from '../contract/stream-end.ts'
 import type { TargetReader, TunnelLoss, TunnelReceiver, TunnelStream } from '../contract/tunnel-stream.ts'
 import { keptPiece } from '../wire/kept-piece.ts'
 import { corkForTurn } from './cork.ts'
-import { RelayRules, type RelayOptions, type RelayOutcome } from './relay-rules.ts'
+import { RelayRules, type RelayOptions, type RelayOwner } from './relay-rules.ts'
 
 /** A target whose socket was opened for this. */
 type DirectTarget = TcpEnd & Required<Pick<TcpEnd, 'readWith'>>
@@ -51,13 +51,8 @@ export class DirectRelay extends RelayRules implements TunnelReceiver, TargetRea
   /** Taken from the client and not credited yet. */
   #owedBytes = 0
 
-  constructor(
-    client: TunnelStream,
-    target: DirectTarget,
-    options: RelayOptions,
-    resolve: (outcome: RelayOutcome) => void,
-  ) {
-    super(options, resolve)
+  constructor(client: TunnelStream, target: DirectTarget, options: RelayOptions, owner: RelayOwner) {
+    super(options, owner)
     this.#client = client
     this.#target = target
   }

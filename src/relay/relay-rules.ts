@@ -34,6 +34,11 @@ export interface RelayOutcome {
   readonly downlinkBytes: number
 }
 
+/** Hears of a relay when it is over, once. */
+export interface RelayOwner {
+  onEnd(outcome: RelayOutcome): void
+}
+
 /** `ended`: the sender's EOF was passed on. `flushed`: it has left. */
 type DirectionState = 'open' | 'ended' | 'flushed'
 
@@ -49,7 +54,7 @@ const LINGER_MS = 5000
 /** A subclass moves the bytes and reports what happens to the two ends; one object per relay. */
 export abstract class RelayRules implements Watched {
   readonly #options: RelayOptions
-  readonly #resolve: (outcome: RelayOutcome) => void
+  readonly #owner: RelayOwner
   #uplink: DirectionState = 'open'
   #downlink: DirectionState = 'open'
   #clientGone = false
@@ -59,9 +64,9 @@ export abstract class RelayRules implements Watched {
   #discardedBytes = 0
   #watch: IdleWatch | undefined
 
-  constructor(options: RelayOptions, resolve: (outcome: RelayOutcome) => void) {
+  constructor(options: RelayOptions, owner: RelayOwner) {
     this.#options = options
-    this.#resolve = resolve
+    this.#owner = owner
   }
 
   /** Bytes taken from the client and handed to the target. */
@@ -163,7 +168,7 @@ export abstract class RelayRules implements Watched {
     this.#stopped = true
     this.#watch?.cancel()
     this.letGo(reset)
-    this.#resolve({ reason, uplinkBytes: this.uplinkBytes, downlinkBytes: this.downlinkBytes })
+    this.#owner.onEnd({ reason, uplinkBytes: this.uplinkBytes, downlinkBytes: this.downlinkBytes })
   }
 
   /** The client has left, and its target has had its time. */

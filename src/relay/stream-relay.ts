@@ -10,7 +10,7 @@ import type { Duplex } from 'node:stream'
 import type { StreamEnd, StreamReset } from '../contract/stream-end.ts'
 import { corkForTurn } from './cork.ts'
 import { canReadDirectly, DirectRelay } from './direct-relay.ts'
-import { RelayRules, type RelayOptions, type RelayOutcome } from './relay-rules.ts'
+import { RelayRules, type RelayOptions, type RelayOutcome, type RelayOwner } from './relay-rules.ts'
 
 function ignoreError(): void {
   // Every error is followed by 'close', and the relay acts on that.
@@ -98,13 +98,8 @@ class DuplexRelay extends RelayRules {
   readonly #up: Direction
   readonly #down: Direction
 
-  constructor(
-    client: StreamEnd,
-    target: StreamEnd,
-    options: RelayOptions,
-    resolve: (outcome: RelayOutcome) => void,
-  ) {
-    super(options, resolve)
+  constructor(client: StreamEnd, target: StreamEnd, options: RelayOptions, owner: RelayOwner) {
+    super(options, owner)
     this.#client = client
     this.#target = target
     this.#signal = options.signal
@@ -221,18 +216,25 @@ class DuplexRelay extends RelayRules {
 
 /**
  * Moves bytes between `client` and `target` until both have ended, one was reset, nothing moved for too long, or the
- * tunnel is cancelled. Owns both: when it resolves, each has ended or was reset. Never rejects; a stream that is
- * already destroyed counts as reset. Without a Duplex where both ends can do that.
+ * tunnel is cancelled; then calls `owner.onEnd`, perhaps before it returns. Owns both ends: by then, each has ended or
+ * was reset. A stream that is already destroyed counts as reset. Without a Duplex where both ends can do that.
  */
+export function startRelay(
+  client: StreamEnd,
+  target: StreamEnd,
+  options: RelayOptions,
+  owner: RelayOwner,
+): void {
+  const stream = client.direct
+  if (stream !== undefined && canReadDirectly(target)) new DirectRelay(stream, target, options, owner).start()
+  else new DuplexRelay(client, target, options, owner).start()
+}
+
+/** The same as a promise, which never rejects. */
 export function relayStreams(
   client: StreamEnd,
   target: StreamEnd,
   options: RelayOptions,
 ): Promise<RelayOutcome> {
-  return new Promise((resolve) => {
-    const stream = client.direct
-    if (stream !== undefined && canReadDirectly(target))
-      new DirectRelay(stream, target, options, resolve).start()
-    else new DuplexRelay(client, target, options, resolve).start()
-  })
+  return new Promise((resolve) => startRelay(client, target, options, { onEnd: resolve }))
 }

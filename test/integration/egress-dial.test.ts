@@ -4,7 +4,6 @@ import { execFile } from 'node:child_process'
 import type { Socket } from 'node:net'
 import { duplexPair } from 'node:stream'
 import { promisify } from 'node:util'
-import { pino } from 'pino'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { Counters } from '../../src/counters.ts'
 import { AddressPolicy, type AddressPolicyOptions } from '../../src/egress/address-policy.ts'
@@ -17,13 +16,13 @@ import { TcpForwarder } from '../../src/forward/tcp.ts'
 import { IdleMonitor } from '../../src/relay/idle-monitor.ts'
 import { ReadPool } from '../../src/relay/read-pool.ts'
 import { parseIpAddress, type IpAddress } from '../../src/wire/ip-address.ts'
-import type { TunnelContext } from '../../src/contract/forwarder.ts'
 import type { Target } from '../../src/wire/target.ts'
 import { FakeClock } from '../support/fake-clock.ts'
 import { expectNothingLeftOpen } from '../support/leak-check.ts'
 import { outboundRules, socketAddress, type OutboundText } from '../support/rules.ts'
 import { SilentListener } from '../support/silent-listener.ts'
 import { findClosedPort } from '../support/closed-port.ts'
+import { openTunnel } from '../support/opened-tunnel.ts'
 import { openEcho, openRequestResponder } from '../support/targets.ts'
 
 const TIMEOUT_MS = 30_000
@@ -365,15 +364,6 @@ for (;;) {
   })
 })
 
-const context = (): TunnelContext => ({
-  user: 'user',
-  sessionId: '1',
-  protocol: 'HTTP2',
-  log: pino({ level: 'silent' }),
-  privacy: 'full',
-  signal: abort.signal,
-})
-
 function forwarder(): TcpForwarder {
   const idleMonitor = new IdleMonitor(clock)
   return new TcpForwarder({
@@ -391,7 +381,7 @@ describe('the TCP forwarder', () => {
   it('the TCP forwarder relays between the stream and the target, and the egress counts what is open', async () => {
     await using target = await openRequestResponder((request) => Buffer.concat([request, request]))
     const tcp = forwarder()
-    const tunnel = await tcp.open(literal('127.0.0.1', target.port), context())
+    const tunnel = await openTunnel(tcp, literal('127.0.0.1', target.port))
     expect(counters.snapshot()).toEqual({ outbound_tcp_sockets: 1 })
     const [client, io] = duplexPair()
     const end = tunnel.run({ io, wasReset: false, reset: () => io.destroy() })
@@ -403,7 +393,7 @@ describe('the TCP forwarder', () => {
 
   it('the TCP forwarder gives the target up when it does not run', async () => {
     await using target = await openEcho()
-    const tunnel = await forwarder().open(literal('127.0.0.1', target.port), context())
+    const { tunnel } = await openTunnel(forwarder(), literal('127.0.0.1', target.port))
     tunnel.destroy()
     tunnel.destroy()
     await untilSocketsClosed()
@@ -411,7 +401,7 @@ describe('the TCP forwarder', () => {
 
   it('the TCP forwarder rejects as the dialer does', async () => {
     const port = await findClosedPort()
-    await expect(forwarder().open(literal('127.0.0.1', port), context())).rejects.toMatchObject({
+    await expect(openTunnel(forwarder(), literal('127.0.0.1', port))).rejects.toMatchObject({
       code: 'target_refused',
     })
     await untilSocketsClosed()
@@ -419,7 +409,7 @@ describe('the TCP forwarder', () => {
 })
 
 it('a health check ends at once', async () => {
-  const tunnel = await new CheckForwarder().open()
+  const { tunnel } = await openTunnel(new CheckForwarder(), undefined)
   expect(tunnel.endsAtOnce).toBe(true)
   tunnel.destroy()
 })

@@ -9,7 +9,6 @@ import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import type { Duplex } from 'node:stream'
 import { promisify } from 'node:util'
-import { pino } from 'pino'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { systemClock, type Clock } from '../../src/clock.ts'
 import { Counters } from '../../src/counters.ts'
@@ -26,6 +25,7 @@ import {
 } from '../../src/wire/udp-frame.ts'
 import { findClosedPort } from '../support/closed-port.ts'
 import { openDatagramTunnel } from '../support/datagram-tunnel.ts'
+import { openTunnel } from '../support/opened-tunnel.ts'
 import { FakeClock } from '../support/fake-clock.ts'
 import { expectNothingLeftOpen } from '../support/leak-check.ts'
 import { countSockets } from '../support/open-descriptors.ts'
@@ -318,16 +318,8 @@ async function dataFrames(answer: (payload: Buffer) => Buffer[], total: number):
   const ended = Promise.withResolvers<unknown>()
   server.on('stream', (stream: ServerHttp2Stream) => {
     stream.respond({ ':status': 200 })
-    const context = {
-      user: 'alice',
-      sessionId: 's',
-      protocol: 'HTTP2' as const,
-      log: pino({ level: 'silent' }),
-      privacy: 'full' as const,
-      signal: new AbortController().signal,
-    }
     const run = async (): Promise<unknown> => {
-      const tunnel = await forwarder.open(undefined, context)
+      const tunnel = await openTunnel(forwarder, undefined)
       return tunnel.run({ io: stream, wasReset: false, reset: () => stream.close() })
     }
     run().then(ended.resolve, ended.reject)

@@ -1,8 +1,8 @@
 /** A forwarder's stream without a transport: two connected duplex streams and a context for it to run in. */
 import { duplexPair, type Duplex } from 'node:stream'
-import { pino } from 'pino'
 import type { StreamEnd, StreamReset } from '../../src/contract/stream-end.ts'
 import type { Forwarder, TunnelContext, TunnelEnd } from '../../src/contract/forwarder.ts'
+import { openTunnel } from './opened-tunnel.ts'
 
 export interface DatagramTunnel {
   /** The client's side. */
@@ -39,14 +39,7 @@ export async function openDatagramTunnel(
       endpoint.destroy()
     },
   }
-  const tunnel = await forwarder.open(undefined, {
-    user: options.user ?? 'alice',
-    sessionId: 'session-1',
-    protocol: 'HTTP2',
-    log: options.log ?? pino({ level: 'silent' }),
-    privacy: options.privacy ?? 'full',
-    signal: abort.signal,
-  })
+  const { run } = await openTunnel(forwarder, undefined, { ...options, signal: abort.signal })
   client.on('error', () => {})
-  return { client, endpoint, resets, abort, ended: tunnel.run(stream) }
+  return { client, endpoint, resets, abort, ended: run(stream) }
 }

@@ -7,11 +7,13 @@ import type {
   RequestScheme,
   ResponseHeaders,
 } from '../../contract/exchange.ts'
+import type { Cancellation, CancellationListener } from '../../contract/cancellation.ts'
 import type { Channel, Session } from '../../contract/session.ts'
 import type { StreamEnd, StreamReset } from '../../contract/stream-end.ts'
 import type { TunnelLoss, TunnelStream } from '../../contract/tunnel-stream.ts'
 import { ErrorCode } from '../../wire/http2/protocol.ts'
 import { parseScheme } from '../../wire/authority.ts'
+import { pickFields } from '../kept-fields.ts'
 import type { LingerQueue, Lingering } from '../linger.ts'
 import type { AnswerHeads } from './answer-heads.ts'
 import type { RequestHead } from './request-head.ts'
@@ -27,20 +29,20 @@ export interface ExchangeHost {
 }
 
 /** What `Http2Connect` and `Http2Plain` share. */
-abstract class Http2Exchange implements Lingering, StreamOwner {
+abstract class Http2Exchange implements Cancellation, Lingering, StreamOwner {
   protected readonly stream: Http2Stream
-  protected head: RequestHead
   protected readonly host: ExchangeHost
   #duplex: StreamDuplex | undefined
   #abort: AbortController | undefined
+  #aborted = false
+  #listener: CancellationListener | undefined
   #answered = false
   /** Whatever happens to the stream now, the exchange was not cut short. */
   #finished = false
 
-  constructor(host: ExchangeHost, stream: Http2Stream, head: RequestHead) {
+  constructor(host: ExchangeHost, stream: Http2Stream) {
     this.host = host
     this.stream = stream
-    this.head = head
     stream.owner = this
   }
 
@@ -52,26 +54,42 @@ abstract class Http2Exchange implements Lingering, StreamOwner {
     return this.host.session.channel
   }
 
-  get authority(): string {
-    return this.head.authority
-  }
-
-  get headers(): RequestHeaders {
-    return this.head.fields
+  get cancellation(): Cancellation {
+    return this
   }
 
   get signal(): AbortSignal {
     if (this.#abort === undefined) {
       this.#abort = new AbortController()
-      if (this.stream.isClosed && !this.#finished) this.#abort.abort()
+      if (this.#aborted) this.#abort.abort()
     }
     return this.#abort.signal
+  }
+
+  /** Implements {@link Cancellation}, as do the next two. */
+  get aborted(): boolean {
+    return this.#aborted
+  }
+
+  addEventListener(_type: 'abort', listener: CancellationListener): void {
+    this.#listener = listener
+  }
+
+  removeEventListener(_type: 'abort', listener: CancellationListener): void {
+    if (this.#listener === listener) this.#listener = undefined
+  }
+
+  #giveUp(): void {
+    if (this.#aborted) return
+    this.#aborted = true
+    this.#abort?.abort()
+    this.#listener?.handleEvent()
   }
 
   onStreamClosed(how: 'ended' | TunnelLoss): void {
     if (how === 'ended') return this.#readToEnd()
     if (how === 'left' && this.outlivesClient) return
-    if (!this.#finished) this.#abort?.abort()
+    if (!this.#finished) this.#giveUp()
     this.#duplex?.destroy()
   }
 
@@ -114,7 +132,7 @@ abstract class Http2Exchange implements Lingering, StreamOwner {
 
   cancel(): void {
     this.#finished = true
-    this.#abort?.abort()
+    this.#giveUp()
     this.stream.cancel()
   }
 
@@ -164,7 +182,20 @@ export class Http2Connect extends Http2Exchange implements ConnectExchange, Stre
   readonly kind = 'connect'
   readonly method = 'CONNECT'
   readonly showsLoss = true
+  readonly authority: string
+  /** The rest of the head is of no use. */
+  #fields: RequestHeaders
   #wasReset = false
+
+  constructor(host: ExchangeHost, stream: Http2Stream, head: RequestHead) {
+    super(host, stream)
+    this.authority = head.authority
+    this.#fields = head.fields
+  }
+
+  get headers(): RequestHeaders {
+    return this.#fields
+  }
 
   get io(): Duplex {
     this.stream.keepsWrites = true
@@ -190,7 +221,7 @@ export class Http2Connect extends Http2Exchange implements ConnectExchange, Stre
   }
 
   keepFields(...names: readonly string[]): void {
-    this.head.keep(names)
+    this.#fields = pickFields(this.#fields, names)
   }
 
   accept(headers: ResponseHeaders = {}, { endStream = false } = {}): StreamEnd {
@@ -203,21 +234,35 @@ export class Http2Connect extends Http2Exchange implements ConnectExchange, Stre
 export class Http2Plain extends Http2Exchange implements PlainExchange {
   readonly kind = 'plain'
   protected override readonly outlivesClient = false
+  readonly #head: RequestHead
+
+  constructor(host: ExchangeHost, stream: Http2Stream, head: RequestHead) {
+    super(host, stream)
+    this.#head = head
+  }
+
+  get authority(): string {
+    return this.#head.authority
+  }
+
+  get headers(): RequestHeaders {
+    return this.#head.fields
+  }
 
   get method(): string {
-    return this.head.method
+    return this.#head.method
   }
 
   get scheme(): RequestScheme | undefined {
-    return parseScheme(this.head.scheme)
+    return parseScheme(this.#head.scheme)
   }
 
   get path(): string {
-    return this.head.path
+    return this.#head.path
   }
 
   get malformed(): number | undefined {
-    return this.head.refusal
+    return this.#head.refusal
   }
 
   body(): Readable {

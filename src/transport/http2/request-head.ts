@@ -3,7 +3,6 @@
  * answered with a page, what it resets is reset.
  */
 import type { RequestHeaders } from '../../contract/exchange.ts'
-import { pickFields } from '../kept-fields.ts'
 import type { FieldSink } from '../../wire/http2/hpack-decoder.ts'
 import { FIRST_COUNTS, TAKEN_ONCE } from '../../wire/repeated-fields.ts'
 
@@ -44,7 +43,7 @@ export class RequestHead implements FieldSink {
   refusal: number | undefined
   /** The stream is to be reset with PROTOCOL_ERROR. */
   isBroken = false
-  #fields: Record<string, string> = Object.create(null) as Record<string, string>
+  readonly #fields: Record<string, string> = Object.create(null) as Record<string, string>
   #room: number
   #count = 0
   #hasHost = false
@@ -60,11 +59,6 @@ export class RequestHead implements FieldSink {
   /** No pseudo-header fields; repeated ones joined (RFC 9110 section 5.3). */
   get fields(): RequestHeaders {
     return this.#fields
-  }
-
-  /** Drops all fields but these. */
-  keep(names: readonly string[]): void {
-    this.#fields = pickFields(this.#fields, names)
   }
 
   /** Implements {@link FieldSink}. @throws HeadTooLarge, EmptyName */

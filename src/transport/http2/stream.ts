@@ -109,11 +109,6 @@ export class Http2Stream implements TunnelStream {
     return this.#discards
   }
 
-  /** We have sent END_STREAM. */
-  get localEnded(): boolean {
-    return this.#localEnded
-  }
-
   /** Changes whenever something of it has gone and the rest is another buffer. */
   get held(): Buffer | undefined {
     return this.#held

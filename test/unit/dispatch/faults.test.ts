@@ -11,7 +11,7 @@ import { Counters } from '../../../src/counters.ts'
 import { EndpointError } from '../../../src/errors.ts'
 import type { ConnectExchange, PlainExchange } from '../../../src/contract/exchange.ts'
 import type { Session } from '../../../src/contract/session.ts'
-import type { OpenTunnel } from '../../../src/contract/forwarder.ts'
+import type { OpenTunnel, TunnelContext } from '../../../src/contract/forwarder.ts'
 import { AuthThrottle } from '../../../src/dispatch/auth-throttle.ts'
 import { Dispatcher } from '../../../src/dispatch/dispatcher.ts'
 import { SessionRegistry } from '../../../src/dispatch/session-registry.ts'
@@ -62,7 +62,7 @@ function stage(fail: () => OpenTunnel, privacy: Privacy = 'full'): Stage {
   const counters = new Counters()
   const lines: Line[] = []
   const answers: unknown[] = []
-  const forwarder = { open: async () => fail() }
+  const forwarder = { open: (_target: unknown, context: TunnelContext) => context.onOpen(fail()) }
   const dispatcher = new Dispatcher(
     { authFailureStatus: 407, realm: 'x', privacy, severalUsersPerSession: false, maxTunnelsPerUser: 1 },
     {

@@ -75,7 +75,8 @@ describe('a new snapshot', () => {
         cancel: () => void resets.push(name),
         signal: new AbortController().signal,
       } as unknown as Exchange
-      record.authenticate(name, both, NOW)?.begin(exchange)
+      const guest = record.authenticate(name, both, NOW)
+      guest?.begin({ guest, exchange })
     }
     const { revoked, left } = record.reconsider(new Names(['alice']))
     expect([revoked.map(({ user }) => user.name), left]).toEqual([['bob'], 1])
