@@ -1,4 +1,5 @@
 /** Reads the files themselves: resolves relative paths, and reports TOML errors without ever quoting the file. */
+import { isUtf8 } from 'node:buffer'
 import { accessSync, readFileSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
 import { parse, TomlError } from 'smol-toml'
@@ -24,14 +25,19 @@ function exists(path: string): boolean {
   }
 }
 
-/** The text of a file. When it cannot be read, notes the problem and returns undefined. */
+/**
+ * The text of a file. When it cannot be read, notes the problem and returns undefined. Bytes that are no UTF-8 would
+ * become other characters, and a user whose name or password has them could never connect.
+ */
 function readText(path: string, shown: string, prefix: string, findings: Findings): string | undefined {
   try {
-    return readFileSync(path, 'utf8')
+    const bytes = readFileSync(path)
+    if (isUtf8(bytes)) return bytes.toString()
+    findings.problem(shown, '', `${prefix}: it is not text in UTF-8`)
   } catch (error) {
     findings.problem(shown, '', `${prefix}: ${reasonOf(error)}`)
-    return undefined
   }
+  return undefined
 }
 
 /** The tables of a file, integers as bigint. When it is wrong, notes the problem and returns undefined. */

@@ -19,6 +19,9 @@ export const HOST_LIST_NAMES: Readonly<Record<HostList, string>> = {
   reverse_proxy_hosts: 'reverse proxy',
 }
 
+/** In both forms of PEM, PKCS #8 and the older one. */
+const ENCRYPTED = /^(?:-----BEGIN ENCRYPTED|Proc-Type: 4,ENCRYPTED)/m
+
 /** Returns undefined when the problems noted leave nothing to check. */
 export function loadHosts(file: string, shown: string, findings: Findings): HostsSettings | undefined {
   const raw = readToml(file, shown, 'Invalid hosts file', findings)
@@ -125,6 +128,8 @@ function readChain(path: string, problem: Report, warn: Report): Chain | undefin
 function readKey(path: string, problem: Report): Key | undefined {
   return attempt(invalidKey(path), 'private key', problem, () => {
     const pem = readFileSync(path, 'utf8')
+    if (ENCRYPTED.test(pem))
+      throw new Error('it is encrypted; `openssl pkey` writes one without a passphrase')
     return { pem, object: createPrivateKey(pem) }
   })
 }

@@ -49,7 +49,7 @@ export async function loadSettings(
     checkVpn({
       vpn,
       file: vpnPath,
-      credentials: credentialsState(vpn, clients, findings),
+      credentials: credentialsState(vpn, vpnPath, clients, findings),
       rules,
       findings,
     })
@@ -70,13 +70,20 @@ export async function loadSettings(
   return { vpn, hosts, clients, rules, warnings, waiting }
 }
 
-/** A file in which every user is wrong does not count as a file without users: its own problems say enough. */
+/**
+ * A file in which every user is wrong does not count as a file without users, nor does one whose name is wrong: these
+ * problems say enough.
+ */
 function credentialsState(
   { credentials_file: file }: VpnSettings,
+  vpnPath: string,
   clients: readonly ClientSettings[] | undefined,
   findings: Findings,
 ): VpnChecks['credentials'] {
-  if (clients === undefined || findings.problems.some((each) => each.file === file)) return 'unreadable'
+  const isTold = findings.problems.some(
+    (each) => each.file === file || (each.file === vpnPath && each.path === 'credentials_file'),
+  )
+  if (clients === undefined || isTold) return 'unreadable'
   return clients.length > 0 ? 'some' : 'none'
 }
 

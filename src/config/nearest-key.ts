@@ -6,10 +6,13 @@ export const RETIRED_KEYS: Readonly<Record<string, string>> = {
   'culvert.http3.upload_memory_per_stream': 'upload_memory now bounds all uploads together',
 }
 
-/** The known key with the smallest share of letters to insert, delete or replace; undefined when `known` is empty. */
+/** A key of which more has to change is another word, not a slip. */
+const FARTHEST = 0.7
+
+/** The known key with the smallest share of letters to insert, delete or replace; undefined when none is similar. */
 export function nearest(key: string, known: Iterable<string>): string | undefined {
   let best: string | undefined
-  let bestDistance = Infinity
+  let bestDistance = FARTHEST
   for (const candidate of known) {
     const distance = editDistance(key, candidate) / Math.max(key.length, candidate.length)
     if (distance >= bestDistance) continue

@@ -101,7 +101,7 @@ class Walk {
       }
       case 'tables': {
         if (given === undefined) return []
-        if (!Array.isArray(given)) return this.#wrong(path, given, `tables, [[${path}]]`, [])
+        if (!Array.isArray(given)) return this.#wrong(path, given, `a list of tables, [[${path}]]`, [])
         return given.flatMap((each: unknown, index) => {
           const here = `${path}[${index}]`
           if (!isTable(each)) return this.#wrong(here, each, 'a table', [])

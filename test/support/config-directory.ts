@@ -44,7 +44,7 @@ export class ConfigDirectory implements Disposable {
     for (const [name, content] of Object.entries({ ...usual, ...files })) this.write(name, content)
   }
 
-  write(name: string, content: string): string {
+  write(name: string, content: string | Uint8Array): string {
     const path = join(this.path, name)
     writeFileSync(path, content)
     return path

@@ -14,7 +14,7 @@ culvert reads the official files of TrustTunnel as they are. Settings that only 
 - **Problems** (a value of the wrong type or out of range, a file that cannot be read, settings that contradict each
   other) stop the start with exit code 2. All of them are printed at once, each with its file, key and value, and what
   is allowed.
-- **Unknown keys** cause a warning that names the nearest known key.
+- **Unknown keys** cause a warning, which names the nearest known key where one is similar.
 - **Keys without effect** are checked and named in one warning at the start. Below they are marked "not built yet" or
   "without effect here".
 - **Relative paths** start from the working directory. If nothing is there but the file exists next to the file that

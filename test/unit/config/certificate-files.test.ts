@@ -1,5 +1,6 @@
 /** The certificates and keys that `hosts.toml` names: whatever would keep TLS from using them is told with the host. */
 import { execFileSync } from 'node:child_process'
+import { generateKeyPairSync } from 'node:crypto'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { createSelfSignedCertificate } from '../../../src/cli/try/certificate.ts'
@@ -23,6 +24,18 @@ describe('hosts.toml', () => {
       expect.stringMatching(/Invalid cert chain: path=.*no certificate in PEM form is in it/),
       expect.stringMatching(/Invalid key: path=.*no private key in PEM form is in it/),
     ])
+  })
+
+  it('hosts.toml refuses an encrypted key and says so, in both forms of PEM', async () => {
+    using directory = new ConfigDirectory()
+    const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'prime256v1' })
+    for (const type of ['pkcs8', 'sec1'] as const) {
+      const pem = privateKey.export({ format: 'pem', type, cipher: 'aes-256-cbc', passphrase: 'x' })
+      directory.write('key.pem', pem)
+      expect(await directory.problems()).toEqual([
+        expect.stringMatching(/Invalid key: path='.*key\.pem', error='it is encrypted; /),
+      ])
+    }
   })
 
   const absent = missing('openssl')

@@ -85,6 +85,11 @@ describe('problems of vpn.toml', () => {
       ],
     ],
     [
+      'a name of the credentials that is none, and nothing is said about missing ones',
+      { 'vpn.toml': `credentials_file = 7\n${NO_USERS.replace('127.0.0.1', '192.0.2.1')}` },
+      ['credentials_file: 7 is not allowed; allowed is a path'],
+    ],
+    [
       'an unsupported status',
       vpn('auth_failure_status_code = 401\nnon_connect_auth_failure_status_code = 200'),
       [
@@ -262,6 +267,12 @@ describe('credentials.toml', () => {
     expect(await directory.problems()).toEqual(['Invalid credentials file: no such file'])
   })
 
+  it('credentials.toml is refused when it is not UTF-8', async () => {
+    using directory = new ConfigDirectory()
+    directory.write('credentials.toml', Buffer.from(CREDENTIALS.replace('alice', 'zo\xeb'), 'latin1'))
+    expect(await directory.problems()).toEqual(['Invalid credentials file: it is not text in UTF-8'])
+  })
+
   it('credentials.toml may not name a user twice', async () => {
     using directory = new ConfigDirectory({ 'credentials.toml': CREDENTIALS + CREDENTIALS })
     expect(await directory.problems()).toEqual(['client[1]: Username must be unique: alice'])
@@ -279,7 +290,7 @@ describe('credentials.toml', () => {
   it('credentials.toml whose users are all wrong is not called a file without users', async () => {
     using directory = new ConfigDirectory({ 'vpn.toml': PUBLIC, 'credentials.toml': '[client]' })
     expect(await directory.problems()).toEqual([
-      'client: a table is not allowed; allowed is tables, [[client]]',
+      'client: a table is not allowed; allowed is a list of tables, [[client]]',
     ])
   })
 

@@ -157,6 +157,7 @@ describe('the nearest key', () => {
       'client_random_prefix',
     )
     expect(nearest('x', [])).toBeUndefined()
+    expect(nearest('culvert', ['main_hosts', 'reverse_proxy_hosts'])).toBeUndefined()
   })
 
   it('the nearest key measures as the definition says', () => {
