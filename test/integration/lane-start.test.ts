@@ -2,6 +2,7 @@
  * A lane that cannot start. What had been opened before the fault used to stay open: the tick of the sessions and, with
  * `[icmp]`, two raw sockets.
  */
+import { createSocket } from 'node:dgram'
 import { once } from 'node:events'
 import net from 'node:net'
 import { pino } from 'pino'
@@ -55,6 +56,27 @@ it('a lane that listens on a public address takes no empty list of users, whoeve
   const vpn = { ...settings.vpn, listen_address: { address: '127.0.0.1', family: 4, port: 0 } as const }
   await expect(lane.prepare({ ...settings, vpn, clients: [] }, planOf())).rejects.toThrow('no users')
   await lane.close({ graceMs: 0 })
+})
+
+it('a lane whose port is taken for UDP says which it is', async () => {
+  const other = createSocket('udp4').bind(await findClosedPort(), '127.0.0.1')
+  await once(other, 'listening')
+  const { port } = other.address()
+  using directory = new ConfigDirectory({
+    'vpn.toml': `${VPN.replace(':8443', `:${port}`)}[listen_protocols.quic]\n`,
+  })
+  const opening = Lane.open(await directory.load(), {
+    clock: systemClock,
+    log: pino({ level: 'silent' }),
+    ticketKeys: Buffer.alloc(48),
+    share: loneLane('alice'),
+  })
+  await expect(opening).rejects.toMatchObject({
+    code: expect.any(String),
+    message: expect.stringMatching(`^cannot listen for HTTP/3 on UDP 127\\.0\\.0\\.1:${port}: .*in use`),
+  })
+  other.close()
+  await once(other, 'close')
 })
 
 it('a connection that the system cannot hand over costs the lane nothing but that connection', async () => {

@@ -13,6 +13,7 @@ import { H3_NO_ERROR } from './error-codes.ts'
 import type { Http3Stream } from './stream.ts'
 import { pause } from '../../clock.ts'
 import type { Timer } from '../../clock.ts'
+import { formatSocketAddress } from '../../wire/authority.ts'
 import { normalizePeerAddress } from '../../wire/ip-kind.ts'
 
 /** How long a pause of the producer may last; the addon itself ends it after 5 s. */
@@ -120,7 +121,11 @@ export class Listener implements Http3Events {
 
   /** Binds UDP. Throws when the address cannot be bound. */
   listen({ host, port }: { readonly host: string; readonly port: number }): void {
-    this.#server?.listen(port, host)
+    try {
+      this.#server?.listen(port, host)
+    } catch (error) {
+      throw unbindable({ address: host, port }, error)
+    }
   }
 
   close(graceMs: number): Promise<void> {
@@ -282,4 +287,11 @@ export class Listener implements Http3Events {
     uploads.onRelief(resume)
     return false
   }
+}
+
+/** The library says neither which port it was nor that it was for UDP. */
+function unbindable(socket: { readonly address: string; readonly port: number }, cause: unknown): Error {
+  const { message, code } = cause as NodeJS.ErrnoException
+  const where = formatSocketAddress(socket)
+  return Object.assign(new Error(`cannot listen for HTTP/3 on UDP ${where}: ${message}`, { cause }), { code })
 }
