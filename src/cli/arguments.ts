@@ -164,7 +164,9 @@ function parse<const T extends ParseArgsOptionsConfig>(args: readonly string[], 
   try {
     return parseArgs({ args: [...args], options, allowPositionals: true, strict: true })
   } catch (error) {
-    throw new UsageError(error instanceof Error ? error.message : String(error), { cause: error })
+    const message = error instanceof Error ? error.message : String(error)
+    // For an unknown option Node goes on with how to pass a file of that name.
+    throw new UsageError(message.replace(/\. To specify a positional argument .*$/s, ''), { cause: error })
   }
 }
 

@@ -29,7 +29,7 @@ export const HELP = `culvert: a VPN endpoint, compatible with TrustTunnel
   culvert --help, culvert --version
 
 Signals: SIGTERM and SIGINT let open streams end (a second one does not), SIGHUP reads the files again.
-Exit codes: 0 ended in order, 1 failed while running, 2 wrong command line or configuration.
+Exit codes: 0 ended in order, 1 failed, 2 wrong command line or configuration.
 `
 
 export const LEGACY_HELP = `trusttunnel_endpoint (culvert), with the arguments of the reference endpoint
