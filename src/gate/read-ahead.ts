@@ -33,6 +33,7 @@ export function readAhead<Verdict>(
   onEnded: () => void,
 ): () => void {
   const beginning = new Beginning()
+  // oxlint-disable-next-line typescript/unbound-method -- it only goes back to where it was taken from
   const { push } = socket
   let stopped = false
   const stop = (): void => {
