@@ -12,6 +12,7 @@ import type { StreamEnd, StreamReset, TcpEnd } from '../contract/stream-end.ts'
 import type { TargetReader, TunnelLoss, TunnelReceiver, TunnelStream } from '../contract/tunnel-stream.ts'
 import { keptPiece } from '../wire/kept-piece.ts'
 import { corkForTurn } from './cork.ts'
+import type { TurnEnd } from './cork.ts'
 import { RelayRules, type RelayOptions, type RelayOwner } from './relay-rules.ts'
 
 /** A target whose socket was opened for this. */
@@ -21,6 +22,7 @@ export function canReadDirectly(target: StreamEnd): target is DirectTarget {
   return 'readWith' in target
 }
 
+const NOTHING = Buffer.alloc(0)
 const RELAY = Symbol('relay')
 
 interface JoinedSocket extends Socket {
@@ -43,13 +45,14 @@ function onClose(this: JoinedSocket): void {
   this[RELAY]?.onTargetClose()
 }
 
-export class DirectRelay extends RelayRules implements TunnelReceiver, TargetReader {
+export class DirectRelay extends RelayRules implements TunnelReceiver, TargetReader, TurnEnd {
   readonly #client: TunnelStream
   readonly #target: DirectTarget
   protected uplinkBytes = 0
   protected downlinkBytes = 0
   /** Taken from the client and not credited yet. */
   #owedBytes = 0
+  #awaitsTaken = false
 
   constructor(client: TunnelStream, target: DirectTarget, options: RelayOptions, owner: RelayOwner) {
     super(options, owner)
@@ -78,10 +81,32 @@ export class DirectRelay extends RelayRules implements TunnelReceiver, TargetRea
       return
     }
     this.uplinkBytes += chunk.length
-    corkForTurn(socket, chunk.length)
-    const taken = socket.write(socket.writableLength > 0 ? keptPiece(chunk) : chunk)
-    if (taken && this.#owedBytes === 0) this.#client.credit(chunk.length)
-    else this.#owedBytes += chunk.length
+    this.#owedBytes += chunk.length
+    const isCorked = corkForTurn(socket, chunk.length, this)
+    socket.write(socket.writableLength > 0 ? keptPiece(chunk) : chunk)
+    if (!isCorked) this.onTurnEnd()
+  }
+
+  /** What does not wait in the socket has been taken. Whether it is full is another question: it keeps 64 KiB. */
+  onTurnEnd(): void {
+    if (this.stopped) return
+    const socket = this.#target.io
+    const taken = this.#owedBytes - socket.writableLength
+    if (taken > 0) {
+      this.#owedBytes -= taken
+      this.#client.credit(taken)
+    }
+    if (this.#owedBytes > 0) this.#awaitTaken(socket)
+  }
+
+  /** A socket that is not full tells nobody when it has written everything. */
+  #awaitTaken(socket: Socket): void {
+    if (this.#awaitsTaken || socket.writableNeedDrain || socket.writableEnded || socket.destroyed) return
+    this.#awaitsTaken = true
+    socket.write(NOTHING, () => {
+      this.#awaitsTaken = false
+      this.onTurnEnd()
+    })
   }
 
   onEnd(): void {
