@@ -96,11 +96,15 @@ export class TlsTerminator {
       connection.handshakeDone()
       return void rawSocket.destroy()
     }
-    const socket = new TLSSocket(rawSocket, {
+    const options = {
       isServer: true,
       secureContext: connection.host.certificate,
       ALPNProtocols: [protocol],
-    })
+      // Paused, it reads no further; by default it goes on to 64 KiB, which a client may send in as many records. The
+      // typings do not have it (nodejs/node lib/internal/tls/wrap.js, TLSSocket).
+      highWaterMark: 1,
+    }
+    const socket = new TLSSocket(rawSocket, options)
     const deadline = this.#deps.clock.after(this.#options.handshakeTimeoutMs, () => {
       this.#deps.counters.count('tls_handshakes_failed', 'timeout')
       socket.destroy()

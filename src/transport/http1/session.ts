@@ -23,6 +23,7 @@ import { Http1PlainExchange } from './plain.ts'
 import { RequestContent } from './request-content.ts'
 import { Http1Tunnel } from './tunnel.ts'
 import type { TunnelConnection } from './tunnel.ts'
+import { WaitingInput } from './waiting-input.ts'
 
 export interface Http1Options {
   /** For a head, from the end of the handshake or from its first byte; nginx's `client_header_timeout`. */
@@ -44,8 +45,6 @@ export interface Http1Dependencies {
 
 /** nginx's `send_timeout`: how long a client may take nothing of what is being sent to it. */
 const SEND_TIMEOUT_MS = 60_000
-/** What may wait while a request is worked on; then the socket is not read. */
-const MAX_WAITING_BYTES = 65_536
 /** nginx's `lingering_timeout` and `lingering_time`: silence, and the whole of what is discarded after an answer. */
 const LINGER_SILENCE_MS = 5000
 const LINGER_MS = 30_000
@@ -69,9 +68,7 @@ export class Http1Session extends SessionLife implements ExchangeSession, Tunnel
   #exchange: Http1PlainExchange | Http1Connect | undefined
   #content: RequestContent | undefined
   #tunnel: Http1Tunnel | undefined
-  /** Input that has not been looked at. */
-  #waiting: Buffer[] = []
-  #waitingBytes = 0
+  readonly #waiting = new WaitingInput()
   #answered = false
   /** The answer that is under way is the last one. */
   #last = false
@@ -138,29 +135,13 @@ export class Http1Session extends SessionLife implements ExchangeSession, Tunnel
   }
 
   #keep(chunk: Buffer): void {
-    this.#waiting.push(chunk)
-    this.#waitingBytes += chunk.length
-    if (this.#waitingBytes >= MAX_WAITING_BYTES) this.socket.pause()
-  }
-
-  /** What is left of the oldest input. */
-  #putBack(rest: Buffer): void {
-    if (rest.length === 0) return
-    this.#waiting.unshift(rest)
-    this.#waitingBytes += rest.length
-  }
-
-  #takeOldest(): Buffer | undefined {
-    const chunk = this.#waiting.shift()
-    this.#waitingBytes -= chunk?.length ?? 0
-    return chunk
+    this.#waiting.add(chunk)
+    if (this.#waiting.isTooMuch) this.socket.pause()
   }
 
   /** {@link TunnelConnection} */
   takeInput(): Buffer[] {
-    const input = this.#waiting
-    this.#waiting = []
-    this.#waitingBytes = 0
+    const input = this.#waiting.takeAll()
     this.socket.resume()
     return input
   }
@@ -175,7 +156,7 @@ export class Http1Session extends SessionLife implements ExchangeSession, Tunnel
         this.#setTimer(this.#options.headTimeoutMs, () => this.#onHeadTimeout())
       return
     }
-    this.#putBack(chunk.subarray(this.#reader.consumed))
+    this.#waiting.putBack(chunk.subarray(this.#reader.consumed))
     this.#reader = undefined
     this.#watchSending()
     this.#requests++
@@ -227,7 +208,7 @@ export class Http1Session extends SessionLife implements ExchangeSession, Tunnel
       this.state !== 'open' ||
       (!this.#trusted && this.#isWorn()) ||
       style.closesConnection(status, method) ||
-      this.#content?.breaksIn(this.#waiting) === true
+      this.#content?.breaksIn(this.#waiting.pieces) === true
     )
   }
 
@@ -271,13 +252,13 @@ export class Http1Session extends SessionLife implements ExchangeSession, Tunnel
     if (this.#phase !== 'exchange' || content === undefined || this.#moving) return
     this.#moving = true
     while (content.wanted) {
-      const chunk = this.#takeOldest()
+      const chunk = this.#waiting.takeOldest()
       if (chunk === undefined) break
-      this.#putBack(chunk.subarray(content.push(chunk)))
+      this.#waiting.putBack(chunk.subarray(content.push(chunk)))
     }
     if (this.clientEnded && content.wanted) content.cut()
     this.#moving = false
-    if (this.#waitingBytes < MAX_WAITING_BYTES) this.socket.resume()
+    if (!this.#waiting.isTooMuch) this.socket.resume()
     if (this.#answered) this.#afterAnswer(content)
   }
 
@@ -295,11 +276,11 @@ export class Http1Session extends SessionLife implements ExchangeSession, Tunnel
     this.#phase = 'head'
     this.#setTimer(this.#options.idleTimeoutMs, () => this.#end())
     while (this.#phase === 'head') {
-      const chunk = this.#takeOldest()
+      const chunk = this.#waiting.takeOldest()
       if (chunk === undefined) break
       this.#readHead(chunk)
     }
-    if (this.#waitingBytes < MAX_WAITING_BYTES) this.socket.resume()
+    if (!this.#waiting.isTooMuch) this.socket.resume()
     if (this.clientEnded && this.#phase === 'head') this.#onEnd()
   }
 
@@ -354,7 +335,7 @@ export class Http1Session extends SessionLife implements ExchangeSession, Tunnel
 
   #onClose(): void {
     this.#timer?.cancel()
-    this.#waiting = []
+    this.#waiting.takeAll()
     const exchange = this.#exchange
     this.#phase = 'ending'
     this.settle()

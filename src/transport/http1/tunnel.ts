@@ -13,6 +13,9 @@ import { TunnelDuplex } from './tunnel-duplex.ts'
 
 /** What the client may have sent beyond what its target took. */
 const MAX_UNCREDITED_BYTES = 262_144
+/** Pieces smaller than this need more memory than their content while they wait, and count for that. */
+const SMALL_PIECE_BYTES = 1024
+const PIECE_OVERHEAD_BYTES = 512
 
 /** The session's side of it. */
 export interface TunnelConnection {
@@ -34,6 +37,8 @@ export class Http1Tunnel implements StreamEnd, TunnelStream {
   #receiver: TunnelReceiver | undefined
   #duplex: TunnelDuplex | undefined
   #uncredited = 0
+  /** What counts for small pieces among them. */
+  #overhead = 0
   #slab: Buffer | undefined
   /** Bytes of {@link #slab} that are filled. */
   #filled = 0
@@ -94,8 +99,13 @@ export class Http1Tunnel implements StreamEnd, TunnelStream {
 
   onData(chunk: Buffer): void {
     this.#uncredited += chunk.length
-    if (this.#uncredited >= MAX_UNCREDITED_BYTES) this.#connection.socket.pause()
+    if (chunk.length < SMALL_PIECE_BYTES) this.#overhead += PIECE_OVERHEAD_BYTES
+    if (this.#holdsTooMuch) this.#connection.socket.pause()
     this.#receiver?.onData(chunk)
+  }
+
+  get #holdsTooMuch(): boolean {
+    return this.#uncredited + this.#overhead >= MAX_UNCREDITED_BYTES
   }
 
   onEnd(): void {
@@ -105,9 +115,12 @@ export class Http1Tunnel implements StreamEnd, TunnelStream {
   }
 
   credit(bytes: number): void {
-    const wasFull = this.#uncredited >= MAX_UNCREDITED_BYTES
-    this.#uncredited -= bytes
-    if (wasFull && this.#uncredited < MAX_UNCREDITED_BYTES) this.#connection.socket.resume()
+    const heldTooMuch = this.#holdsTooMuch
+    const left = this.#uncredited - bytes
+    // In proportion, since nobody says which pieces have gone.
+    this.#overhead = left > 0 ? Math.ceil((this.#overhead * left) / this.#uncredited) : 0
+    this.#uncredited = left
+    if (heldTooMuch && !this.#holdsTooMuch) this.#connection.socket.resume()
   }
 
   write(from: Buffer, start: number, end: number): boolean {
