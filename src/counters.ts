@@ -62,6 +62,7 @@ export const TOTALS = {
     doc: 'What came on the port without TLS, by kind.',
     labels: ['sound', 'bad', 'broken_tls'],
   },
+  lanes_silent: { doc: 'Lanes that were ended because their event loops had stood still.' },
   sessions_total: { doc: 'Sessions that were accepted, by protocol.', labels: PROTOCOLS },
   sessions_revoked: { doc: 'Sessions that were ended because their user was removed or changed.' },
   session_errors: { doc: 'Sessions that a protocol error or a lost connection ended.', labels: PROTOCOLS },

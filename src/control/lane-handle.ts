@@ -4,7 +4,14 @@
  */
 import { Worker } from 'node:worker_threads'
 import type { Clock } from '../clock.ts'
-import type { FromLane, LaneAnswers, LaneBirth, LaneFault, LaneQuestion } from '../lane/messages.ts'
+import type {
+  FromLane,
+  LaneAnswers,
+  LaneBirth,
+  LaneFault,
+  LaneQuestion,
+  LaneThreadData,
+} from '../lane/messages.ts'
 
 interface LaneHandleOptions {
   readonly birth: LaneBirth
@@ -21,6 +28,7 @@ const TERMINATE_PATIENCE_MS = 2000
 export class LaneHandle {
   readonly #worker: Worker
   readonly #clock: Clock
+  readonly #beats = new Int32Array(new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT))
   readonly #pending = new Map<number, PromiseWithResolvers<unknown>>()
   readonly #ended = Promise.withResolvers<void>()
   readonly #gone = Promise.withResolvers<void>()
@@ -31,7 +39,8 @@ export class LaneHandle {
 
   constructor({ birth, thread, writeLog, clock }: LaneHandleOptions) {
     this.#clock = clock
-    this.#worker = new Worker(thread, { workerData: birth })
+    const workerData: LaneThreadData = { ...birth, beats: this.#beats.buffer }
+    this.#worker = new Worker(thread, { workerData })
     this.#worker.on('message', (message: FromLane) => {
       if (message.type === 'log') writeLog(message.lines)
       else if (message.type === 'end') this.#onEnd(errorOf(message.fault))
@@ -51,6 +60,16 @@ export class LaneHandle {
   /** Resolves when the thread has ended on request; rejects with what it died of, when it may not be gone yet. */
   get ended(): Promise<void> {
     return this.#ended.promise
+  }
+
+  /** Grows as long as the thread's event loop goes round. */
+  get beats(): number {
+    return Atomics.load(this.#beats, 0)
+  }
+
+  /** The lane has failed without saying so itself. Its thread is there until {@link terminate}. */
+  giveUp(failure: Error): void {
+    this.#onEnd(failure)
   }
 
   /** Rejects when the lane refuses, and when it has ended or ends before it answers. */

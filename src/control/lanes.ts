@@ -2,13 +2,16 @@
  * All lanes of the process: starts them, starts them again when they die, and asks them as one. What a dead lane held is
  * given back as soon as its thread is gone; the others never notice.
  */
+import { systemClock } from '../clock.ts'
 import type { Clock } from '../clock.ts'
+import { Counters } from '../counters.ts'
 import type { LaneAnswers, LaneBirth, LaneQuestion, ListenAddress } from '../lane/messages.ts'
 import type { Log } from '../log.ts'
 import type { ChangeQueue } from './change-queue.ts'
 import { CrashBudget } from './crash-budget.ts'
 import { LaneHandle } from './lane-handle.ts'
 import { LaneStats } from './lane-stats.ts'
+import { LaneWatch, MAX_SILENCE_SECS } from './lane-watch.ts'
 
 interface LanesOptions {
   readonly count: number
@@ -37,6 +40,7 @@ export class Lanes {
   readonly #berths: Berth[]
   readonly #crashes: CrashBudget
   readonly #stats = new LaneStats()
+  readonly #counters = new Counters()
   readonly #ended = Promise.withResolvers<void>()
   #port: number
   #started = false
@@ -50,6 +54,13 @@ export class Lanes {
     // All at once: most of a start is loading modules.
     this.#berths = Array.from({ length: options.count }, (_, lane) => this.#open(lane))
     for (const berth of this.#berths) this.#watch(berth)
+    const watch = new LaneWatch({
+      // The lanes' time is the system's, whatever the control thread's is.
+      clock: systemClock,
+      running: () => this.#running().map(({ handle }) => handle),
+      onSilent: (handle) => this.#onSilence(handle),
+    })
+    this.#ended.promise.finally(() => watch.close()).catch(() => {})
   }
 
   /** Resolves when all lanes have ended on request; rejects when too many have died, or one cannot be got rid of. */
@@ -93,7 +104,7 @@ export class Lanes {
     )
     const live = new Map(answers.flatMap(([lane, stats]) => (stats === undefined ? [] : [[lane, stats]])))
     if (live.size === 0) throw new Error('the lane has ended')
-    return this.#stats.sum(live)
+    return { ...this.#stats.sum(live), ...this.#counters.snapshot() }
   }
 
   /** Ends all threads now; `ended` tells when they are gone. Idempotent. */
@@ -131,6 +142,12 @@ export class Lanes {
 
   #watch(berth: Berth): void {
     berth.handle.ended.catch((error: unknown) => this.#onDeath(berth, error))
+  }
+
+  #onSilence(handle: LaneHandle): void {
+    this.#counters.count('lanes_silent')
+    const failure = new Error(`the event loop of a lane has stood still for ${MAX_SILENCE_SECS} s`)
+    handle.giveUp(Object.assign(failure, { code: 'lane_silent' }))
   }
 
   #onDeath(berth: Berth, error: unknown): void {

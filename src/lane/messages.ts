@@ -22,6 +22,12 @@ export interface LaneBirth extends LaneShare {
   readonly ticketKeys: Uint8Array
 }
 
+/** What the thread itself is given. */
+export interface LaneThreadData extends LaneBirth {
+  /** One int32, to which the thread adds as long as its event loop goes round (`control/lane-watch.ts`). */
+  readonly beats: SharedArrayBuffer
+}
+
 export interface ListenAddress {
   readonly address: string
   readonly port: number

@@ -5,13 +5,15 @@ import { systemClock } from '../clock.ts'
 import type { Settings } from '../config/settings.ts'
 import { collectGarbageOfStart } from '../heap.ts'
 import { LogLines } from './log-lines.ts'
-import type { FromLane, LaneAnswers, LaneBirth, LaneFault, ToLane } from './messages.ts'
+import type { FromLane, LaneAnswers, LaneFault, LaneThreadData, ToLane } from './messages.ts'
 import { Lane } from './lane.ts'
 
 const port = parentPort
 if (port === null) throw new Error('lane/thread.ts runs as a worker of the supervisor')
 
-const birth = workerData as LaneBirth
+const BEAT_MS = 1000
+
+const { beats, ...birth } = workerData as LaneThreadData
 const lines = new LogLines(systemClock, (text) =>
   port.postMessage({ type: 'log', lines: text } satisfies FromLane),
 )
@@ -19,6 +21,9 @@ const log = pino({ level: birth.logLevel, base: null }, lines)
 const deps = { clock: systemClock, log, ticketKeys: Buffer.from(birth.ticketKeys), share: birth }
 /** Set as soon as the start is requested, whether or not the lane has opened. */
 let opening: Promise<Lane> | undefined
+
+const beat = new Int32Array(beats)
+systemClock.every(BEAT_MS, () => Atomics.add(beat, 0, 1))
 
 // Reported before anything is cleaned up, because cleaning up may hang.
 process.on('uncaughtExceptionMonitor', (error) => {

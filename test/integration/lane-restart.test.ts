@@ -12,7 +12,7 @@ import { OPEN_EDGE, USER, startEndpoint } from '../support/endpoint.ts'
 import type { EndpointOptions, TestEndpoint } from '../support/endpoint.ts'
 import { H2Client } from '../support/h2-client.ts'
 import { H3Client } from '../support/h3-client.ts'
-import { MORTAL_LANE, killLane } from '../support/lane-killer.ts'
+import { LOOPING_LANE, MORTAL_LANE, killLane, loopLane } from '../support/lane-killer.ts'
 import { expectNothingLeftOpen } from '../support/leak-check.ts'
 import { openEcho, openTcpTarget } from '../support/targets.ts'
 
@@ -47,6 +47,33 @@ async function kill(endpoint: TestEndpoint, lane: number): Promise<void> {
   killLane(lane)
   await again
 }
+
+/** Nobody noticed: its clients waited, and so did everybody who asked for figures or a reload. */
+it('a lane that is caught in an endless loop is started again, and the other goes on', async () => {
+  await using echo = await openEcho()
+  await using endpoint = await start({
+    laneThread: LOOPING_LANE,
+    credentials: `[[client]]\nusername = "premium"\npassword = 'p:w"x'\nmax_http2_conns = ${SESSIONS}\n`,
+  })
+  const tunnels = await Promise.all(
+    Array.from({ length: SESSIONS }, () => openTunnel(endpoint.port, echo.authority)),
+  )
+  loopLane(1)
+  const question = endpoint.supervisor.stats()
+  await expect
+    .poll(() => endpoint.logs.map(({ msg }) => msg), { timeout: 40_000 })
+    .toContain('the lane runs again')
+  expect((await question)['client_sessions{HTTP2}']).toBeLessThan(SESSIONS)
+  expect(endpoint.logs).toContainEqual(expect.objectContaining({ level: 50, lane: 1, code: 'lane_silent' }))
+  const living = tunnels.filter(({ client }) => !client.socket.destroyed)
+  for (const tunnel of living) expect(await tunnel.ask('still here')).toBe('still here')
+  const fresh = await Promise.all(
+    Array.from({ length: SESSIONS - living.length }, () => openTunnel(endpoint.port, echo.authority)),
+  )
+  expect((await endpoint.supervisor.stats())['lanes_silent']).toBe(1)
+  for (const { client } of [...tunnels, ...fresh]) await client[Symbol.asyncDispose]()
+  await expect.poll(() => echo.sockets.size).toBe(0)
+}, 60_000)
 
 describe('when one of two lanes dies', () => {
   it('when one of two lanes dies, the sessions of the other go on, and all places are free again', async () => {

@@ -1,15 +1,27 @@
-/** Lanes with a fault: those that run `mortal-lane.ts` can be killed. */
+/** Lanes with a fault: those that run `mortal-lane.ts` can be killed, those that run `looping-lane.ts` get stuck. */
 import { BroadcastChannel } from 'node:worker_threads'
 
 export const MORTAL_LANES = 'culvert-mortal-lanes'
 export const MORTAL_LANE = new URL('mortal-lane.ts', import.meta.url)
+
+export const LOOPING_LANES = 'culvert-looping-lanes'
+export const LOOPING_LANE = new URL('looping-lane.ts', import.meta.url)
 
 /** Refuses changes (`refusing-lane.ts`). */
 export const REFUSING_LANE = new URL('refusing-lane.ts', import.meta.url)
 
 /** The lane of this number in every endpoint of the process. */
 export function killLane(lane: number): void {
-  const channel = new BroadcastChannel(MORTAL_LANES)
+  call(MORTAL_LANES, lane)
+}
+
+/** As {@link killLane}, for an endless loop. */
+export function loopLane(lane: number): void {
+  call(LOOPING_LANES, lane)
+}
+
+function call(name: string, lane: number): void {
+  const channel = new BroadcastChannel(name)
   channel.postMessage(lane)
   channel.close()
 }
