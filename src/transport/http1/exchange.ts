@@ -1,11 +1,11 @@
 /** What a plain request and a CONNECT over HTTP/1.1 have in common as exchanges: the head, the answer, the end. */
-import { STATUS_CODES } from 'node:http'
 import type { Writable } from 'node:stream'
 import type { TLSSocket } from 'node:tls'
 import type { RequestHeaders, ResponseHeaders } from '../../contract/exchange.ts'
 import type { Channel, Session } from '../../contract/session.ts'
 import type { StreamEnd, StreamReset } from '../../contract/stream-end.ts'
 import type { SoundHead } from '../../wire/http1/head.ts'
+import { usualPhrase } from '../../wire/http1/usual-phrase.ts'
 import { Http1Answer } from './answer.ts'
 import type { AnswerFraming } from './answer.ts'
 import { encodeHead } from './head.ts'
@@ -113,7 +113,7 @@ export abstract class Http1Exchange {
     words?: string,
   ): void {
     const { reason, fields } = this.session.style.formatHead(status, headers, connection)
-    const phrase = words ?? (reason || (STATUS_CODES[status] ?? ''))
+    const phrase = words ?? (reason || usualPhrase(status))
     this.session.writeHead(encodeHead(minor, status, phrase, fields))
   }
 

@@ -3,7 +3,6 @@
  * names, sends the request over it as HTTP/1.1, and returns the response as it is. The caller has authenticated the
  * client.
  */
-import http from 'node:http'
 import type { ClientRequest, IncomingMessage } from 'node:http'
 import type { Socket } from 'node:net'
 import type { Clock } from '../../clock.ts'
@@ -14,6 +13,7 @@ import type { ForwardEnd, TunnelEndReason } from '../../contract/forwarder.ts'
 import type { PlainExchange, ResponseHeaders } from '../../contract/exchange.ts'
 import type { Target } from '../../wire/target.ts'
 import { forwardedResponseHeaders } from './headers.ts'
+import { nodeHttp } from './node-http.ts'
 import type {
   ExchangeLimits,
   ExchangeOutcome,
@@ -119,7 +119,7 @@ class ForwardExchange implements RequestOwner, OriginSource {
   open(head: OutgoingHead): ClientRequest {
     const socket = this.#socket
     if (socket.destroyed) throw new EndpointError('target_refused', 'the target has closed')
-    return http.request({
+    return nodeHttp('http:').request({
       ...head,
       createConnection: () => socket,
       setHost: false,

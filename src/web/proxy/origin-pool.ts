@@ -2,10 +2,9 @@
  * Connections to one of the operator's web servers. They do not pass the address policy: what clients may reach through
  * a tunnel says nothing about where the operator keeps a site.
  */
-import http from 'node:http'
 import type { Agent, ClientRequest } from 'node:http'
-import https from 'node:https'
 import type { HttpOrigin } from '../../wire/target.ts'
+import { nodeHttp } from './node-http.ts'
 import type { OriginSource, OutgoingHead } from './origin-request.ts'
 import type { OriginSockets } from './origin-sockets.ts'
 
@@ -21,7 +20,7 @@ export class OriginPool implements OriginSource {
   /** Requests above `maxConnections` wait for a connection. */
   constructor(address: HttpOrigin, maxConnections: number, sockets: OriginSockets) {
     this.address = address
-    const AgentClass = address.protocol === 'https:' ? https.Agent : http.Agent
+    const { Agent: AgentClass } = nodeHttp(address.protocol)
     this.#reused = new AgentClass({
       keepAlive: true,
       timeout: IDLE_MS,
@@ -41,8 +40,7 @@ export class OriginPool implements OriginSource {
 
   /** {@link OriginSource} */
   open(head: OutgoingHead, { reuse }: { reuse: boolean }): ClientRequest {
-    const module = this.address.protocol === 'https:' ? https : http
-    return module.request({
+    return nodeHttp(this.address.protocol).request({
       ...head,
       host: this.address.host,
       port: this.address.port,
