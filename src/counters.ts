@@ -170,6 +170,7 @@ export const TOTALS = {
       'send_queue',
       'queue_bytes',
       'queue_datagrams',
+      'queue_total',
       'flow_limit',
     ],
   },

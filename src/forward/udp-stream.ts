@@ -6,6 +6,7 @@ import type { TotalLabel } from '../counters.ts'
 import { EndpointError, isRefusal } from '../errors.ts'
 import { faultFields, targetFields } from '../log.ts'
 import { DatagramQueue, type QueuedDatagram } from '../relay/datagram-queue.ts'
+import type { UserRoom } from '../relay/datagram-room.ts'
 import type { TunnelContext, TunnelEnd } from '../contract/forwarder.ts'
 import type { StreamEnd } from '../contract/stream-end.ts'
 import { UdpUplinkDecoder, type SkipReason, type UplinkDatagram, type UplinkSink } from '../wire/udp-frame.ts'
@@ -33,6 +34,8 @@ interface UdpStreamOptions {
   readonly idleTimeoutMs: number
   readonly queueBytes: number
   readonly queueDatagrams: number
+  /** For everything that waits for this user. */
+  readonly room: UserRoom
   readonly now: () => number
 }
 
@@ -64,6 +67,7 @@ export class UdpStream implements StreamHandlers, UplinkSink, FlowListener {
     this.#queue = new DatagramQueue(stream.io, {
       maxBytes: options.queueBytes,
       maxDatagrams: options.queueDatagrams,
+      room: options.room,
       onDrop: (reason) => options.tally.onDrop(reason),
     })
   }

@@ -6,6 +6,7 @@ import type { Clock, Timer } from '../clock.ts'
 import type { Counters } from '../counters.ts'
 import type { Forwarder, TunnelContext, TunnelEnd } from '../contract/forwarder.ts'
 import type { StreamEnd } from '../contract/stream-end.ts'
+import { DatagramRoom } from '../relay/datagram-room.ts'
 import { UdpBudget } from './udp-budget.ts'
 import type { FlowSlots } from './udp-budget.ts'
 import type { FlowEnd, UdpDialer } from './udp-flow.ts'
@@ -34,6 +35,7 @@ export class UdpForwarder implements Forwarder<undefined> {
   readonly #options: UdpForwarderOptions
   readonly #budget: UdpBudget
   readonly #tally: Tally
+  readonly #room: DatagramRoom
   readonly #streams = new Set<UdpStream>()
   /** Runs only while there are streams. */
   #tick: Timer | undefined
@@ -41,6 +43,7 @@ export class UdpForwarder implements Forwarder<undefined> {
   constructor(options: UdpForwarderOptions) {
     this.#options = options
     this.#tally = new Tally(options.counters)
+    this.#room = new DatagramRoom(options.queueBytes)
     this.#budget = new UdpBudget(
       { maxFlows: options.maxFlows, maxFlowsPerUser: options.maxFlowsPerUser },
       options.slots,
@@ -68,6 +71,7 @@ export class UdpForwarder implements Forwarder<undefined> {
       maxFlowsPerStream: this.#options.maxFlowsPerStream,
       queueBytes: this.#options.queueBytes,
       queueDatagrams: this.#options.queueDatagrams,
+      room: this.#room.of(context.user),
       now: () => clock.now(),
     })
     this.#streams.add(udpStream)

@@ -4,6 +4,7 @@
  * datagrams. When the client does not keep up, the newest datagrams are dropped, never part of one.
  */
 import type { Writable } from 'node:stream'
+import type { UserRoom } from './datagram-room.ts'
 
 /**
  * No DATA frame cuts a write of this size in two: one of HTTP/2 holds 16,384 bytes (RFC 9113 section 4.2), and over
@@ -19,13 +20,18 @@ export interface QueuedDatagram {
   writeTo(target: Buffer, offset: number): void
 }
 
-/** Which of the two limits dropped a datagram. */
-export type QueueDropReason = 'queue_bytes' | 'queue_datagrams'
+/** Which limit dropped a datagram. */
+export type QueueDropReason = 'queue_bytes' | 'queue_datagrams' | 'queue_total'
+
+/** What a datagram that waits needs beyond its bytes. */
+const OVERHEAD_BYTES = 512
 
 interface DatagramQueueOptions {
   /** Bytes of frames that may wait, beyond what the stream itself buffers. */
   readonly maxBytes: number
   readonly maxDatagrams: number
+  /** Shared with other queues of the same user. */
+  readonly room?: UserRoom
   readonly onDrop: (reason: QueueDropReason) => void
 }
 
@@ -58,13 +64,17 @@ export class DatagramQueue {
   /** Takes a datagram, or drops it; true when it was taken. */
   push(datagram: QueuedDatagram): boolean {
     if (this.#state === 'closed') return false
-    const { maxBytes, maxDatagrams, onDrop } = this.#options
+    const { maxBytes, maxDatagrams, room, onDrop } = this.#options
     if (this.#bytes + datagram.size > maxBytes) {
       onDrop('queue_bytes')
       return false
     }
     if (this.size >= maxDatagrams) {
       onDrop('queue_datagrams')
+      return false
+    }
+    if (room?.take(datagram.size + OVERHEAD_BYTES) === false) {
+      onDrop('queue_total')
       return false
     }
     this.#waiting.push(datagram)
@@ -90,6 +100,7 @@ export class DatagramQueue {
   /** Drops everything that waits. Idempotent. */
   close(): void {
     this.#state = 'closed'
+    this.#options.room?.give(this.#bytes + OVERHEAD_BYTES * this.size)
     this.#waiting = []
     this.#head = 0
     this.#bytes = 0
@@ -129,6 +140,7 @@ export class DatagramQueue {
   }
 
   #advance(next: number, bytes: number): void {
+    this.#options.room?.give(bytes + OVERHEAD_BYTES * (next - this.#head))
     this.#bytes -= bytes
     if (next === this.#waiting.length) {
       this.#waiting = []

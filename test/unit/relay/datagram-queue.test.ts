@@ -10,6 +10,8 @@ import {
   type QueuedDatagram,
   type QueueDropReason,
 } from '../../../src/relay/datagram-queue.ts'
+import { DatagramRoom } from '../../../src/relay/datagram-room.ts'
+import type { UserRoom } from '../../../src/relay/datagram-room.ts'
 import { MAX_PIECE_BYTES } from '../../../src/transport/http3/send-window.ts'
 
 /** A datagram of `size` bytes of one value. */
@@ -35,12 +37,16 @@ class Sink extends Writable {
   }
 }
 
-function start(limits: { maxBytes?: number; maxDatagrams?: number } = {}, highWaterMark = 65_536) {
+function start(
+  limits: { maxBytes?: number; maxDatagrams?: number; room?: UserRoom } = {},
+  highWaterMark = 65_536,
+) {
   const sink = new Sink({ highWaterMark })
   const drops: QueueDropReason[] = []
   const queue = new DatagramQueue(sink, {
     maxBytes: limits.maxBytes ?? 1_000_000,
     maxDatagrams: limits.maxDatagrams ?? 10_000,
+    ...(limits.room && { room: limits.room }),
     onDrop: (reason) => drops.push(reason),
   })
   return { sink, drops, queue }
@@ -149,5 +155,61 @@ describe('DatagramQueue', () => {
     await nextTurn()
     expect(sink.writes).toEqual([])
     expect(sink.listenerCount('drain')).toBe(listeners - 1)
+  })
+})
+
+const MIB = 1_048_576
+
+/** As many stopped queues of `user`, full with datagrams of `size` bytes; and how to close them. */
+function fill(room: DatagramRoom, user: string, queues: number, size: number) {
+  const open = Array.from({ length: queues }, () => start({ maxBytes: MIB, room: room.of(user) }))
+  for (const { queue, sink } of open) {
+    sink.stopped = true
+    while (queue.push(datagram(size))) {
+      // Until it is full.
+    }
+  }
+  return { open, bytes: () => open.reduce((sum, { queue }) => sum + queue.bytes, 0) }
+}
+
+describe('DatagramRoom', () => {
+  it('a thousand queues of a user hold no more than sixteen', () => {
+    const room = new DatagramRoom(MIB)
+    const many = fill(room, 'greedy', 1000, 8192)
+    expect(many.bytes()).toBeLessThanOrEqual(16 * MIB)
+    expect(many.bytes()).toBeGreaterThan(14 * MIB)
+    expect(many.open.at(-1)?.drops).toEqual(['queue_total'])
+  })
+
+  it('small datagrams count for the memory that they need', () => {
+    const room = new DatagramRoom(MIB)
+    const { open } = fill(room, 'greedy', 100, 1)
+    const datagrams = open.reduce((sum, { queue }) => sum + queue.size, 0)
+    expect(datagrams).toBeLessThanOrEqual((16 * MIB) / 512)
+  })
+
+  it('users who hold all of a lane leave room for another, and closing gives everything back', async () => {
+    const room = new DatagramRoom(MIB)
+    const greedy = ['a', 'b', 'c', 'd', 'e'].map((user) => fill(room, user, 20, 8192))
+    expect(room.bytes).toBeLessThanOrEqual(65 * MIB)
+    const other = fill(room, 'other', 2, 8192)
+    expect(other.bytes()).toBeGreaterThan(0.9 * MIB)
+    for (const { open } of [...greedy, other])
+      for (const [index, { queue, sink }] of open.entries()) {
+        await nextTurn()
+        sink.go()
+        if (index % 2 === 0) queue.close()
+        else queue.end()
+      }
+    expect(room.bytes).toBe(0)
+  })
+
+  it('what has been written makes room again', async () => {
+    const room = new DatagramRoom(MIB)
+    const { queue } = start({ room: room.of('user') })
+    for (let left = 10; left > 0; left--) queue.push(datagram(100))
+    expect(room.bytes).toBeGreaterThan(1000)
+    await nextTurn()
+    expect(room.bytes).toBe(0)
   })
 })
