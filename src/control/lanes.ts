@@ -156,7 +156,11 @@ export class Lanes {
     if (this.#ending) return
     this.#stats.onDeath(berth.lane)
     // A start that fails has its own answer.
-    if (!this.#started || !this.#crashes.spend()) return this.#fail(error)
+    if (!this.#started) return this.#fail(error)
+    if (!this.#crashes.spend()) {
+      this.#options.log.error({ lane: berth.lane }, 'lanes have failed too often: the process ends')
+      return this.#fail(error)
+    }
     const code = error instanceof Error && 'code' in error ? error.code : 'internal'
     this.#options.log.error({ lane: berth.lane, code, err: error }, 'a lane has failed and is started again')
     this.#replace(berth).catch((reason: unknown) => this.#fail(reason))

@@ -80,6 +80,7 @@ describe('after lanes have failed three times', () => {
     const { code, lines } = await runFailing(directory, 'failing-lane.ts')
     const failures = lines.filter((line) => line.code === 'ERR_OF_OURS')
     expect(failures.map(({ level }) => level)).toEqual([50, 50, 60])
+    expect(lines.at(-2)).toMatchObject({ level: 50, msg: 'lanes have failed too often: the process ends' })
     expect(lines.at(-1)).toMatchObject({ level: 60, err: { message: 'a fault of our own' } })
     for (const { err } of failures) expect(err?.['stack']).toContain('failing-lane.ts')
     expect(code).toBe(1)
