@@ -17,9 +17,16 @@ const MAX_TEXT_LENGTH = 45
 
 /** The canonical form of `text`, or undefined when it is not an address. */
 export function parseIpAddress(text: string): IpAddress | undefined {
+  // Decimal without leading zeros is canonical.
+  if (!text.includes(':')) return isIpv4(text) ? { address: text, family: 4 } : undefined
   const bytes = ipBytes(text)
-  if (bytes === undefined) return undefined
-  return { address: formatIp(bytes), family: bytes.length === 4 ? 4 : 6 }
+  return bytes === undefined ? undefined : { address: formatIp(bytes), family: 6 }
+}
+
+const scratch = new Uint8Array(4)
+
+function isIpv4(text: string): boolean {
+  return text.length <= MAX_TEXT_LENGTH && readIpv4(text, 0, text.length, scratch, 0)
 }
 
 /** The canonical form of 4 or 16 bytes. */

@@ -77,6 +77,7 @@ export class HeadReader {
       if ((payload.readUInt32BE(start) & 0x7fffffff) === streamId) return ErrorCode.PROTOCOL_ERROR
       start += PRIORITY_BYTES
     }
+    if (start === 0 && end === payload.length) return payload
     return end < start ? ErrorCode.PROTOCOL_ERROR : payload.subarray(start, end)
   }
 
