@@ -3,14 +3,16 @@
  * write of TLS carries it. Shared by all sessions of a lane: an idle session holds none.
  *
  * A larger block makes a fast session cheaper (256 KiB 0.92, 128 KiB 1.03, 64 KiB 1.24 CPU-seconds per GiB in a download
- * with 8 streams), but a slow client holds what is being written to it; so large blocks are for sessions that have shown
- * that they empty them, and for a limited number of those at a time.
+ * with 8 streams), but a slow client holds what is being written to it; so large blocks are for users' sessions that have
+ * shown that they empty them, and for a limited number of those at a time.
  */
 
 /** One record of TLS (RFC 8446 section 5.1). */
 export const RECORD_BYTES = 16_384
-export const SMALL_SLAB_BYTES = 2 * RECORD_BYTES
-export const LARGE_SLAB_BYTES = 16 * RECORD_BYTES
+/** What a block has beyond its records, for small frames that go first. */
+export const SLAB_HEAD_BYTES = 512
+export const SMALL_SLAB_BYTES = SLAB_HEAD_BYTES + 2 * RECORD_BYTES
+export const LARGE_SLAB_BYTES = SLAB_HEAD_BYTES + 16 * RECORD_BYTES
 /** Large blocks in use at one time: 32 MiB. */
 const MAX_LARGE_IN_USE = 128
 /** When blocks of so many bytes are in use, sessions have to do with less. */

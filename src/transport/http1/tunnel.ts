@@ -7,7 +7,7 @@ import type { TLSSocket } from 'node:tls'
 import type { Duplex } from 'node:stream'
 import type { StreamEnd, StreamReset } from '../../contract/stream-end.ts'
 import type { TunnelLoss, TunnelReceiver, TunnelStream } from '../../contract/tunnel-stream.ts'
-import { SMALL_SLAB_BYTES } from '../slab-pool.ts'
+import { SLAB_HEAD_BYTES, SMALL_SLAB_BYTES } from '../slab-pool.ts'
 import type { SlabPool } from '../slab-pool.ts'
 import { TunnelDuplex } from './tunnel-duplex.ts'
 
@@ -44,8 +44,8 @@ export class Http1Tunnel implements StreamEnd, TunnelStream {
   #filled = 0
   /** Full ones that wait behind the one that is being written. */
   readonly #full: Buffer[] = []
-  /** Size of the block that was taken last. */
-  #slabBytes = SMALL_SLAB_BYTES
+  /** What fits into the block that was taken last: whole records of TLS. */
+  #slabBytes = SMALL_SLAB_BYTES - SLAB_HEAD_BYTES
   unsentBytes = 0
   /** Those of them that the socket has. */
   #leavingBytes = 0
@@ -127,7 +127,7 @@ export class Http1Tunnel implements StreamEnd, TunnelStream {
     if (this.#lost || this.#ending) return true
     for (let at = start; at < end;) {
       this.#slab ??= this.#connection.slabs.take(this.#fast)
-      this.#slabBytes = this.#slab.length
+      this.#slabBytes = this.#slab.length - SLAB_HEAD_BYTES
       const bytes = Math.min(end - at, this.#slabBytes - this.#filled)
       from.copy(this.#slab, this.#filled, at, at + bytes)
       this.#filled += bytes
@@ -164,7 +164,7 @@ export class Http1Tunnel implements StreamEnd, TunnelStream {
     const full = this.#full.shift()
     // Larger blocks pay for who fills them.
     this.#fast = full !== undefined
-    if (full !== undefined) this.#send(full, full.length)
+    if (full !== undefined) this.#send(full, full.length - SLAB_HEAD_BYTES)
     else if (this.#slab !== undefined) {
       const slab = this.#slab
       const bytes = this.#filled
@@ -176,9 +176,7 @@ export class Http1Tunnel implements StreamEnd, TunnelStream {
 
   #send(slab: Buffer, bytes: number): void {
     this.#leavingBytes = bytes
-    this.#connection.socket.write(bytes === slab.length ? slab : slab.subarray(0, bytes), (error) =>
-      this.#onSent(slab, error),
-    )
+    this.#connection.socket.write(slab.subarray(0, bytes), (error) => this.#onSent(slab, error))
     this.#makeRoom()
   }
 

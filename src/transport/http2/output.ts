@@ -4,29 +4,34 @@
  * wait behind DATA (acknowledgements, windows, heads of answers) are put in front of the next block.
  *
  * When as much waits as one block holds, streams are told to stop, and go on in the order in which they stopped, as many
- * as fill the next block: so their shares are equal, and none waits for more than it must.
+ * as fill the next block, each for its part of it: so their shares are equal, none waits for more than it must, and none
+ * is read that would find the block full.
  */
 import type { Writable } from 'node:stream'
-import { FRAME_HEAD_BYTES, Flag, FrameType } from '../../wire/http2/protocol.ts'
+import { DEFAULT_FRAME_BYTES, FRAME_HEAD_BYTES, Flag, FrameType } from '../../wire/http2/protocol.ts'
 import { writeFrameHead } from '../../wire/http2/frame-writer.ts'
-import { LARGE_SLAB_BYTES, RECORD_BYTES, SMALL_SLAB_BYTES } from '../slab-pool.ts'
+import { LARGE_SLAB_BYTES, RECORD_BYTES, SLAB_HEAD_BYTES, SMALL_SLAB_BYTES } from '../slab-pool.ts'
 import type { SlabPool } from '../slab-pool.ts'
 
-/** Frames that go first have this much room at the beginning of a block. */
-const HEADROOM_BYTES = 512
 const FIRST_URGENT_BYTES = 256
 /** A client that makes us answer more than this and does not read the answers is cut off. */
 const MAX_URGENT_BYTES = 262_144
-/** A stream that sends little may do so although the output is full, up to this. */
+/** A write may be this long although the output is full. */
+const SMALL_WRITE_BYTES = DEFAULT_FRAME_BYTES
+/** How much may be put in in this way. */
 const MAX_QUEUED_BYTES = 2 * LARGE_SLAB_BYTES
 /** Payload that fills one record of TLS together with its frame head. */
 export const RECORD_PAYLOAD_BYTES = RECORD_BYTES - FRAME_HEAD_BYTES
-/** What a stream is expected to send at once when it is told to go on. */
-const TURN_BYTES = 4 * RECORD_BYTES
+/** After so many short writes in a row a session gets small blocks again. */
+const SHORT_WRITES = 8
+/** What a stream sends in one turn: a read of its target's socket fills four records. */
+const TURN_RECORDS = 4
+export const TURN_BYTES = TURN_RECORDS * RECORD_PAYLOAD_BYTES
 
 /** A stream that was told to stop. */
 interface Waiting {
-  onRoom(): void
+  /** @param turnBytes what it may send before it waits again, where others wait too. */
+  onRoom(turnBytes: number): void
 }
 
 interface Block {
@@ -44,12 +49,14 @@ export class Output {
   sentBytes = 0
   /** Payload of a DATA frame, at most; a whole datagram may have more. */
   frameBytes: number
+  /** A slow client holds a large block for so long that it seems to take nothing: not for strangers. */
+  mayUseLargeBlocks = false
   readonly #socket: Writable
   readonly #pool: SlabPool
   readonly #events: OutputEvents
-  /** Being filled, from {@link HEADROOM_BYTES} on. */
+  /** Being filled, from {@link SLAB_HEAD_BYTES} on. */
   #slab: Buffer | undefined
-  #end = HEADROOM_BYTES
+  #end = SLAB_HEAD_BYTES
   /** Filled, oldest first. */
   #blocks: Block[] = []
   #urgent: Buffer | undefined
@@ -60,9 +67,11 @@ export class Output {
   /** Payload and heads that have been put in, except urgent ones, and are not written. */
   #queuedBytes = 0
   #waiting: Waiting[] = []
+  /** How many were told to go on last. */
+  #sharers = 0
   #scheduled = false
-  /** The session empties what it is given: larger blocks pay off. */
-  #isFast = false
+  /** Writes of less than a record since the last that was longer. */
+  #shortWrites = SHORT_WRITES
   /** Where in the block the last DATA frame begins, and whose it is. */
   #lastDataAt = 0
   #lastDataStream = 0
@@ -78,7 +87,34 @@ export class Output {
 
   /** As much waits as may. */
   get isFull(): boolean {
-    return this.#queuedBytes >= (this.#isFast ? LARGE_SLAB_BYTES : SMALL_SLAB_BYTES) - RECORD_BYTES
+    return this.#roomBytes <= 0
+  }
+
+  /** What fits until only the last record of a block is left. */
+  get #roomBytes(): number {
+    const slabBytes = this.#isFast ? LARGE_SLAB_BYTES : SMALL_SLAB_BYTES
+    return slabBytes - SLAB_HEAD_BYTES - RECORD_BYTES - this.#queuedBytes
+  }
+
+  /**
+   * Whether a stream may put in `bytes` now. What it has read in its turn is taken although others were quicker: to keep
+   * it elsewhere costs more.
+   */
+  accepts(bytes: number, turnBytes: number): boolean {
+    if (!this.isFull) return true
+    if (this.isOverfull) return false
+    return bytes <= SMALL_WRITE_BYTES || (turnBytes > 0 && this.#isFast)
+  }
+
+  /** Whether a stream that has so much left of its turn may send more now: one that has had it lets others go first. */
+  mayGoOn(turnBytes: number): boolean {
+    if (this.isFull) return false
+    return turnBytes > 0 || (this.#sharers <= 1 && this.#waiting.length === 0)
+  }
+
+  /** The session empties what it is given: larger blocks pay off. */
+  get #isFast(): boolean {
+    return this.mayUseLargeBlocks && this.#shortWrites < SHORT_WRITES
   }
 
   get isEmpty(): boolean {
@@ -137,6 +173,15 @@ export class Output {
       this.#lastDataStream = streamId
       next += length
     }
+    // At the end of the turn of the event loop TLS would confirm it a turn later.
+    if (this.#isBlockFull && this.#inFlight === undefined) this.#writeNext()
+  }
+
+  get #isBlockFull(): boolean {
+    if (!this.#isFast) return false
+    return (
+      this.#blocks.length > 0 || (this.#slab !== undefined && this.#end + RECORD_BYTES > this.#slab.length)
+    )
   }
 
   /** END_STREAM, on the last DATA frame if that is the stream's and still here. */
@@ -184,7 +229,7 @@ export class Output {
   #finishBlock(slab: Buffer): void {
     this.#blocks.push({ slab, end: this.#end })
     this.#slab = undefined
-    this.#end = HEADROOM_BYTES
+    this.#end = SLAB_HEAD_BYTES
     this.#lastDataStream = 0
   }
 
@@ -228,18 +273,18 @@ export class Output {
   }
 
   #nextBlock(): Block | undefined {
-    if (this.#urgentEnd > HEADROOM_BYTES) return undefined
+    if (this.#urgentEnd > SLAB_HEAD_BYTES) return undefined
     if (this.#blocks.length === 0 && this.#slab !== undefined) this.#finishBlock(this.#slab)
     return this.#blocks.shift()
   }
 
   #writeBlock({ slab, end }: Block): void {
-    const start = HEADROOM_BYTES - this.#urgentEnd
+    const start = SLAB_HEAD_BYTES - this.#urgentEnd
     this.#urgent?.copy(slab, start, 0, this.#urgentEnd)
     this.#urgentEnd = 0
     this.#urgent = undefined
     this.#inFlight = slab
-    this.#inFlightBytes = end - HEADROOM_BYTES
+    this.#inFlightBytes = end - SLAB_HEAD_BYTES
     this.#write(slab.subarray(start, end))
   }
 
@@ -270,7 +315,7 @@ export class Output {
     }
     if (error || this.#closed) return
     this.sentBytes += this.#writingBytes
-    this.#isFast = this.#inFlightBytes >= RECORD_BYTES
+    this.#shortWrites = this.#inFlightBytes >= RECORD_BYTES ? 0 : this.#shortWrites + 1
     this.#queuedBytes -= this.#inFlightBytes
     this.#writeNext()
     this.#resumeWaiting()
@@ -284,16 +329,15 @@ export class Output {
   }
 
   #resumeWaiting(): void {
-    if (this.#waiting.length === 0) return
-    let room = (this.#isFast ? LARGE_SLAB_BYTES : SMALL_SLAB_BYTES) - this.#queuedBytes
-    let resumed = 0
+    const room = this.#roomBytes
+    // Those who go on now are to find the next block empty, since one that is full costs least.
+    if (this.#waiting.length === 0 || room <= 0 || this.#queuedBytes > RECORD_BYTES) return
+    const turns = Math.ceil(room / (TURN_RECORDS * RECORD_BYTES))
     // Those that stop again while this runs come behind the others.
-    const { length } = this.#waiting
-    for (; resumed < length && room > 0; resumed++) {
-      room -= TURN_BYTES
-      this.#waiting[resumed]?.onRoom()
-    }
-    this.#waiting.splice(0, resumed)
+    const streams = this.#waiting.splice(0, turns)
+    this.#sharers = streams.length
+    const turnBytes = TURN_BYTES * Math.floor(turns / streams.length)
+    for (const stream of streams) stream.onRoom(turnBytes)
     // If none of them has anything to send now, there is no write after which the others would be told.
     if (this.#waiting.length > 0 && this.isEmpty) this.#schedule()
   }

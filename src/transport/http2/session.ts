@@ -153,6 +153,7 @@ export class Http2Session extends SessionLife implements Session, ConnectionEven
     if (this.#connection.isTrusted) return
     this.#connection.isTrusted = true
     this.#output.frameBytes = RECORD_PAYLOAD_BYTES
+    this.#output.mayUseLargeBlocks = true
     this.#growth.enable()
     this.#announcement.sendTrusted(this.#streams)
     this.#times.trust()

@@ -6,11 +6,9 @@ import type { StreamReset } from '../../contract/stream-end.ts'
 import type { TunnelLoss, TunnelReceiver, TunnelStream } from '../../contract/tunnel-stream.ts'
 import { keptPiece } from '../../wire/kept-piece.ts'
 import { DEFAULT_FRAME_BYTES, ErrorCode, MAX_WINDOW_BYTES } from '../../wire/http2/protocol.ts'
+import { TURN_BYTES } from './output.ts'
 import type { Output } from './output.ts'
 import { RESET_CODES } from './reset-codes.ts'
-
-/** A write of a stream that has not been told to stop may be this long although the output is full. */
-const SMALL_WRITE_BYTES = DEFAULT_FRAME_BYTES
 
 /** Pieces smaller than this need more memory than their content while they wait, and count for that. */
 const SMALL_PIECE_BYTES = 1024
@@ -75,6 +73,8 @@ export class Http2Stream implements TunnelStream {
   #held: Buffer | undefined
   #heldAt = 0
   #awaitsRoom = false
+  /** What it may send before it lets others go first. */
+  #turnBytes = TURN_BYTES
   #remoteEnded = false
   /** `end` was called. */
   #ending = false
@@ -133,16 +133,15 @@ export class Http2Stream implements TunnelStream {
 
   write(from: Buffer, start: number, end: number): boolean {
     if (this.#closed || this.#ending) return true
-    const { output } = this.#host
     const bytes = end - start
-    const mustWait = this.#mustWait(bytes)
+    const mustWait = !this.#host.output.accepts(bytes, this.#turnBytes)
     const sent = this.#held !== undefined || mustWait ? 0 : this.#sendNow(from, start, end)
     if (sent < bytes) {
       this.#hold(from, start + sent, end)
       if (mustWait) this.#awaitRoom()
       return false
     }
-    if (!output.isFull) return true
+    if (this.#host.output.mayGoOn(this.#turnBytes)) return true
     this.#awaitRoom()
     return false
   }
@@ -233,13 +232,15 @@ export class Http2Stream implements TunnelStream {
   /** The stream's window, or the connection's, has grown. */
   onWindow(): void {
     if (this.#held === undefined || this.#awaitsRoom) return
-    if (this.#mustWait(this.unsentBytes)) this.#awaitRoom()
-    else this.#sendHeld()
+    // Others have had their turns in the meantime.
+    if (this.#host.output.accepts(this.unsentBytes, 0)) this.#sendHeld()
+    else this.#awaitRoom()
   }
 
   /** From the output: it is this stream's turn. */
-  onRoom(): void {
+  onRoom(turnBytes: number): void {
     this.#awaitsRoom = false
+    this.#turnBytes = turnBytes
     if (this.#closed) return
     if (this.#held !== undefined) this.#sendHeld()
     else this.#continueTarget()
@@ -263,12 +264,6 @@ export class Http2Stream implements TunnelStream {
 
   // Sending.
 
-  /** Small messages do not wait for their turn. */
-  #mustWait(bytes: number): boolean {
-    const { output } = this.#host
-    return output.isFull && (bytes > SMALL_WRITE_BYTES || output.isOverfull)
-  }
-
   /** Returns how many bytes the windows let through. */
   #sendNow(from: Buffer, start: number, end: number): number {
     const host = this.#host
@@ -280,6 +275,7 @@ export class Http2Stream implements TunnelStream {
     if (allowed === 0) return 0
     if (whole) host.output.data(this.id, from, start, start + allowed, DEFAULT_FRAME_BYTES)
     else host.output.data(this.id, from, start, start + allowed)
+    this.#turnBytes -= allowed
     this.sendWindow -= allowed
     host.sendWindow -= allowed
     return allowed
@@ -305,8 +301,8 @@ export class Http2Stream implements TunnelStream {
     this.#held = undefined
     this.#heldAt = 0
     if (this.#ending) this.#endNow()
-    else if (this.#host.output.isFull) this.#awaitRoom()
-    else this.#continueTarget()
+    else if (this.#host.output.mayGoOn(this.#turnBytes)) this.#continueTarget()
+    else this.#awaitRoom()
   }
 
   /** When it is the connection's window that is used up. One that does not take a whole write is of no use for that. */

@@ -9,7 +9,7 @@ it('blocks are scarce while more than 64 MiB of them are in use', () => {
   const slabs = Array.from({ length: LARGE_COUNT }, () => pool.take(true))
   expect(slabs.every(({ length }) => length === LARGE_SLAB_BYTES)).toBe(true)
   const left = SCARCE_BYTES - LARGE_COUNT * LARGE_SLAB_BYTES
-  for (let bytes = 0; bytes < left; bytes += SMALL_SLAB_BYTES) slabs.push(pool.take(false))
+  for (let bytes = SMALL_SLAB_BYTES; bytes <= left; bytes += SMALL_SLAB_BYTES) slabs.push(pool.take(false))
   expect(pool.isScarce).toBe(false)
   const last = pool.take(true)
   expect(last.length).toBe(SMALL_SLAB_BYTES)

@@ -16,6 +16,10 @@ class Stage {
     onOverflow: () => void this.overflows++,
   })
 
+  constructor() {
+    this.output.mayUseLargeBlocks = true
+  }
+
   urgent(bytes: Buffer): void {
     this.output.urgent(bytes.length, (into, at) => void bytes.copy(into, at))
   }
@@ -38,7 +42,10 @@ class Stage {
   /** Everything leaves. */
   drain(): void {
     this.output.flush()
-    while (this.socket.isWriting) this.socket.confirm()
+    while (this.socket.isWriting) {
+      this.socket.confirm()
+      this.output.flush()
+    }
   }
 
   get summary(): string[] {
@@ -284,16 +291,17 @@ describe('Output, room', () => {
     expect(stage.output.sentBytes).toBe(stage.socket.bytes.length)
   })
 
-  it('larger blocks are for sessions whose streams wait and get on', () => {
+  it.each([false, true])('larger blocks are for sessions that may use them (%s) and get on', (may) => {
     const stage = new Stage()
-    const source = new Source(stage, [], 1, 200)
-    const other = new Source(stage, [], 3, 200)
-    source.send()
-    other.send()
+    stage.output.mayUseLargeBlocks = may
+    const sources = [1, 3, 5, 7].map((id) => new Source(stage, [], id, 100))
+    for (const source of sources) source.send()
     stage.drain()
     expect(stage.socket.writes[0]?.length).toBeLessThanOrEqual(SMALL_SLAB_BYTES)
     expect([...stage.pool.out]).toEqual([])
-    expect(stage.socket.writes.every(({ length }) => length <= LARGE_SLAB_BYTES)).toBe(true)
+    const largest = may ? LARGE_SLAB_BYTES : SMALL_SLAB_BYTES
+    expect(stage.socket.writes.every(({ length }) => length <= largest)).toBe(true)
+    expect(stage.socket.writes.some(({ length }) => length > SMALL_SLAB_BYTES)).toBe(may)
   })
 
   it('more urgent frames than a client may leave unread are an overflow', () => {

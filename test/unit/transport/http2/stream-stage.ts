@@ -27,6 +27,7 @@ export class StreamStage {
   #seen = 0
 
   constructor({ sessionWindowBytes = SESSION_WINDOW, streamWindowBytes = STREAM_WINDOW } = {}) {
+    this.output.mayUseLargeBlocks = true
     this.growth = new WindowGrowth(this.clock, this.uploads, () => void this.pings++)
     this.streams = new Streams(
       { limit: 100, streamWindowBytes, sessionWindowBytes },

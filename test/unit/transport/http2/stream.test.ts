@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest'
+import { TURN_BYTES } from '../../../../src/transport/http2/output.ts'
 import { ErrorCode } from '../../../../src/wire/http2/protocol.ts'
 import { NotingReceiver, STREAM_WINDOW, StreamStage } from './stream-stage.ts'
 
@@ -236,6 +237,52 @@ describe('Http2Stream, sending', () => {
     expect(first.receiver.calls).toEqual(['room'])
     expect(second.receiver.calls).toEqual(['room'])
     expect(second.stream.unsentBytes).toBe(0)
+  })
+})
+
+describe('Http2Stream, turns', () => {
+  // With eight downloads two reads of three found the block full, and were kept in memory of their own.
+  it('streams that are read in their turns share the output, and none of them keeps anything', () => {
+    const stage = new StreamStage()
+    stage.streams.sendWindow = 2 ** 30
+    stage.streams.setInitialSendWindow(2 ** 30)
+    const read = pattern(TURN_BYTES)
+    const downloads = [1, 3, 5, 7, 9, 11, 13, 15].map((id) => ({ ...stage.open(id), id, reads: 0, heard: 0 }))
+    for (const { stream, receiver } of downloads) stream.start(receiver)
+    let kept = 0
+    for (let round = 0; round < 40; round++) {
+      for (const download of downloads) {
+        const { stream, receiver } = download
+        // A target's socket is read until its stream says no, and then from its word on.
+        for (let goesOn = round === 0 || receiver.calls.length > download.heard; goesOn;) {
+          download.heard = receiver.calls.length
+          download.reads++
+          goesOn = stream.write(read, 0, read.length)
+        }
+      }
+      if (round > 4) kept += stage.downloads.heldBytes
+      stage.output.flush()
+      if (stage.socket.isWriting) stage.socket.confirm()
+    }
+    expect(kept).toBe(0)
+    const counts = downloads.map(({ reads }) => reads)
+    expect(Math.max(...counts) - Math.min(...counts)).toBeLessThanOrEqual(1)
+    expect(Math.min(...counts)).toBeGreaterThan(10)
+  })
+
+  it('a stream that is alone fills a block in one turn', () => {
+    const stage = new StreamStage()
+    stage.streams.sendWindow = 2 ** 30
+    stage.streams.setInitialSendWindow(2 ** 30)
+    const { stream, receiver } = stage.open(1)
+    stream.start(receiver)
+    const read = pattern(TURN_BYTES)
+    stream.write(read, 0, read.length)
+    stage.drain()
+    let reads = 1
+    while (stream.write(read, 0, read.length)) reads++
+    expect(reads).toBe(4)
+    expect(stream.unsentBytes).toBe(0)
   })
 })
 
