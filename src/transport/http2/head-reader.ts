@@ -20,6 +20,8 @@ export interface HeadLimits {
   readonly maxStringBytes: number
 }
 
+const EMPTY = Buffer.alloc(0)
+
 interface Failure {
   readonly code: number
   readonly limit?: Http2Limit
@@ -28,7 +30,9 @@ interface Failure {
 export class HeadReader {
   readonly #decoder: HpackDecoder
   readonly #maxHeadBytes: number
-  readonly #fragments: Buffer[] = []
+  /** Of a block that takes several frames: copies of all but the last. */
+  readonly #earlier: Buffer[] = []
+  #last: Buffer = EMPTY
   #bytes = 0
   #streamId = 0
   #endsStream = false
@@ -65,7 +69,7 @@ export class HeadReader {
   /** Whether a frame of this length is too much, before any of it is kept. */
   faultOf(bytes: number): Http2Limit | undefined {
     if (this.#bytes + bytes > this.#maxHeadBytes + OVERHEAD_BYTES) return 'head_bytes'
-    return this.#fragments.length > MAX_CONTINUATIONS ? 'continuations' : undefined
+    return this.#earlier.length > MAX_CONTINUATIONS ? 'continuations' : undefined
   }
 
   /** The part of a HEADERS frame that belongs to the block, or the error when padding or priority make no sense. */
@@ -90,14 +94,15 @@ export class HeadReader {
   /** The fragment is copied unless it is the last: then {@link decode} follows at once. */
   add(fragment: Buffer, isLast: boolean): void {
     this.#bytes += fragment.length
-    this.#fragments.push(isLast ? fragment : Buffer.from(fragment))
+    if (isLast) this.#last = fragment
+    else this.#earlier.push(Buffer.from(fragment))
   }
 
   /** The block is complete, and the next one may begin. */
   decode(): { readonly head: RequestHead } | Failure {
-    const [first = EMPTY] = this.#fragments
-    const block = this.#fragments.length > 1 ? Buffer.concat(this.#fragments) : first
-    this.#fragments.length = 0
+    const block = this.#earlier.length === 0 ? this.#last : Buffer.concat([...this.#earlier, this.#last])
+    this.#earlier.length = 0
+    this.#last = EMPTY
     this.#bytes = 0
     this.#streamId = 0
     const head = new RequestHead(this.#maxHeadBytes)
@@ -113,7 +118,6 @@ export class HeadReader {
 const PRIORITY_BYTES = 5
 /** Padding, priority and what HPACK adds to names and values. */
 const OVERHEAD_BYTES = 8192
-const EMPTY = Buffer.alloc(0)
 
 function failureOf(error: unknown): Failure {
   if (error instanceof HeadTooLarge) return { code: ErrorCode.ENHANCE_YOUR_CALM, limit: 'head_bytes' }

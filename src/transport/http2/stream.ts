@@ -126,7 +126,8 @@ export class Http2Stream implements TunnelStream {
     this.#receiver = receiver
     const early = this.#early
     this.#early = undefined
-    for (const chunk of early ?? []) if (this.#receiver !== undefined) receiver.onData(chunk)
+    if (early !== undefined)
+      for (const chunk of early) if (this.#receiver !== undefined) receiver.onData(chunk)
     if (this.#remoteEnded && this.#receiver !== undefined) receiver.onEnd()
     if (receiver.onStop !== undefined && !this.#closed && !this.#host.mayRead(this)) receiver.onStop()
   }
