@@ -270,11 +270,10 @@ export class Http2Stream implements TunnelStream {
     const host = this.#host
     const bytes = end - start
     let allowed = Math.max(0, Math.min(bytes, this.sendWindow, host.sendWindow))
-    const whole = this.keepsWrites && bytes <= DEFAULT_FRAME_BYTES
-    // A client with a window smaller than this gets pieces, since it could never get the whole.
-    if (whole && allowed < bytes && bytes <= host.initialSendWindow) allowed = 0
+    if (allowed < bytes && this.#goesWhole(bytes)) allowed = 0
     if (allowed === 0) return 0
-    if (whole) host.output.data(this.id, from, start, start + allowed, DEFAULT_FRAME_BYTES)
+    if (this.keepsWrites && bytes <= DEFAULT_FRAME_BYTES)
+      host.output.data(this.id, from, start, start + allowed, DEFAULT_FRAME_BYTES)
     else host.output.data(this.id, from, start, start + allowed)
     this.#turnBytes -= allowed
     this.sendWindow -= allowed
@@ -306,9 +305,19 @@ export class Http2Stream implements TunnelStream {
     else this.#awaitRoom()
   }
 
+  /** How much of the connection's window there must be for anything to be sent. */
+  get neededWindow(): number {
+    return this.#goesWhole(this.unsentBytes) ? this.unsentBytes : 1
+  }
+
   /** When it is the connection's window that is used up. One that does not take a whole write is of no use for that. */
   #awaitWindow(): void {
     if (this.#host.sendWindow < (this.keepsWrites ? this.unsentBytes : 1)) this.#host.awaitWindow(this)
+  }
+
+  /** A client with a window smaller than this gets pieces, since it could never get the whole. */
+  #goesWhole(bytes: number): boolean {
+    return this.keepsWrites && bytes <= DEFAULT_FRAME_BYTES && bytes <= this.#host.initialSendWindow
   }
 
   #awaitRoom(): void {

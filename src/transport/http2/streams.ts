@@ -32,6 +32,8 @@ export class Streams implements StreamHost {
   readonly #open = new Map<number, Http2Stream>()
   /** Have something to send, and the connection's window is too small; in the order in which they came. */
   readonly #awaitingWindow = new Set<Http2Stream>()
+  /** None of them can go on with less than this, as far as is known. */
+  #leastNeed = Infinity
   /** What new streams are given. */
   #initialReceiveWindow: number
   /** What the client may send on all streams together, and what that is brought back to. */
@@ -93,6 +95,8 @@ export class Streams implements StreamHost {
   setInitialSendWindow(bytes: number): void {
     const change = bytes - this.initialSendWindow
     this.initialSendWindow = bytes
+    // What is larger than this window goes in pieces.
+    if (this.#awaitingWindow.size > 0) this.#leastNeed = 1
     for (const stream of this.#open.values()) {
       if (change < 0) stream.sendWindow += change
       else if (!stream.growSendWindow(change)) {
@@ -114,18 +118,23 @@ export class Streams implements StreamHost {
    * client may send a thousand updates of one byte, and have a thousand streams that wait.
    */
   wakeWaiting(): void {
-    if (this.sendWindow <= 0 || this.#awaitingWindow.size === 0) return
+    if (this.sendWindow < this.#leastNeed) return
     const waiting = [...this.#awaitingWindow]
     for (const stream of waiting) {
-      if (this.sendWindow <= 0) break
+      // Datagrams wait for a window that takes them whole. Asking each of a thousand for every byte of window is work.
+      if (this.sendWindow < this.#leastNeed) return
       // One that cannot send everything comes behind those that have sent nothing.
       this.#awaitingWindow.delete(stream)
       stream.onWindow()
     }
+    this.#leastNeed = Infinity
+    for (const stream of this.#awaitingWindow)
+      this.#leastNeed = Math.min(this.#leastNeed, stream.neededWindow)
   }
 
   awaitWindow(stream: Http2Stream): void {
     this.#awaitingWindow.add(stream)
+    this.#leastNeed = Math.min(this.#leastNeed, stream.neededWindow)
   }
 
   onHeld(stream: Http2Stream, bytes: number): void {

@@ -35,6 +35,41 @@ describe('Streams, what the client lets us send', () => {
     expect(stage.sent()).toEqual(['DATA 1 x400', 'DATA 3 x400', 'DATA 5 x400'])
   })
 
+  it('streams that wait to send a whole datagram are not asked again for every byte of window', () => {
+    const stage = new StreamStage()
+    stage.streams.sendWindow = 0
+    const ids = Array.from({ length: 100 }, (_, index) => 1 + 2 * index)
+    let asked = 0
+    for (const id of ids) {
+      const { stream } = stage.open(id)
+      stream.keepsWrites = true
+      stream.write(CONTENT, 0, 1400)
+      const onWindow = stream.onWindow.bind(stream)
+      stream.onWindow = () => {
+        asked++
+        onWindow()
+      }
+    }
+    for (let bytes = 0; bytes < 1399; bytes++) stage.grow(1)
+    expect([asked, stage.sent()]).toEqual([0, []])
+    stage.grow(1)
+    expect([asked, stage.sent()]).toEqual([1, ['DATA 1 x1400']])
+    stage.grow(99 * 1400)
+    expect([asked, stage.sent()]).toEqual([100, ids.slice(1).map((id) => `DATA ${id} x1400`)])
+  })
+
+  it('a datagram that will never fit the initial window again goes in pieces of what the connection allows', () => {
+    const stage = new StreamStage()
+    stage.streams.sendWindow = 0
+    const { stream } = stage.open(1)
+    stream.keepsWrites = true
+    stream.write(CONTENT, 0, 1400)
+    stage.streams.setInitialSendWindow(1000)
+    // The change has taken most of the stream's own window as well.
+    stage.grow(600)
+    expect(stage.sent()).toEqual(['DATA 1 x600'])
+  })
+
   it('a change of the initial window changes all that are open, and may leave them below zero', () => {
     const stage = new StreamStage()
     const { stream } = stage.open(1)
