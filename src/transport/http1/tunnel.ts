@@ -7,7 +7,7 @@ import type { TLSSocket } from 'node:tls'
 import type { Duplex } from 'node:stream'
 import type { StreamEnd, StreamReset } from '../../contract/stream-end.ts'
 import type { TunnelLoss, TunnelReceiver, TunnelStream } from '../../contract/tunnel-stream.ts'
-import { SLAB_HEAD_BYTES, SMALL_SLAB_BYTES } from '../slab-pool.ts'
+import { RECORD_BYTES, SLAB_HEAD_BYTES, SMALL_SLAB_BYTES } from '../slab-pool.ts'
 import type { SlabPool } from '../slab-pool.ts'
 import { TunnelDuplex } from './tunnel-duplex.ts'
 
@@ -31,6 +31,11 @@ export interface TunnelConnection {
   resetConnection(): void
 }
 
+interface Block {
+  readonly slab: Buffer
+  readonly bytes: number
+}
+
 export class Http1Tunnel implements StreamEnd, TunnelStream {
   readonly showsLoss = false
   readonly #connection: TunnelConnection
@@ -43,7 +48,7 @@ export class Http1Tunnel implements StreamEnd, TunnelStream {
   /** Bytes of {@link #slab} that are filled. */
   #filled = 0
   /** Full ones that wait behind the one that is being written. */
-  readonly #full: Buffer[] = []
+  readonly #full: Block[] = []
   /** What fits into the block that was taken last: whole records of TLS. */
   #slabBytes = SMALL_SLAB_BYTES - SLAB_HEAD_BYTES
   unsentBytes = 0
@@ -134,19 +139,22 @@ export class Http1Tunnel implements StreamEnd, TunnelStream {
       at += bytes
       if (this.#filled === this.#slabBytes) this.#closeSlab(this.#slab)
     }
+    // Four reads of a target fill a large block but for a few bytes; the fifth is not worth to be cut for those.
+    if (this.#slab !== undefined && this.#filled > this.#slabBytes - RECORD_BYTES) this.#closeSlab(this.#slab)
     this.unsentBytes += end - start
-    if (this.#leavingBytes === 0) this.#schedule()
+    // At the end of the turn of the event loop TLS would confirm a full one a turn later.
+    if (this.#full.length > 0) this.#flush()
+    else if (this.#leavingBytes === 0) this.#schedule()
     this.#wantsRoom = !this.#hasRoom
     return this.#hasRoom
   }
 
-  /** A block may be filled while another one leaves. */
   get #hasRoom(): boolean {
-    return this.unsentBytes - this.#leavingBytes < this.#slabBytes
+    return this.unsentBytes <= this.#slabBytes - RECORD_BYTES
   }
 
   #closeSlab(slab: Buffer): void {
-    this.#full.push(slab)
+    this.#full.push({ slab, bytes: this.#filled })
     this.#slab = undefined
     this.#filled = 0
   }
@@ -164,20 +172,18 @@ export class Http1Tunnel implements StreamEnd, TunnelStream {
     const full = this.#full.shift()
     // Larger blocks pay for who fills them.
     this.#fast = full !== undefined
-    if (full !== undefined) this.#send(full, full.length - SLAB_HEAD_BYTES)
+    if (full !== undefined) this.#send(full)
     else if (this.#slab !== undefined) {
-      const slab = this.#slab
-      const bytes = this.#filled
+      const block = { slab: this.#slab, bytes: this.#filled }
       this.#slab = undefined
       this.#filled = 0
-      this.#send(slab, bytes)
+      this.#send(block)
     }
   }
 
-  #send(slab: Buffer, bytes: number): void {
+  #send({ slab, bytes }: Block): void {
     this.#leavingBytes = bytes
     this.#connection.socket.write(slab.subarray(0, bytes), (error) => this.#onSent(slab, error))
-    this.#makeRoom()
   }
 
   #onSent(slab: Buffer, error?: Error | null): void {
@@ -227,7 +233,8 @@ export class Http1Tunnel implements StreamEnd, TunnelStream {
     if (this.#lost) return
     this.over = this.#delivered && this.#connection.socket.writableFinished
     this.#lost = true
-    for (const slab of [...this.#full.splice(0), this.#slab]) if (slab) this.#connection.slabs.give(slab)
+    for (const { slab } of this.#full.splice(0)) this.#connection.slabs.give(slab)
+    if (this.#slab !== undefined) this.#connection.slabs.give(this.#slab)
     this.#slab = undefined
     if (!this.over) this.#receiver?.onLost(this.#howLost)
   }
