@@ -6,6 +6,7 @@
 import { once } from 'node:events'
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { duplexPair } from 'node:stream'
 import { setImmediate as turn } from 'node:timers/promises'
 import { connect as connectTls } from 'node:tls'
 import { describe, expect, it } from 'vitest'
@@ -127,6 +128,31 @@ describe.each([
     const stats = await endpoint.waitUntilFree()
     expect([stats['sessions_revoked'], sessionErrors(stats)]).toEqual([1, []])
   })
+})
+
+it('a client that resets with its first request, before TLS has sent its tickets, is lost as well', async () => {
+  await using endpoint = await startEndpoint()
+  await using echo = await openEcho()
+  const raw = await openTcp({ port: endpoint.port, host: '127.0.0.1' })
+  const [below, wire] = duplexPair()
+  const flights: Buffer[] = []
+  wire.on('data', (flight: Buffer) => {
+    // The ClientHello goes at once, the end of the handshake with the request.
+    if (flights.push(flight) === 1) raw.write(flight)
+  })
+  raw.on('data', (chunk: Buffer) => wire.write(chunk))
+  const socket = connectTls({ socket: below, servername: 'vpn.endpoint', rejectUnauthorized: false })
+  socket.on('error', () => {})
+  await once(socket, 'secureConnect')
+  const credentials = encodeBasicAuth(USER.username, USER.password)
+  socket.write(`CONNECT ${echo.authority} HTTP/1.1\r\nhost: x\r\nproxy-authorization: ${credentials}\r\n\r\n`)
+  await turn()
+  raw.write(Buffer.concat(flights.slice(1)))
+  raw.resetAndDestroy()
+  socket.destroy()
+  const stats = await endpoint.waitForStats((now) => (now['session_errors{HTTP1}'] ?? 0) > 0)
+  expect(stats['requests{address}']).toBe(1)
+  await endpoint.waitUntilFree()
 })
 
 expectNothingLeftOpen()

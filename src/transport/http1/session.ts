@@ -114,7 +114,10 @@ export class Http1Session extends SessionLife implements ExchangeSession, Tunnel
     this.#setTimer(this.#options.headTimeoutMs, () => this.#onHeadTimeout())
     this.socket.on('error', (error) => this.fail(error))
     this.socket.on('data', (chunk: Buffer) => this.#onData(chunk))
-    this.socket.once('end', () => this.#onEnd())
+    this.socket.once('end', () => {
+      this.#revealLoss()
+      this.#onEnd()
+    })
     this.socket.once('close', () => this.#onClose())
   }
 
@@ -313,6 +316,18 @@ export class Http1Session extends SessionLife implements ExchangeSession, Tunnel
   /** {@link ExchangeSession} */
   endTunnel(): void {
     this.#end()
+  }
+
+  /**
+   * When a write of TLS itself fails, as that of session tickets does for a client that asks and resets at once, Node
+   * tells nobody, and writes nothing more (src/crypto/crypto_tls.cc, OnStreamAfterWrite); the reset then looks like EOF.
+   * A write below TLS fails again if it was one. It is empty, and sends nothing otherwise.
+   */
+  #revealLoss(): void {
+    if (this.socket.writableEnded) return
+    this.#rawSocket.write('', (error) => {
+      if (error) this.fail(error)
+    })
   }
 
   #onEnd(): void {
