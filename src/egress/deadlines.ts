@@ -45,6 +45,8 @@ export class Deadlines {
   }
 
   #wait(ms: number): void {
-    this.#timer ??= this.#clock.after(Math.ceil(ms), () => this.#onTimer())
+    // One that was added meanwhile has a timer of its own, for later.
+    this.#timer?.cancel()
+    this.#timer = this.#clock.after(Math.ceil(ms), () => this.#onTimer())
   }
 }

@@ -66,3 +66,15 @@ it('one that is added while another is told has the whole limit', () => {
   clock.advance(5 * LIMIT_MS)
   expect(next.overAt.map((at) => at - start)).toEqual([2 * LIMIT_MS])
 })
+
+it('one that is added while another is told does not delay those before it', () => {
+  const { clock, deadlines, item } = stage()
+  const [second, third] = [item(), item()]
+  const start = clock.now()
+  deadlines.add({ onDeadline: () => deadlines.add(third) })
+  clock.advance(500)
+  deadlines.add(second)
+  clock.advance(5 * LIMIT_MS)
+  expect(second.overAt.map((at) => at - start)).toEqual([1500])
+  expect(third.overAt.map((at) => at - start)).toEqual([2000])
+})
