@@ -7,8 +7,8 @@ import type { StreamReset } from './stream-reset.ts'
 
 /**
  * How a client's side has gone. `left`: in order, with nothing more to come, always after its EOF was delivered
- * (RST_STREAM with NO_ERROR, which is how clients say that they are done). `reset`: with an error code, or its connection is lost. `cancelled`: ended from our side, see
- * `Exchange.cancel`.
+ * (RST_STREAM with NO_ERROR, which is how clients say that they are done). `reset`: with an error code, or its
+ * connection is lost. `cancelled`: ended from our side, see `Exchange.cancel`.
  */
 export type TunnelLoss = 'left' | 'reset' | 'cancelled'
 

@@ -128,6 +128,7 @@ export class Tunnel implements Visit, TunnelContext {
       this.#record.onTunnelStart()
       tunnel.run(stream)
     } catch (error) {
+      tunnel.destroy()
       this.onFault(error)
     }
   }

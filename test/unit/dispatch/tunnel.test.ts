@@ -119,13 +119,16 @@ it('a client that has left is not answered', () => {
   expect(stage.events).toEqual(['give tunnels'])
 })
 
-it('a 200 that cannot be sent costs the exchange alone', () => {
+it('a 200 that cannot be sent costs the exchange alone, and drops the target', () => {
   const stage = new Stage()
   stage.open(() => {
     throw new TypeError('broken')
   })
-  stage.context.onOpen({ run: () => void stage.events.push('run'), destroy: () => {} })
-  expect(stage.events).toEqual(['give tunnels', 'reset'])
+  stage.context.onOpen({
+    run: () => void stage.events.push('run'),
+    destroy: () => void stage.events.push('destroy'),
+  })
+  expect(stage.events).toEqual(['destroy', 'give tunnels', 'reset'])
 })
 
 it('a tunnel belongs to its user until it is over', () => {
