@@ -54,7 +54,7 @@ export interface OpenTunnel {
    * {@link TunnelContext.onEnd}, perhaps before this returns. Owns and ends `stream`.
    */
   run(stream: StreamEnd): void
-  /** Drops the target when `run` will not be called, or has thrown. Idempotent. */
+  /** Drops the target when `run` will not be called. Idempotent. */
   destroy(): void
 }
 

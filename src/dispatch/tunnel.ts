@@ -10,6 +10,7 @@ import type { Cancellation } from '../contract/cancellation.ts'
 import type { ConnectExchange, Exchange } from '../contract/exchange.ts'
 import type { Forwarder, OpenTunnel, TunnelContext, TunnelEnd } from '../contract/forwarder.ts'
 import type { ProtocolLabel } from '../contract/session.ts'
+import type { StreamEnd } from '../contract/stream-end.ts'
 import type { Answers } from './answers.ts'
 import type { Guest, SessionRecord, Visit } from './session-record.ts'
 import type { TunnelPlace, UserLimits } from './user-limits.ts'
@@ -123,13 +124,22 @@ export class Tunnel implements Visit, TunnelContext {
         tunnel.destroy()
         return this.#end()
       }
-      const stream = this.exchange.accept({}, { endStream: tunnel.endsAtOnce === true })
+      const stream = this.#accept(tunnel)
       if (tunnel.endsAtOnce) return this.#end()
       this.#record.onTunnelStart()
       tunnel.run(stream)
     } catch (error) {
-      tunnel.destroy()
       this.onFault(error)
+    }
+  }
+
+  /** A target whose client cannot be told belongs to nobody. */
+  #accept(tunnel: OpenTunnel): StreamEnd {
+    try {
+      return this.exchange.accept({}, { endStream: tunnel.endsAtOnce === true })
+    } catch (error) {
+      tunnel.destroy()
+      throw error
     }
   }
 
