@@ -20,6 +20,8 @@ const MAX_URGENT_BYTES = 262_144
 const SMALL_WRITE_BYTES = DEFAULT_FRAME_BYTES
 /** How much may be put in in this way. */
 const MAX_QUEUED_BYTES = 2 * LARGE_SLAB_BYTES
+/** How much of it streams may take in their turns: the rest is for small writes, which would else wait behind them. */
+const MAX_QUEUED_IN_TURNS_BYTES = MAX_QUEUED_BYTES - 4 * SMALL_WRITE_BYTES
 /** Payload that fills one record of TLS together with its frame head. */
 export const RECORD_PAYLOAD_BYTES = RECORD_BYTES - FRAME_HEAD_BYTES
 /** After so many short writes in a row a session gets small blocks again. */
@@ -103,7 +105,8 @@ export class Output {
   accepts(bytes: number, turnBytes: number): boolean {
     if (!this.isFull) return true
     if (this.isOverfull) return false
-    return bytes <= SMALL_WRITE_BYTES || (turnBytes > 0 && this.#isFast)
+    if (bytes <= SMALL_WRITE_BYTES) return true
+    return turnBytes > 0 && this.#isFast && this.#queuedBytes + bytes <= MAX_QUEUED_IN_TURNS_BYTES
   }
 
   /** Whether a stream that has so much left of its turn may send more now: one that has had it lets others go first. */

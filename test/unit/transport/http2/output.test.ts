@@ -1,7 +1,7 @@
 import * as fc from 'fast-check'
 import { setImmediate as turn } from 'node:timers/promises'
 import { describe, expect, it } from 'vitest'
-import { Output, RECORD_PAYLOAD_BYTES } from '../../../../src/transport/http2/output.ts'
+import { Output, RECORD_PAYLOAD_BYTES, TURN_BYTES } from '../../../../src/transport/http2/output.ts'
 import { LARGE_SLAB_BYTES, SMALL_SLAB_BYTES } from '../../../../src/transport/slab-pool.ts'
 import { frame } from '../../../support/http2-frames.ts'
 import { CountingPool } from './counting-pool.ts'
@@ -273,6 +273,18 @@ describe('Output, room', () => {
     await turn()
     stage.drain()
     expect(told).toEqual(['first', 'second', 'again'])
+  })
+
+  it('streams in their turns leave room for small writes of others', () => {
+    const stage = new Stage()
+    stage.data(1, RECORD_PAYLOAD_BYTES)
+    stage.drain()
+    while (stage.output.accepts(TURN_BYTES, TURN_BYTES)) stage.data(1, TURN_BYTES)
+    expect(stage.output.unsentBytes).toBeGreaterThan(LARGE_SLAB_BYTES)
+    for (let small = 0; small < 3; small++) {
+      expect(stage.output.accepts(16_384, 0)).toBe(true)
+      stage.data(3, 16_384)
+    }
   })
 
   it('output is full with a record less than a block, and empty again when it has left', () => {
