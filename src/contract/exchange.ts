@@ -71,6 +71,11 @@ export interface PlainExchange extends AnyExchange {
    */
   body(): Readable
   /**
+   * Where a client may send a limited amount unasked: its content is of no use, so it is given leave for no more, as
+   * nginx does. It is read all the same.
+   */
+  withholdWindow?(): void
+  /**
    * HTTP/1.1 only: aborted when the client ends its side of the connection before it has the answer. A web server still
    * answers; but code that would continue for long without hearing from the client must assume that it is gone.
    */

@@ -99,6 +99,7 @@ export class ContentWriter implements Watched {
 export function discardContent(exchange: PlainExchange, clock: Clock): void {
   const body = exchange.body()
   if (body.readableEnded || body.destroyed) return
+  exchange.withholdWindow?.()
   const timer = clock.after(LINGER_MS, () => exchange.reset('no_error'))
   const cancel = (): void => timer.cancel()
   body.once('end', cancel)

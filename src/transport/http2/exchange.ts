@@ -268,4 +268,8 @@ export class Http2Plain extends Http2Exchange implements PlainExchange {
   body(): Readable {
     return this.duplex()
   }
+
+  withholdWindow(): void {
+    this.stream.keepsWindow = true
+  }
 }

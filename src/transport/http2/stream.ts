@@ -56,6 +56,8 @@ export class Http2Stream implements TunnelStream {
   owner: StreamOwner | undefined
   /** Called once, when {@link isSettled} becomes true. */
   onSettled: (() => void) | undefined
+  /** What is credited is given back to the window of the connection alone. */
+  keepsWindow = false
   /** Writes of up to a frame go out as one DATA frame: they hold whole datagrams. */
   keepsWrites = false
   readonly #host: StreamHost
@@ -155,7 +157,7 @@ export class Http2Stream implements TunnelStream {
 
   credit(bytes: number): void {
     this.#consume(bytes)
-    if (this.#remoteEnded || this.#closed) return
+    if (this.#remoteEnded || this.#closed || this.keepsWindow) return
     this.#credit += bytes
     if (this.#credit >= this.receiveTarget / 4) this.#announce()
   }

@@ -57,6 +57,18 @@ describe('Http2Stream, receiving', () => {
     expect(stream.receiveWindow).toBe(STREAM_WINDOW - 40_000 + STREAM_WINDOW / 4)
   })
 
+  it('a stream that keeps its window credits the connection alone', () => {
+    const stage = new StreamStage()
+    const { stream, receiver } = stage.open(1)
+    stream.start(receiver)
+    stream.keepsWindow = true
+    stage.receive(stream, 100_000)
+    stream.credit(100_000)
+    expect(stage.uploads.heldBytes).toBe(0)
+    expect(stream.receiveWindow).toBe(STREAM_WINDOW - 100_000)
+    expect(stage.sent()).toEqual([])
+  })
+
   it('credit that comes after both ends is for the connection alone', () => {
     const stage = new StreamStage()
     const { stream, receiver, ends } = stage.open(1)
