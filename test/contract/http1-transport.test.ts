@@ -8,7 +8,7 @@ import { Duplex } from 'node:stream'
 import { connect } from 'node:tls'
 import { expect, it } from 'vitest'
 import type { Exchange } from '../../src/contract/exchange.ts'
-import { plainOf } from '../support/exchange-kind.ts'
+import { connectOf, plainOf } from '../support/exchange-kind.ts'
 import { FakeClock } from '../support/fake-clock.ts'
 import { expectNothingLeftOpen } from '../support/leak-check.ts'
 import { startTlsTransport } from '../support/tls-transport.ts'
@@ -189,6 +189,27 @@ it('a client that takes nothing of its answer loses its connection', async () =>
   clock.advance(60_000)
   await closed
   socket.destroy()
+})
+
+// libuv refuses a reset while our FIN is under way; Node then forgot the connection without closing it.
+it('a tunnel that is reset as soon as it has ended closes its connection', async () => {
+  const arrived = Promise.withResolvers<Exchange>()
+  await using transport = await startTlsTransport('http/1.1', () => ({
+    onExchange: arrived.resolve,
+    onClose: () => {},
+  }))
+  const socket = connect({ ...TLS, port: transport.port })
+  socket.on('error', () => {})
+  const closed = new Promise((resolve) => socket.once('close', resolve))
+  socket.write('CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n\r\n')
+  const tunnel = connectOf(await arrived.promise).accept()
+  await once(socket, 'data')
+  tunnel.io.end()
+  tunnel.reset('cancel')
+  // Nobody is there to take it.
+  const write = (error?: Error | null): unknown => error ?? socket.write('late', write)
+  socket.once('end', write).resume()
+  await closed
 })
 
 expectNothingLeftOpen()

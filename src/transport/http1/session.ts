@@ -383,7 +383,10 @@ export class Http1Session extends SessionLife implements ExchangeSession, Tunnel
 
   /** {@link ExchangeSession} */
   resetConnection(): void {
-    this.#rawSocket.resetAndDestroy()
+    const { writableEnded, writableFinished, writableLength } = this.socket
+    // While only our FIN is under way, libuv refuses a reset, and the descriptor would be lost (`relay/tcp-end.ts`).
+    const isFinishing = writableEnded && !writableFinished && writableLength === 0
+    if (!isFinishing) this.#rawSocket.resetAndDestroy()
     this.socket.destroy()
   }
 
