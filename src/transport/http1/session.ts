@@ -326,7 +326,8 @@ export class Http1Session extends SessionLife implements ExchangeSession, Tunnel
   #revealLoss(): void {
     if (this.socket.writableEnded) return
     this.#rawSocket.write('', (error) => {
-      if (error) this.fail(error)
+      // Not what failed with our own end of the connection.
+      if (error && !this.socket.destroyed) this.fail(error)
     })
   }
 
