@@ -34,6 +34,9 @@ export interface TunnelHost {
   account(exchange: Exchange, record: SessionRecord, end: TunnelEnd, place: TunnelPlace | undefined): void
 }
 
+/** Of a tunnel that failed. */
+const NOTHING_KNOWN: TunnelEnd = { reason: 'aborted', uplinkBytes: 0, downlinkBytes: 0 }
+
 export class Tunnel implements Visit, TunnelContext {
   readonly guest: Guest
   readonly exchange: ConnectExchange
@@ -41,7 +44,7 @@ export class Tunnel implements Visit, TunnelContext {
   readonly #host: TunnelHost
   /** Undefined for a health check, which takes none. */
   #place: TunnelPlace | undefined
-  #isOver = false
+  #state: 'opening' | 'running' | 'over' = 'opening'
 
   constructor(guest: Guest, exchange: ConnectExchange, record: SessionRecord, host: TunnelHost) {
     this.guest = guest
@@ -126,6 +129,7 @@ export class Tunnel implements Visit, TunnelContext {
       }
       const stream = this.#accept(tunnel)
       if (tunnel.endsAtOnce) return this.#end()
+      this.#state = 'running'
       this.#record.onTunnelStart()
       tunnel.run(stream)
     } catch (error) {
@@ -144,7 +148,7 @@ export class Tunnel implements Visit, TunnelContext {
   }
 
   onRefused(error: unknown): void {
-    if (this.#isOver) return
+    if (this.#state === 'over') return
     try {
       this.#host.answers.refuseVisit(this, error)
       this.#end()
@@ -154,7 +158,7 @@ export class Tunnel implements Visit, TunnelContext {
   }
 
   onEnd(end: TunnelEnd): void {
-    if (this.#isOver) return
+    if (this.#state === 'over') return
     try {
       this.#host.counters.count('tunnels_ended', end.reason)
       this.#host.account(this.exchange, this.#record, end, this.#place)
@@ -165,14 +169,17 @@ export class Tunnel implements Visit, TunnelContext {
   }
 
   onFault(error: unknown): void {
+    const wasRunning = this.#state === 'running'
     this.#end()
     this.#host.answers.giveUp(this.exchange, this.guest.user, error)
+    // The session's line in the log waits for all of them.
+    if (wasRunning) this.#record.onTunnelEnd(NOTHING_KNOWN)
   }
 
   /** Gives its place back, once. */
   #end(): void {
-    if (this.#isOver) return
-    this.#isOver = true
+    if (this.#state === 'over') return
+    this.#state = 'over'
     this.guest.end(this)
     this.#place?.leave()
   }

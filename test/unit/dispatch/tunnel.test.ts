@@ -100,6 +100,14 @@ it('a fault of what runs resets the stream and gives the place back', () => {
   expect(stage.events).toEqual(['run', 'give tunnels', 'reset'])
 })
 
+it('a session whose tunnel had a fault is told that nothing of it runs any more', () => {
+  const stage = opened()
+  stage.record.close(() => void stage.events.push('settled'))
+  stage.context.onFault(new TypeError('broken'))
+  stage.context.onFault(new TypeError('broken again'))
+  expect(stage.events).toEqual(['run', 'give tunnels', 'reset', 'settled', 'reset'])
+})
+
 it('a target that is ready when the client has left is dropped', () => {
   const stage = new Stage()
   stage.open()
