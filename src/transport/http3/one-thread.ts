@@ -6,7 +6,8 @@
  * calling thread may use: one, for the moment of the call. Linux only; elsewhere nothing is changed.
  */
 import { readdirSync } from 'node:fs'
-import koffi from 'koffi'
+import { createRequire } from 'node:module'
+import type koffi from 'koffi'
 
 /** Room for 8192 processors. */
 const MASK_BYTES = 1024
@@ -20,7 +21,9 @@ let loaded: Affinity | undefined
 
 function affinity(): Affinity {
   if (loaded !== undefined) return loaded
-  const library = koffi.load(null)
+  // Not with the modules of every lane: a thread that is ended while koffi loads takes the process along.
+  const { load } = createRequire(import.meta.url)('koffi') as typeof koffi
+  const library = load(null)
   loaded = {
     get: library.func('int sched_getaffinity(int, size_t, _Out_ void *)'),
     set: library.func('int sched_setaffinity(int, size_t, const void *)'),
