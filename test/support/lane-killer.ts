@@ -1,4 +1,5 @@
 /** Lanes with a fault: those that run `mortal-lane.ts` can be killed, those that run `looping-lane.ts` get stuck. */
+import { once } from 'node:events'
 import { BroadcastChannel } from 'node:worker_threads'
 
 export const MORTAL_LANES = 'culvert-mortal-lanes'
@@ -15,9 +16,16 @@ export function killLane(lane: number): void {
   call(MORTAL_LANES, lane)
 }
 
-/** As {@link killLane}, for an endless loop. */
-export function loopLane(lane: number): void {
-  call(LOOPING_LANES, lane)
+/** What a lane says last, before it loops. */
+export const BEGUN = 'begun'
+
+/** As {@link killLane}, for an endless loop; resolves when it has begun. */
+export async function loopLane(lane: number): Promise<void> {
+  const channel = new BroadcastChannel(LOOPING_LANES)
+  const begun = once(channel, 'message')
+  channel.postMessage(lane)
+  await begun
+  channel.close()
 }
 
 function call(name: string, lane: number): void {

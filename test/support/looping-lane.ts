@@ -2,11 +2,13 @@
 import { BroadcastChannel, workerData } from 'node:worker_threads'
 import type { LaneBirth } from '../../src/lane/messages.ts'
 import '../../src/lane/thread.ts'
-import { LOOPING_LANES } from './lane-killer.ts'
+import { BEGUN, LOOPING_LANES } from './lane-killer.ts'
 
 const { lane } = workerData as LaneBirth
 const channel = new BroadcastChannel(LOOPING_LANES)
 channel.addEventListener('message', (event) => {
-  if ((event as unknown as { data: unknown }).data === lane) for (;;);
+  if ((event as unknown as { data: unknown }).data !== lane) return
+  channel.postMessage(BEGUN)
+  for (;;);
 })
 channel.unref()
