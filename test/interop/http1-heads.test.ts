@@ -108,7 +108,9 @@ describe.skipIf(!hasNginx)(`heads${hasNginx ? '' : ' (skipped: no nginx here)'}`
       const [theirs, ours] = await Promise.all([say(nginx.port, text), say(port, text)])
       expect(ours).toBe(theirs)
     })
-    await fc.assert(property, { numRuns: Number(process.env['CULVERT_HEADS'] ?? 1500) })
+    // Looks like an SSLv2 hello that is longer than OpenSSL reads.
+    const examples: [[string, string]][] = [[['', 'é#\u0001\r\n\r\n']]]
+    await fc.assert(property, { examples, numRuns: Number(process.env['CULVERT_HEADS'] ?? 1500) })
   }, 120_000)
 })
 

@@ -12,7 +12,9 @@ import { encodeErrorAnswer } from './error-answer.ts'
 /** nginx's `lingering_timeout`. */
 const LINGER_MS = 5000
 
-const MAX_OLD_HELLO_BYTES = 0x7fff
+/** OpenSSL's buffer for a record, and how much of one it reads before it looks at the length. */
+const MAX_OLD_HELLO_BYTES = 16_704
+const RECORD_HEAD_BYTES = 5
 
 interface PlainHttpOptions {
   /**
@@ -72,20 +74,24 @@ function isOldHello(chunk: Buffer): boolean {
   return chunk.length < 3 || (chunk.readUInt8(0) >= 0x80 && chunk[2] === 1)
 }
 
+/** OpenSSL's answer to a hello that is longer than its buffer, as soon as it knows: the fatal alert record_overflow. */
+const OLD_HELLO_OVERFLOW = Buffer.from([0x15, 3, 3, 0, 2, 2, 22])
+
 /** OpenSSL's answer to the version in an SSLv2 hello: the fatal alert protocol_version (70). */
 function oldHelloAlert(major: number, minor: number): Buffer {
   return Buffer.from([0x15, 3, major === 3 ? minor : 3, 0, 2, 2, 70])
 }
 
-/** Waits for the rest of an SSLv2 hello before refusing it. */
+/** Waits for the rest of an SSLv2 hello before refusing it, unless it is too long. */
 function refuseOldHello(socket: Duplex, first: Buffer): void {
   const lengthBytes = first.length < 2 ? MAX_OLD_HELLO_BYTES : 2 + (first.readUInt16BE(0) & 0x7fff)
+  const isTooLong = lengthBytes - 2 > MAX_OLD_HELLO_BYTES
   let received = 0
   const onData = (more: Buffer): void => {
     received += more.length
-    if (received < lengthBytes) return
+    if (received < (isTooLong ? RECORD_HEAD_BYTES : lengthBytes)) return
     socket.off('data', onData)
-    socket.end(oldHelloAlert(first[3] ?? 0, first[4] ?? 0))
+    socket.end(isTooLong ? OLD_HELLO_OVERFLOW : oldHelloAlert(first[3] ?? 0, first[4] ?? 0))
     socket.resume()
   }
   socket.on('data', onData)
